@@ -1,0 +1,390 @@
+"""The protocols that plugins implement.
+
+An entry point names a class with `api = 1`. Optional on the class: `Settings`, an attrs class that is structured
+strictly from the plugin's own TOML table, and `open(settings, context)`, an async context manager that yields the
+instance; without it the class is called with no arguments (or with `settings` when it declares `Settings`). The
+context manager is entered, and left, in one task of its own, so it may hold nurseries and cancel scopes.
+
+Capabilities beyond the minimum are the small protocols named `…er` or `Has…` below: the kernel looks for them once,
+when the plugin is loaded. Nobody implements stubs.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from logging import Logger
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+import attrs
+import trio
+
+from turnout._events import Event
+from turnout._values import (
+    Answer,
+    Ask,
+    Call,
+    Chunk,
+    Credential,
+    Decision,
+    Model,
+    Outcome,
+    Readiness,
+    Record,
+    Reply,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+API = 1
+"""The version of these protocols. A plugin declares the one it was written for as `api`."""
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The deadlines of design 11 in seconds, for plugins that must keep one themselves.
+
+    The kernel enforces `headers`, `first_payload`, `idle` and `total` with cancel scopes; `connect` (DNS, connect and
+    TLS together) is the transport's.
+    """
+
+    connect: float = 5.0
+    headers: float = 600.0
+    first_payload: float = 120.0
+    idle: float = 120.0
+    total: float = 3600.0
+
+
+@attrs.frozen(kw_only=True)
+class PluginContext:
+    """What a plugin is handed when it is opened: never the kernel, the ledger or the store.
+
+    Attributes:
+        key: key of its table, such as `openrouter` in `[providers.openrouter]`.
+        group: entry-point group.
+        limits: deadlines in force.
+        now: reads the kernel's clock, POSIX seconds; follows the mock clock in tests.
+        draw: a random number in [0, 1).
+        log: logger of its own, `turnout.GROUP.KEY`.
+    """
+
+    key: str
+    group: str
+    limits: Limits
+    now: Callable[[], float]
+    draw: Callable[[], float]
+    log: Logger
+
+
+class ReplyStream(Protocol):
+    """An open stream of an upstream: headers, then chunks.
+
+    `__anext__` gives the next chunk, raises `StopAsyncIteration` at a proper end and `UpstreamFailed` otherwise. It
+    must be cancellable at every wait, and must not be an async generator that holds a cancel scope or a nursery
+    across a yield.
+    """
+
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+
+    async def __anext__(self) -> Chunk: ...
+
+
+class Provider(Protocol):
+    """Talks to one kind of upstream. Never retries, waits for a cooldown or logs payloads.
+
+    Failures are raised as `turnout.errors.UpstreamFailed`; anything else is a bug of the provider and ends the call.
+    """
+
+    api: ClassVar[int]
+    dialects: ClassVar[frozenset[str]]
+    """Formats it speaks natively, such as `openai.chat`; asks in others never reach it."""
+
+    def origin(self, credential: Credential) -> str:
+        """`scheme://host:port` that this credential may be sent to; raises ValueError when it has no usable one."""
+        ...
+
+    async def execute(self, call: Call) -> Reply:
+        """One call that does not stream; waits for the upstream."""
+        ...
+
+    def stream(self, call: Call) -> AbstractAsyncContextManager[ReplyStream]:
+        """Open a stream. Entering waits until the upstream accepted; leaving closes its connection, undrained."""
+        ...
+
+
+@runtime_checkable
+class Counter(Protocol):
+    """A provider that can count tokens."""
+
+    async def count(self, call: Call) -> Reply:
+        """Count the tokens of a request; raises UpstreamFailed(CountUnsupported) where the upstream cannot."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A provider that can embed."""
+
+    async def embed(self, call: Call) -> Reply:
+        """Give embeddings."""
+        ...
+
+
+@runtime_checkable
+class Refresher(Protocol):
+    """A provider whose credentials can be renewed."""
+
+    async def refresh(self, credential: Credential, transport: "httpx.AsyncBaseTransport | None") -> Credential | None:
+        """A renewed credential, None to keep the one given; raises UpstreamFailed."""
+        ...
+
+    def refresh_lead(self, credential: Credential) -> float | None:
+        """Seconds before its expiry at which a credential should be renewed (C2.4); None: only when asked to."""
+        ...
+
+
+@runtime_checkable
+class ModelLister(Protocol):
+    """A provider that can ask its upstream which models a credential serves."""
+
+    async def models(self, credential: Credential, transport: "httpx.AsyncBaseTransport | None") -> Iterable[str]:
+        """Names as the upstream writes them; raises UpstreamFailed."""
+        ...
+
+
+@runtime_checkable
+class RequestPreparer(Protocol):
+    """A provider that can put a credential on any HTTP request (C13)."""
+
+    def prepare(self, request: "httpx.Request", credential: Credential) -> None:
+        """Put the credential on the request; raises ValueError when it does not belong to the credential's origin."""
+        ...
+
+
+@runtime_checkable
+class Sender(Protocol):
+    """A provider that sends an arbitrary HTTP request with a credential (C13.4)."""
+
+    async def send(
+        self, request: "httpx.Request", credential: Credential, transport: "httpx.AsyncBaseTransport | None"
+    ) -> "httpx.Response":
+        """Put the credential on the request, send it and give the response, body read."""
+        ...
+
+
+@runtime_checkable
+class SessionCloser(Protocol):
+    """A provider that keeps something per execution session (C2.2)."""
+
+    async def close_session(self, session: str) -> None:
+        """Let go of what belongs to this session. `__all_execution_sessions__` means every one."""
+        ...
+
+
+class Candidate(Protocol):
+    """A ready credential, as a selector sees it. Read-only; the same object serves until the credential changes."""
+
+    @property
+    def id(self) -> str:
+        """Id of the credential."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Key of its provider."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """Higher is better (C1.12.1)."""
+        ...
+
+    @property
+    def parent(self) -> str:
+        """Virtual parent (C1.12.3), empty when it has none."""
+        ...
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The credential's attributes: configuration, no secrets."""
+        ...
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that this credential serves right now, over all models."""
+        ...
+
+    @property
+    def latency(self) -> float | None:
+        """Moving average of seconds to the reply or first payload; None before the first one."""
+        ...
+
+
+class Tier(Protocol):
+    """Ready candidates of one priority, those already tried or not allowed by a pin left out."""
+
+    priority: int
+
+    def __iter__(self) -> Iterator[Candidate]:
+        """In the order of the providers asked for, then by id (C5.5)."""
+        ...
+
+    def first(self) -> Candidate:
+        """The first in that order; O(1) amortised."""
+        ...
+
+    def following(self) -> Candidate:
+        """The one whose turn it is after the last choice: providers alternate, then parents, then ids (C5.7, C5.10).
+
+        The schedule owns the mark of the last choice and moves it when a selector's choice is called; O(1) amortised.
+        """
+        ...
+
+
+class Ready(Protocol):
+    """What a selector chooses from: never empty, best tier first. Valid only during `select`."""
+
+    now: float
+    """POSIX seconds of this pick."""
+
+    @property
+    def best(self) -> Tier:
+        """The highest tier that has a ready candidate (C5.8)."""
+        ...
+
+    @property
+    def tiers(self) -> Sequence[Tier]:
+        """Every tier that has one, highest first."""
+        ...
+
+
+class Selector(Protocol):
+    """Chooses among ready credentials. Synchronous and pure: no I/O, no clock, randomness only from `draw`."""
+
+    api: ClassVar[int]
+
+    def select(self, ready: Ready, ask: Ask, draw: Callable[[], float]) -> Candidate | None:
+        """One of the candidates; None leaves the call without one (C2.5)."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A selector that learns from outcomes."""
+
+    def observe(self, outcome: Outcome, took: float) -> None:
+        """Hear how an attempt ended and how many seconds it took."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps versioned records. Every method may wait; each is cancellable without leaving half a record behind."""
+
+    api: ClassVar[int]
+
+    async def list(self) -> Iterable[Record]:
+        """Every sound record; a damaged one is set aside, logged and left out. Raises StoreError."""
+        ...
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        """Write a record durably and give its new version.
+
+        `if_version` is the version it must have now: 0 for none yet, None for any. Raises StoreConflict when it has
+        another one, StoreError when it cannot be written; then the old record is intact.
+        """
+        ...
+
+    async def delete(self, kind: str, id: str) -> None:
+        """Remove a record; nothing happens when there is none. Raises StoreError."""
+        ...
+
+
+class Transport(Protocol):
+    """Opens connections to upstreams and pools them."""
+
+    api: ClassVar[int]
+
+    def for_credential(self, credential: Credential) -> "httpx.AsyncBaseTransport":
+        """Connections for this credential, bound to its origin; cheap, called once per attempt. Does not wait."""
+        ...
+
+
+class AnswerStream(Protocol):
+    """A stream that has been committed: its first payload is here."""
+
+    headers: Mapping[str, str]
+    decision: Decision
+
+    def __aiter__(self) -> AsyncIterator[Chunk]: ...
+
+    async def __anext__(self) -> Chunk: ...
+
+
+class Switch(Protocol):
+    """What a frontend may do with the kernel, and nothing else."""
+
+    async def execute(self, ask: Ask) -> Answer:
+        """Conduct a call that does not stream; raises TurnoutError."""
+        ...
+
+    def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
+        """Conduct a streaming call; entering waits for the first payload and raises TurnoutError."""
+        ...
+
+    async def count(self, ask: Ask) -> Answer:
+        """Count tokens."""
+        ...
+
+    async def embed(self, ask: Ask) -> Answer:
+        """Embed."""
+        ...
+
+    def models(self) -> Sequence[Model]:
+        """What clients may ask for, sorted by name."""
+        ...
+
+    def readiness(self) -> Readiness:
+        """Whether calls can be served now."""
+        ...
+
+    async def wait_draining(self) -> None:
+        """Wait until the kernel begins to close. Then stop accepting, let calls finish, and return from `serve`."""
+        ...
+
+    def explain(self, id: str) -> Decision | None:
+        """The decision record of a recent call, None when it is not known any more."""
+        ...
+
+    def expose(self) -> Mapping[str, str]:
+        """Text that observers offer, such as metrics: media type to text."""
+        ...
+
+
+class Frontend(Protocol):
+    """Serves clients and turns their requests into asks."""
+
+    api: ClassVar[int]
+
+    async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
+        """Serve until draining is over; report addresses such as `http://127.0.0.1:8080` once listening."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears events, from a bounded queue of its own: a slow one loses events, and that is counted."""
+
+    api: ClassVar[int]
+
+    async def hear(self, event: Event) -> None:
+        """Take notice of one event."""
+        ...
+
+
+@runtime_checkable
+class Exposer(Protocol):
+    """An observer that has text to show, such as metrics."""
+
+    def expose(self) -> Mapping[str, str]:
+        """Media type to text."""
+        ...

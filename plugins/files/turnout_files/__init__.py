@@ -1,0 +1,1 @@
+"""Store that keeps one private file per credential."""

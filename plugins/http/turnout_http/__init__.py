@@ -1,0 +1,1 @@
+"""Frontend that serves the usual HTTP APIs."""

@@ -1,0 +1,1 @@
+"""Provider for OpenAI and every service that speaks its API."""

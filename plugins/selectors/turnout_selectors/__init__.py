@@ -1,0 +1,1 @@
+"""Selectors: round robin and fill first."""

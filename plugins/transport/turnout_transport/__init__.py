@@ -1,0 +1,1 @@
+"""Transport: pooled connections to upstreams."""
