@@ -1,0 +1,88 @@
+"""A credential as its model states make it (C10.7), and small questions about states. Pure."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from turnout._values import NO_QUOTA, CredentialState, ErrorRecord, ModelState, Quota, Status
+
+
+def following(
+    state: CredentialState,
+    models: dict[str, ModelState],
+    error: ErrorRecord | None,
+    message: str,
+    now: float,
+) -> CredentialState:
+    """The credential as its model states make it (C10.7), with `error` as what went wrong last.
+
+    `models` is a fresh dictionary and is given away.
+    """
+    unavailable = bool(models)
+    until: float | None = None
+    for name, entry in models.items():
+        if entry.status is Status.DISABLED:
+            continue
+        over = entry.next_retry_after
+        if not entry.unavailable or over is None:
+            unavailable = False
+        elif over > now:
+            until = over if until is None else min(until, over)
+        else:
+            unavailable = False
+            models[name] = attrs.evolve(entry, unavailable=False, next_retry_after=None)
+    stands = state.status is Status.DISABLED
+    return CredentialState(
+        status=Status.DISABLED if stands else Status.ACTIVE if error is None else Status.ERROR,
+        status_message=state.status_message if stands else message,
+        unavailable=unavailable,
+        next_retry_after=until if unavailable else None,
+        last_error=error,
+        quota=_joint_quota(models),
+        models=MappingProxyType(models),
+        updated_at=now,
+        needs_login=state.needs_login,
+    )
+
+
+def _joint_quota(models: Mapping[str, ModelState]) -> Quota:
+    """One quota over all models: the earliest recovery and the highest level of those exceeded (C10.7)."""
+    exceeded = [entry.quota for entry in models.values() if entry.quota.exceeded]
+    if len(exceeded) < 2:
+        return exceeded[0] if exceeded else NO_QUOTA
+    return Quota(
+        exceeded=True,
+        reason="quota",
+        next_recover_at=min((q.next_recover_at for q in exceeded if q.next_recover_at is not None), default=None),
+        backoff_level=max(q.backoff_level for q in exceeded),
+    )
+
+
+def clear(state: ModelState | CredentialState) -> bool:
+    """Whether a success has nothing to mend here."""
+    return (
+        state.last_error is None
+        and not state.unavailable
+        and (state.quota is NO_QUOTA or state.quota == NO_QUOTA)
+        and (state.status is Status.ACTIVE or state.status is Status.DISABLED)
+    )
+
+
+def reset(entry: ModelState, now: float) -> ModelState:
+    """A model state after a success (C10.3); the operator's decision stands."""
+    if entry.status is Status.DISABLED:
+        return ModelState(status=Status.DISABLED, status_message=entry.status_message, updated_at=now)
+    return ModelState(updated_at=now)
+
+
+def troubled(entry: ModelState, now: float) -> bool:
+    """Whether this model keeps the credential in error while another succeeds (C10.3)."""
+    if entry.last_error is not None:
+        return True
+    over = entry.next_retry_after
+    return entry.status is Status.ERROR and entry.unavailable and (over is None or over > now)
+
+
+def remaining_error(models: Mapping[str, ModelState]) -> ErrorRecord | None:
+    return next((entry.last_error for entry in models.values() if entry.last_error is not None), None)

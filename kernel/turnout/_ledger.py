@@ -1,0 +1,275 @@
+"""The ledger: what an outcome does to a credential's state (C10 with C19). Pure: `now` is a parameter.
+
+Three rules hold everywhere:
+
+- The operator's decision stands: a status `disabled`, and its message, survive every outcome (O23).
+- Whoever did nothing wrong is left alone: client mistakes and endpoints that cannot count change nothing (O41, O44).
+- A block is a time, never a flag: a model is blocked only while its `next_retry_after` lies ahead.
+
+Nothing is written down about a model or credential that never failed, so most successes change nothing at all.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final, final
+
+import attrs
+
+from turnout._aggregate import clear, following, remaining_error, reset, troubled
+from turnout._cooldown import (
+    CORRELATED,
+    ORIGIN_WELL,
+    PASSING,
+    OriginState,
+    Policy,
+    Sentence,
+    block,
+    record_origin,
+    speaks_against_origin,
+)
+from turnout._values import CLEAN, CredentialState, ErrorRecord, ModelState, Outcome, Status
+from turnout._verdicts import (
+    Blame,
+    CountUnsupported,
+    Done,
+    Failure,
+    InvalidRequest,
+    ModelMissing,
+    PaymentRequired,
+    RateLimited,
+    Unauthorized,
+)
+
+__all__ = [
+    "ORIGIN_WELL",
+    "Change",
+    "OriginState",
+    "Policy",
+    "half_open",
+    "record",
+    "record_origin",
+    "refreshed",
+    "refused_for_good",
+    "restore",
+    "settled",
+    "speaks_against_origin",
+]
+
+HARMLESS: Final[frozenset[type[Failure]]] = frozenset({InvalidRequest, CountUnsupported})
+"""Failures that say nothing about the credential (O41, O44)."""
+
+ROUTE_CODES: Final = frozenset({RateLimited.code, *(kind.code for kind in CORRELATED)})
+"""Codes of the failures that may be the fault of the way to an origin (design 8)."""
+
+MESSAGES: Final[Mapping[type[Failure], str]] = MappingProxyType(
+    {
+        Unauthorized: "unauthorized",
+        PaymentRequired: "payment_required",
+        ModelMissing: "not_found",
+        RateLimited: "quota exhausted",
+        **dict.fromkeys(PASSING, "transient upstream error"),
+    }
+)
+"""Status message of a failure that concerns the whole credential (C10.5)."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Change:
+    """What an outcome did.
+
+    Attributes:
+        state: the very object that was given when nothing changed.
+        refresh: the credential should be refreshed now (O48).
+    """
+
+    state: CredentialState
+    changed: bool
+    refresh: bool = False
+
+
+UNTRIED: Final = ModelState()
+"""What is known about a model that never failed."""
+
+_STILL_CLEAN: Final = Change(state=CLEAN, changed=False)
+
+
+def record(
+    state: CredentialState,
+    outcome: Outcome,
+    now: float,
+    policy: Policy,
+    *,
+    cooling: bool | None = None,
+    last_ready: bool = False,
+    refreshable: bool = False,
+) -> Change:
+    """What `outcome` does to the state of its credential (C10.3 to C10.7).
+
+    `cooling` is the credential's own override of the policy (C1.11), None for none. `last_ready` says that nobody else
+    is ready for the model. `refreshable` says that the credential can be renewed: its first 401 asks for that (O48).
+    """
+    verdict = outcome.verdict
+    model = outcome.model
+    if type(verdict) is Done:
+        after = _succeed_model(state, model, now) if model else _succeed(state, now)
+        return _STILL_CLEAN if after is CLEAN else Change(state=after, changed=after is not state)
+    if not isinstance(verdict, Failure) or type(verdict) in HARMLESS:
+        return Change(state=state, changed=False)
+    sentence = block(
+        verdict,
+        state.models.get(model, UNTRIED) if model else state,
+        now,
+        policy,
+        cooling=policy.cooling if cooling is None else cooling,
+        spared=last_ready and policy.keep_last,
+    )
+    asks = refreshable and type(verdict) is Unauthorized and not state.needs_login and not _refused(state, now)
+    after = _fail_model(state, model, verdict, sentence, now) if model else _fail(state, verdict, sentence, now)
+    return Change(state=after, changed=True, refresh=asks)
+
+
+def settled(state: CredentialState, model: str) -> bool:
+    """Whether a success of `model` changes nothing: the quick question of the hot path."""
+    entry = state.models.get(model)
+    return clear(state) and (entry is None or clear(entry))
+
+
+def half_open(state: ModelState, now: float) -> bool:
+    """Whether a block of this model is over and no success has followed yet: one probe at a time (design 8)."""
+    if state.status is not Status.ERROR:
+        return False
+    until = state.next_retry_after
+    return not state.unavailable if until is None else until <= now
+
+
+def refreshed(state: CredentialState, now: float) -> CredentialState:
+    """The state after the credential was renewed: what a refused token had blocked is free again (O48)."""
+    if not any(map(_is_refusal, _entries(state))):
+        return attrs.evolve(state, needs_login="", updated_at=now) if state.needs_login else state
+    models = {name: reset(entry, now) if _is_refusal(entry) else entry for name, entry in state.models.items()}
+    error = remaining_error(models)
+    after = following(state, models, error, error.message if error else "", now)
+    return attrs.evolve(after, needs_login="")
+
+
+def refused_for_good(state: CredentialState, why: str, now: float) -> CredentialState:
+    """The state of a credential that only a person can renew; `why` is shown and holds no secret."""
+    return attrs.evolve(state, needs_login=why, updated_at=now)
+
+
+def restore(before: CredentialState, current: CredentialState, model: str) -> CredentialState:
+    """Take a failure of `model` back, because the way to the origin was to blame and not the credential (design 8).
+
+    `before` is the state ahead of that failure, `current` the one now. What others recorded since then stays: nothing
+    is taken back where the model has served again, or has failed for a reason of the credential's own.
+    """
+    entry = current.models.get(model) if model else current
+    if entry is None or entry.last_error is None or entry.last_error.code not in ROUTE_CODES:
+        return current
+    if not model:
+        return attrs.evolve(before, models=current.models, needs_login=current.needs_login)
+    models = dict(current.models)
+    if model in before.models:
+        models[model] = before.models[model]
+    else:
+        del models[model]
+    if models == before.models:
+        return attrs.evolve(before, needs_login=current.needs_login)
+    own = current.last_error == entry.last_error
+    error = remaining_error(models) if own else current.last_error
+    message = current.status_message if not own else error.message if error else ""
+    return following(current, models, error, message, current.updated_at or 0.0)
+
+
+def _succeed(state: CredentialState, now: float) -> CredentialState:
+    """A success of the credential as a whole: model states stay (C10.3)."""
+    if clear(state):
+        return state
+    stands = state.status is Status.DISABLED
+    return CredentialState(
+        status=Status.DISABLED if stands else Status.ACTIVE,
+        status_message=state.status_message if stands else "",
+        models=state.models,
+        updated_at=now,
+        needs_login=state.needs_login,
+    )
+
+
+def _succeed_model(state: CredentialState, model: str, now: float) -> CredentialState:
+    """A success of one model: it is reset, and the credential follows from the others (C10.3)."""
+    entry = state.models.get(model)
+    well = entry is not None and clear(entry)
+    if (well or entry is None) and clear(state):
+        return state
+    models = dict(state.models)
+    if not well:
+        models[model] = reset(entry or UNTRIED, now)
+    stays = any(troubled(other, now) for name, other in models.items() if name != model)
+    error, message = (state.last_error, state.status_message) if stays else (None, "")
+    after = following(state, models, error, message, now)
+    return state if well and _alike(state, after) else after
+
+
+def _fail_model(
+    state: CredentialState, model: str, verdict: Failure, sentence: Sentence, now: float
+) -> CredentialState:
+    """A failure of one model (C10.4)."""
+    old = state.models.get(model, UNTRIED)
+    stands = old.status is Status.DISABLED
+    error = _error(verdict)
+    models = dict(state.models)
+    models[model] = ModelState(
+        status=Status.DISABLED if stands else Status.ERROR,
+        status_message=old.status_message if stands else error.message,
+        unavailable=True,
+        next_retry_after=sentence.until,
+        last_error=error,
+        quota=sentence.quota,
+        updated_at=now,
+    )
+    return following(state, models, error, error.message, now)
+
+
+def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: float) -> CredentialState:
+    """A failure of the credential as a whole: model states stay, and nothing is aggregated (C10.5 with O49)."""
+    stands = state.status is Status.DISABLED
+    error = _error(verdict)
+    message = MESSAGES.get(type(verdict), error.message or "request failed")
+    return CredentialState(
+        status=Status.DISABLED if stands else Status.ERROR,
+        status_message=state.status_message if stands else message,
+        unavailable=True,
+        next_retry_after=sentence.until,
+        last_error=error,
+        quota=sentence.quota,
+        models=state.models,
+        updated_at=now,
+        needs_login=state.needs_login,
+    )
+
+
+def _error(verdict: Failure) -> ErrorRecord:
+    retryable = verdict.blame is Blame.ORIGIN or type(verdict) is RateLimited
+    return ErrorRecord(code=verdict.code, message=verdict.message, retryable=retryable)
+
+
+def _alike(before: CredentialState, after: CredentialState) -> bool:
+    return after == attrs.evolve(before, updated_at=after.updated_at)
+
+
+def _entries(state: CredentialState) -> Iterator[ModelState | CredentialState]:
+    yield state
+    yield from state.models.values()
+
+
+def _is_refusal(entry: ModelState | CredentialState) -> bool:
+    return entry.last_error is not None and entry.last_error.code == Unauthorized.code
+
+
+def _refused(state: CredentialState, now: float) -> bool:
+    """Whether a 401 blocks this credential already, so that its refresh has been asked for."""
+    return any(
+        _is_refusal(entry) and entry.next_retry_after is not None and entry.next_retry_after > now
+        for entry in _entries(state)
+    )
