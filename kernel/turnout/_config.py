@@ -1,0 +1,278 @@
+"""The configuration: one TOML file as frozen values, every problem reported with its place.
+
+Where the seed's keys (C15) live here:
+
+| seed | here |
+|---|---|
+| `routing.strategy` | `[turnout] selector` |
+| `request-retry` | `[retry] passes`: that many retries and one |
+| `max-retry-interval`, `max-retry-credentials` | `[retry] max_wait`, `max_credentials` |
+| `streaming.bootstrap-retries` | part of `[retry] passes`: there is one attempt loop (O33) |
+| `disable-cooling` | `[health] cooling = false` |
+| `force-model-prefix` | `[turnout] force_model_prefix` |
+| `passthrough-headers` | a setting of the frontend |
+| `NAME-api-key`, `openai-compatibility` | `[providers.KEY]`, its `[[…credentials]]` and `[[…models]]` |
+| `oauth-model-alias` | `[[oauth_aliases.CHANNEL]]` |
+| `oauth-excluded-models` | `[providers.KEY] excluded_models` |
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, final
+
+import attrs
+
+from turnout import abc
+from turnout._attempts import Retry
+from turnout._consistency import CHOSEN, NAMED, inconsistencies, shared_ids
+from turnout._entries import CredentialEntry, ProviderTable, credential_of
+from turnout._interpolate import interpolate
+from turnout._names import ModelEntry
+from turnout._places import Place, Source
+from turnout._problems import Misfit, Problem, Spot
+from turnout._sections import Affinity, Deadlines, Health, Hedge, RetryTable, Turnout
+from turnout._structure import accepts, structure
+from turnout._values import EMPTY, Credential
+from turnout.errors import ConfigError
+
+T = TypeVar("T")
+
+_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
+_PROVIDER_KEYS = frozenset(accepts(ProviderTable)) - {"key"}
+
+
+@final
+@attrs.frozen(kw_only=True)
+class _File:
+    """What the file may hold at the top. Plugins' own keys are structured when the plugins are loaded."""
+
+    turnout: Turnout = attrs.field(factory=Turnout)
+    retry: RetryTable = attrs.field(factory=RetryTable)
+    health: Health = attrs.field(factory=Health)
+    deadlines: Deadlines = attrs.field(factory=Deadlines)
+    affinity: Affinity = attrs.field(factory=Affinity)
+    hedge: Hedge = attrs.field(factory=Hedge)
+    providers: Mapping[str, ProviderTable] = EMPTY
+    oauth_aliases: Mapping[str, tuple[ModelEntry, ...]] = EMPTY
+    selectors: Mapping[str, Mapping[str, Any]] = EMPTY
+    stores: Mapping[str, Mapping[str, Any]] = EMPTY
+    transports: Mapping[str, Mapping[str, Any]] = EMPTY
+    frontends: Mapping[str, Mapping[str, Any]] = EMPTY
+    observers: Mapping[str, Mapping[str, Any]] = EMPTY
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Config:
+    """A configuration that fits. Two are equal when every key says the same.
+
+    Attributes:
+        selector: name of the plugin; `store` and `transport` likewise.
+        drain: seconds.
+        limits: `[deadlines]`.
+        providers: in the order of the file.
+        oauth_aliases: per channel, in the order of the file (C7.5).
+    """
+
+    selector: str
+    store: str
+    transport: str
+    drain: float
+    bootstrap_bytes: int
+    force_model_prefix: bool
+    retry: Retry
+    health: Health
+    limits: abc.Limits
+    affinity: Affinity
+    hedge: Hedge
+    providers: tuple[ProviderTable, ...]
+    oauth_aliases: Mapping[str, tuple[ModelEntry, ...]]
+    _tables: Mapping[str, Mapping[str, Mapping[str, Any]]] = attrs.field(repr=False)
+    _text: Source = attrs.field(repr=False, eq=False)
+
+    @property
+    def source(self) -> str:
+        """What errors call the file: its path."""
+        return self._text.name
+
+    def tables(self, group: str) -> tuple[str, ...]:
+        """Keys of the tables of a group such as `frontends`, in the order of the file."""
+        return tuple(self._tables[_short(group)])
+
+    def table(self, group: str, key: str) -> Mapping[str, Any]:
+        """What a plugin's table says, references resolved, so it may hold secrets. Empty when there is none.
+
+        Equal tables need no new plugin instance at a reload (O64).
+        """
+        return self._tables[_short(group)].get(key, EMPTY)
+
+    def plugin_of(self, group: str, key: str) -> str:
+        """Name of the plugin that a table is for: its `plugin`, else its key."""
+        named = self.table(group, key).get("plugin", key) if _short(group) in NAMED else key
+        return str(named)
+
+    def settings(self, group: str, key: str, cls: type[T] | None) -> T | None:
+        """A plugin's own table as its `Settings`; None when the plugin declares none.
+
+        Raises ConfigError with every problem of the table, also for keys that a plugin without settings cannot take.
+        """
+        short = _short(group)
+        kernel = _PROVIDER_KEYS if short == "providers" else {"plugin"} if short in NAMED else ()
+        own = {name: value for name, value in self.table(short, key).items() if name not in kernel}
+        if cls is None:
+            takes_none = f"the {short.removesuffix('s')} {key!r} takes no settings; remove this key"
+            if own:
+                raise self.error(Problem((short, key, name), takes_none, spot=Spot.KEY) for name in own)
+            return None
+        try:
+            return structure(own, cls)
+        except Misfit as misfit:
+            raise self.error(problem.under(short, key) for problem in misfit.problems) from None
+
+    def error(self, problems: Iterable[Problem]) -> ConfigError:
+        """These problems as an error, with their places in this file."""
+        return ConfigError(self._text.report(problems))
+
+
+def _short(group: str) -> str:
+    return group.removeprefix("turnout.")
+
+
+def entries_of(config: Config) -> tuple[tuple[ProviderTable, CredentialEntry, Credential], ...]:
+    """Every credential of the file with the entry and the provider it comes from, in the order of the file."""
+    return tuple(
+        (table, entry, credential_of(table, entry)) for table in config.providers for entry in table.credentials
+    )
+
+
+def credentials_of(config: Config) -> tuple[Credential, ...]:
+    """The credentials that the file lists, in its order. Their ids are unique: `parse_config` saw to it."""
+    return tuple(credential for _, _, credential in entries_of(config))
+
+
+def find_config(argument: Path | None, environ: Mapping[str, str]) -> Path:
+    """The file to read: the argument, `TURNOUT_CONFIG`, `./turnout.toml`, the XDG directories, `/etc`.
+
+    The first two are taken as they are, even if there is no such file: reading it says so. Raises ConfigError that
+    lists the places when nothing is found.
+    """
+    if argument is not None:
+        return argument
+    if named := environ.get("TURNOUT_CONFIG"):
+        return Path(named)
+    places = _usual_places(environ)
+    for place in places:
+        if place.is_file():
+            return place
+    looked = "\n".join(f"    {place}" for place in places)
+    raise ConfigError([f"no configuration found; name one, set TURNOUT_CONFIG, or write one of\n{looked}"])
+
+
+def _usual_places(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """By the XDG base directory specification 0.8; it says to ignore relative paths."""
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")  # noqa: PTH118 # texts
+    system = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
+    folders = [folder for folder in (home, *system.split(":")) if folder.startswith("/")]
+    return (
+        Path("turnout.toml"),
+        *(Path(folder) / "turnout" / "turnout.toml" for folder in folders),
+        Path("/etc/turnout/turnout.toml"),
+    )
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration in a file. Waits for the disk; raises ConfigError, also when the file cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot read the configuration: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        line = before.count(b"\n") + 1
+        raise ConfigError([f"{path}:{line}: the file is not UTF-8 text; save it as UTF-8"]) from None
+    return parse_config(text, source=str(path), environ=environ)
+
+
+def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[str, str] = EMPTY) -> Config:
+    """The configuration that a TOML text holds.
+
+    `environ` is what `${NAME}` refers to; relative paths of `${file:…}` start where `source` lies. Reads those
+    files, so it may wait for a disk. Raises ConfigError with every problem found.
+    """
+    place = Source(text, source)
+    tree = _toml(text, place)
+    problems: list[Problem] = []
+    try:
+        tree = interpolate(tree, environ, Path(source).parent)
+    except Misfit as misfit:
+        problems += misfit.problems
+    try:
+        return _build(tree, place, problems)
+    except Misfit as misfit:
+        raise ConfigError(place.report(misfit.problems)) from None
+
+
+def _toml(text: str, source: Source) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError([f"{source.name}: arrays or tables are nested too deeply to be read"]) from None
+    except ValueError as error:  # TOMLDecodeError, or int() of a number with thousands of digits
+        at = _AT.search(str(error))
+        place = Place(int(at[1]), int(at[2])) if at and at[1] else source.end()
+        message = _AT.sub("", str(error)) if at else "a number has too many digits"
+        message += "; texts stand in quotes" if message == "Invalid value" else ""
+        raise ConfigError([source.syntax(f"this is not TOML: {message}", place)]) from None
+
+
+def _build(tree: dict[str, Any], source: Source, problems: list[Problem]) -> Config:
+    """Raises Misfit with the problems found earlier and its own; a value found bad earlier is not judged again."""
+    judged = [*inconsistencies(tree)]
+    try:
+        file = structure({**tree, **_kernel_part(tree)}, _File)
+    except Misfit as misfit:
+        judged += misfit.problems
+    else:
+        judged += () if problems else shared_ids(file.providers.values())
+    unresolved = {problem.path for problem in problems}
+    problems = [*problems, *(problem for problem in judged if problem.path not in unresolved)]
+    if problems:
+        raise Misfit(problems)
+    return _config(file, tree, source)
+
+
+def _kernel_part(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The providers' tables without the keys of their plugins, each with its own name in it."""
+    tables = tree.get("providers")
+    if not isinstance(tables, dict):
+        return {}
+    return {"providers": {key: _own_keys(key, table) for key, table in tables.items()}}
+
+
+def _own_keys(key: str, table: Any) -> Any:
+    if not isinstance(table, dict):
+        return table
+    return {"key": key} | {name: value for name, value in table.items() if name in _PROVIDER_KEYS}
+
+
+def _config(file: _File, tree: Mapping[str, Any], source: Source) -> Config:
+    return Config(
+        selector=file.turnout.selector,
+        store=file.turnout.store,
+        transport=file.turnout.transport,
+        drain=file.turnout.drain,
+        bootstrap_bytes=file.turnout.bootstrap_bytes,
+        force_model_prefix=file.turnout.force_model_prefix,
+        retry=Retry(**attrs.asdict(file.retry)),
+        health=file.health,
+        limits=abc.Limits(**attrs.asdict(file.deadlines)),
+        affinity=file.affinity,
+        hedge=file.hedge,
+        providers=tuple(file.providers.values()),
+        oauth_aliases=file.oauth_aliases,
+        tables={group: tree.get(group, {}) for group in (*NAMED, *CHOSEN)},
+        text=source,
+    )
