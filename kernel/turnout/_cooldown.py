@@ -110,7 +110,7 @@ def block(
     `earlier` is the state before it, `cooling` the switch in force, `spared` says that it may bench nobody.
     """
     kind = type(verdict)
-    hint = clamped_hint(verdict.retry_after, policy)
+    hint = None if verdict.retry_after is None else clamped_hint(verdict.retry_after, policy)
     if kind is RateLimited:
         return _rate_limit(hint, earlier, now, policy, cooling=cooling)
     # O50: another class of failure ends "exceeded"; the level is the memory of the curve, which only a success or a
@@ -144,13 +144,15 @@ def _rate_limit(
 
 def backoff(level: int) -> tuple[float, int]:
     """Seconds of the rate-limit curve at `level`, and the level that follows: 1, 2, 4 … 1024, 1800, 1800 (C10.6)."""
-    level = min(max(level, 0), MAX_LEVEL)
-    return min(float(2**level), BACKOFF_CAP), min(level + 1, MAX_LEVEL)
+    if level >= MAX_LEVEL:
+        return BACKOFF_CAP, MAX_LEVEL
+    level = max(level, 0)
+    return float(1 << level), level + 1
 
 
-def clamped_hint(hint: float | None, policy: Policy) -> float | None:
-    """Seconds that a `retry_after` counts, between the policy's floor and cap (O46); None for none, or not a number."""
-    return None if hint is None or math.isnan(hint) else min(max(hint, policy.hint_floor), policy.hint_cap)
+def clamped_hint(hint: float, policy: Policy) -> float | None:
+    """Seconds that a `retry_after` counts, between the policy's floor and cap (O46); None when it is not a number."""
+    return None if math.isnan(hint) else min(max(hint, policy.hint_floor), policy.hint_cap)
 
 
 @final

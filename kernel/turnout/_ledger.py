@@ -11,7 +11,7 @@ Nothing is written down about a model or credential that never failed, so most s
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Final, final
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -73,10 +73,8 @@ MESSAGES: Final[Mapping[type[Failure], str]] = MappingProxyType(
 """Status message of a failure that concerns the whole credential (C10.5)."""
 
 
-@final
-@attrs.frozen(kw_only=True)
-class Change:
-    """What an outcome did.
+class Change(NamedTuple):
+    """What an outcome did. A tuple, for it is built on every call.
 
     Attributes:
         state: the very object that was given when nothing changed.
@@ -113,7 +111,7 @@ def record(
     model = outcome.model
     if type(verdict) is Done:
         after = _succeed_model(state, model, now) if model else _succeed(state, now)
-        return _STILL_CLEAN if after is CLEAN else Change(state=after, changed=after is not state)
+        return _STILL_CLEAN if after is CLEAN else Change(after, after is not state)
     if not isinstance(verdict, Failure) or type(verdict) in HARMLESS:
         return Change(state=state, changed=False)
     sentence = block(
@@ -126,7 +124,7 @@ def record(
     )
     asks = refreshable and type(verdict) is Unauthorized and not state.needs_login and not _refused(state, now)
     after = _fail_model(state, model, verdict, sentence, now) if model else _fail(state, verdict, sentence, now)
-    return Change(state=after, changed=True, refresh=asks)
+    return Change(after, True, asks)
 
 
 def settled(state: CredentialState, model: str) -> bool:
@@ -205,7 +203,7 @@ def _succeed_model(state: CredentialState, model: str, now: float) -> Credential
     models = dict(state.models)
     if not well:
         models[model] = reset(entry or UNTRIED, now)
-    stays = any(troubled(other, now) for name, other in models.items() if name != model)
+    stays = len(models) > 1 and any(troubled(other, now) for name, other in models.items() if name != model)
     error, message = (state.last_error, state.status_message) if stays else (None, "")
     after = following(state, models, error, message, now)
     return state if well and _alike(state, after) else after
