@@ -1,0 +1,164 @@
+"""One connection: a request goes out, a reply comes in, again and again while both sides keep it sound."""
+
+from collections.abc import AsyncIterable
+
+import httpx
+import trio
+
+from turnout_transport._dial import Wire
+from turnout_transport._failures import failure
+from turnout_transport._replies import ReplyParser
+from turnout_transport._requests import Message
+from turnout_transport._sockets import READ_SIZE, SocketStream
+
+SMALL = 16 * 1024
+"""Bytes that are sent before anything is read. A peer may answer early and read no further (B31): the reply to a
+larger request is awaited beside sending it, unless the kernel takes all of it at once."""
+
+COPIED = 64 * 1024
+"""Bytes of a body up to which one copy beside the head is cheaper than a second system call."""
+
+
+class Connection:
+    """An open connection to an origin, used by one exchange at a time.
+
+    Attributes:
+        idle_since: Trio's clock, when it was last put back.
+        reply: what has been read of the current reply.
+    """
+
+    __slots__ = ("_closed", "_raw", "_send_failure", "_sent", "_socket", "_stream", "_unsent", "idle_since", "reply")
+
+    def __init__(self, wire: Wire, reply: ReplyParser) -> None:
+        self._raw = wire.raw
+        self._stream = wire.stream
+        self._socket = wire.stream if isinstance(wire.stream, SocketStream) else None
+        self._closed = False
+        self._sent = False
+        self._unsent = False
+        self._send_failure: Exception | None = None
+        self.reply = reply
+        self.idle_since = 0.0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow: all was sent, all was read, nothing came besides."""
+        return self.reply.complete and self.reply.keep_alive and not self._unsent
+
+    def is_stale(self) -> bool:
+        """Whether something came while it lay idle: an end, an error, or bytes that nobody asked for."""
+        return isinstance(self._raw, SocketStream) and self._raw.is_readable()
+
+    def close(self) -> None:
+        """Close at once, whatever state it is in; does not wait, may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._raw.close()
+            self.reply.close()
+
+    async def exchange(self, message: Message) -> None:
+        """Send a request and wait for the head of its reply; raises httpx's transport errors.
+
+        Cancelled or failed, the connection is only good for closing.
+        """
+        self._sent = False
+        self._unsent = True
+        self._send_failure = None
+        self.reply.start(bodiless=message.bodiless_reply)
+        if isinstance(message.body, bytes):
+            rest = self._send_at_once(message.head, message.body)
+            if self._socket is None and len(rest) <= SMALL:
+                await self._send(rest)
+                rest = b""
+            self._unsent = bool(rest) or self._send_failure is not None
+            if not rest:
+                await self._read_head()
+            else:
+                await self._send_beside_reading(rest)
+        else:
+            await self._send_beside_reading(message.head, message.body)
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, as they arrive; empty at its proper end. Cancelled, it has lost nothing."""
+        while not self.reply.complete:
+            await self._receive()
+            data = self.reply.take()
+            if data:
+                return data
+        return b""
+
+    def _send_at_once(self, head: bytes, body: bytes) -> bytes | memoryview:
+        """Hand over what fits without waiting, and give the rest. After a failure there is none."""
+        if self._socket is None:
+            return head + body
+        try:
+            if len(body) > COPIED and self._socket.send_nowait(head) == len(head):
+                self._sent = True
+                return memoryview(body)[self._socket.send_nowait(body) :]
+            data = head + body
+            count = self._socket.send_nowait(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._send_failure = exc
+            return b""
+        self._sent = count > 0
+        return memoryview(data)[count:] if count < len(data) else b""
+
+    async def _send(self, data: bytes | memoryview) -> None:
+        self._sent = True  # whatever happens from here on, some of it may arrive
+        try:
+            await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._send_failure = exc
+
+    async def _send_beside_reading(self, rest: bytes | memoryview, pieces: AsyncIterable[bytes] | None = None) -> None:
+        failed: Exception | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def upload() -> None:
+                nonlocal failed
+                try:
+                    await self._upload(rest, pieces)
+                except Exception as exc:  # noqa: BLE001  # the caller's own stream may raise anything: raised below
+                    failed = exc
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(upload)
+            try:
+                await self._read_head()
+            except httpx.TransportError as exc:
+                failed = exc
+            nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
+
+    async def _upload(self, rest: bytes | memoryview, pieces: AsyncIterable[bytes] | None) -> None:
+        await self._send(rest)
+        if pieces is not None:
+            async for piece in pieces:
+                if self._send_failure is not None:
+                    break
+                await self._send(piece)
+        self._unsent = self._send_failure is not None
+
+    async def _read_head(self) -> None:
+        # Also after a failure to send: a peer that refuses an upload answers, closes, and has its reason in its reply.
+        try:
+            while not self.reply.head_complete:
+                await self._receive()
+        except httpx.TransportError:
+            if self._send_failure is None or self.reply.answered:
+                raise
+            text = "the upstream closed while the request was sent"
+            raise failure(httpx.WriteError, text, sent=self._sent) from self._send_failure
+
+    async def _receive(self) -> None:
+        try:
+            data = await self._stream.receive_some(READ_SIZE)
+        except trio.BrokenResourceError as exc:
+            raise failure(httpx.ReadError, "the connection to the upstream broke", sent=True) from exc
+        except trio.ClosedResourceError as exc:
+            raise failure(httpx.ReadError, "the connection was closed on our side", sent=True) from exc
+        if data:
+            self.reply.feed(bytes(data))
+        else:
+            self.reply.end()

@@ -1,0 +1,150 @@
+"""New connections: resolve, check the address, connect, pass a proxy, shake hands. One deadline over all of it.
+
+Nothing of a request, and so no secret of a credential, is sent before all of this has succeeded.
+"""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from typing import TypeAlias
+
+import attrs
+import httpx
+import trio
+
+from turnout_transport._addresses import may_connect, names_this_machine
+from turnout_transport._failures import failure
+from turnout_transport._origins import Origin
+from turnout_transport._proxies import Proxy, open_tunnel
+from turnout_transport._sockets import RawStream
+
+STAGGER = 0.25
+"""Seconds before the next address is tried beside one that has not answered (RFC 8305, section 5)."""
+
+Opener: TypeAlias = Callable[[str, int], Awaitable[RawStream]]
+"""Connects to an IP address and port; raises OSError."""
+
+Resolver: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Gives the IP addresses of a host, best first; raises OSError."""
+
+
+@attrs.frozen(kw_only=True)
+class Wire:
+    """A connection that is ready for requests.
+
+    Attributes:
+        raw: its bottom: what is closed.
+        stream: its top, to talk on; the same object without TLS.
+    """
+
+    raw: RawStream
+    stream: trio.abc.Stream
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Addresses of a host by the system's resolver, in its order; waits in a thread, abandoned when cancelled."""
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@attrs.frozen(kw_only=True)
+class Dialer:
+    """How new connections come about.
+
+    Attributes:
+        limit: seconds for resolving, connecting, a proxy's answer and TLS together.
+        allow_private: names may resolve to addresses that are not on the public internet.
+    """
+
+    tls: ssl.SSLContext
+    limit: float
+    allow_private: bool
+    open_stream: Opener
+    resolve: Resolver
+
+    async def dial(self, origin: Origin, proxy: Proxy | None) -> Wire:
+        """A connection to this origin; raises ConnectError or ConnectTimeout."""
+        try:
+            with trio.fail_after(self.limit), ExitStack() as undo:
+                wire = await self._dial(origin, proxy, undo)
+                undo.pop_all()
+                return wire
+        except trio.TooSlowError as exc:
+            text = f"no connection to {origin} within {self.limit:g} s"
+            raise failure(httpx.ConnectTimeout, text, sent=False) from exc
+        except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise failure(httpx.ConnectError, f"no connection to {origin}: {_reason(exc)}", sent=False) from exc
+
+    async def _dial(self, origin: Origin, proxy: Proxy | None, undo: ExitStack) -> Wire:
+        if proxy is None:
+            raw = await self._connect(origin.host, origin.port, private=names_this_machine(origin.host))
+        else:
+            # The operator named the proxy, wherever it stands. What lies behind it, it resolves itself.
+            raw = await self._connect(proxy.host, proxy.port, private=True)
+        undo.callback(raw.close)
+        stream: trio.abc.Stream = raw
+        if proxy is not None:
+            if proxy.scheme == "https":
+                stream = await self._shake_hands(stream, proxy.host)
+            await open_tunnel(stream, proxy, origin)
+        if origin.scheme == "https":
+            stream = await self._shake_hands(stream, origin.host)
+        return Wire(raw=raw, stream=stream)
+
+    async def _connect(self, host: str, port: int, *, private: bool) -> RawStream:
+        addresses = await self.resolve(host, port)
+        private = private or self.allow_private
+        allowed = [address for address in addresses if may_connect(address, private=private)]
+        if not allowed:
+            hint = "" if private else "; for one inside your own network set `allow_private = true`"
+            text = f"{host} has no address that may be connected to{hint}"
+            raise failure(httpx.ConnectError, text, sent=False)
+        return await connect_first(allowed, port, self.open_stream)
+
+    async def _shake_hands(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
+        tls = trio.SSLStream(stream, self.tls, server_hostname=host)
+        await tls.do_handshake()
+        return tls
+
+
+async def connect_first(addresses: Sequence[str], port: int, open_stream: Opener) -> RawStream:
+    """Connect to whichever address answers first, each tried a little after the one before; raises OSError."""
+    if len(addresses) == 1:
+        return await open_stream(addresses[0], port)
+    opened: list[RawStream] = []
+    failures: list[OSError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def attempt(address: str, over: trio.Event) -> None:
+            try:
+                opened.append(await open_stream(address, port))
+                nursery.cancel_scope.cancel()
+            except OSError as exc:
+                failures.append(exc)
+            finally:
+                over.set()
+
+        for address in addresses:
+            over = trio.Event()
+            nursery.start_soon(attempt, address, over)
+            with trio.move_on_after(STAGGER):
+                await over.wait()
+    for late in opened[1:]:
+        late.close()
+    if not opened:
+        raise failures[0]
+    return opened[0]
+
+
+def _reason(exc: BaseException) -> str:
+    """One line on why, from the exception that began it: trio wraps what OpenSSL says."""
+    while isinstance(exc, trio.BrokenResourceError) and exc.__cause__ is not None:
+        exc = exc.__cause__
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is refused: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS failed: {exc.reason or type(exc).__name__}"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return str(exc) or type(exc).__name__

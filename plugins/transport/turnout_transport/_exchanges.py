@@ -1,0 +1,174 @@
+"""One exchange: a place at an origin, a connection in it, a request, a reply whose body the caller reads.
+
+The place is given back when the reply has been read to its end, when the caller closes it, or at the first failure or
+cancellation before the caller has it; whichever comes first, once.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Self
+
+import httpx
+import trio
+
+from turnout_transport._connections import Connection
+from turnout_transport._failures import failure, mark_sent
+from turnout_transport._origin_pool import OriginPool
+from turnout_transport._requests import Message, encode
+
+EXTENSIONS = {"http_version": b"HTTP/1.1"}
+
+
+class Place:
+    """The right to one connection at an origin, and that connection, for one exchange."""
+
+    __slots__ = ("_borrowed", "_pool", "connection")
+
+    def __init__(self, pool: OriginPool) -> None:
+        self._pool = pool
+        self._borrowed: list[trio.CapacityLimiter] = []
+        self.connection: Connection | None = None
+
+    async def borrow(self, limiter: trio.CapacityLimiter) -> None:
+        """Wait until this limiter lets us in; raises PoolTimeout."""
+        try:
+            limiter.acquire_on_behalf_of_nowait(self)
+        except trio.WouldBlock:
+            max_wait = self._pool.terms.max_wait
+            with trio.move_on_after(max_wait) as scope:
+                await limiter.acquire_on_behalf_of(self)
+            if scope.cancelled_caught:
+                text = f"no connection to {self._pool.origin} became free within {max_wait:g} s"
+                raise failure(httpx.PoolTimeout, text, sent=False) from None
+        self._borrowed.append(limiter)
+
+    def give_back_connection(self) -> None:
+        """Part from the connection: kept when its exchange ended soundly, closed otherwise."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._pool.put_back(connection)
+
+    def release(self) -> None:
+        """Give everything back; may be called twice."""
+        self.give_back_connection()
+        while self._borrowed:
+            self._borrowed.pop().release_on_behalf_of(self)
+
+    async def send(self, message: Message) -> Connection:
+        """Send a request and wait for its reply's head; resends once for free where that is safe."""
+        connection = self._pool.take_idle()
+        if connection is None:
+            return await self._send_anew(message)
+        self.connection = connection
+        try:
+            await connection.exchange(message)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # A kept connection that dies before a byte of the answer was closed by the peer while our request was
+            # under way: sent again once, on a new connection (design 8, "resent once for free"; B30).
+            if connection.reply.answered or not message.replayable:
+                raise
+            self._pool.note_resend()
+            self.give_back_connection()
+        else:
+            return connection
+        try:
+            return await self._send_anew(message)
+        except httpx.TransportError as exc:
+            mark_sent(exc)
+            raise
+
+    async def _send_anew(self, message: Message) -> Connection:
+        self.connection = connection = await self._pool.connect()
+        await connection.exchange(message)
+        return connection
+
+
+class ReplyBody(httpx.AsyncByteStream):
+    """The body of a reply: bytes as they arrive, undecoded, read from the network only when asked for.
+
+    A cancelled read has lost nothing and may be repeated. `aclose()` before the end closes the connection at once; at
+    the end nothing is left to close.
+    """
+
+    def __init__(self, first: bytes, place: Place | None) -> None:
+        self._first = first
+        self._place = place
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Itself: there is one reader."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for more; raises ReadError or RemoteProtocolError when the rest does not come whole."""
+        data, self._first = self._first, b""
+        if data:
+            return data
+        place = self._place
+        if place is None or place.connection is None:
+            raise StopAsyncIteration
+        try:
+            data = await place.connection.read()
+        except httpx.TransportError:
+            self._release()
+            raise
+        if place.connection.reply.complete:
+            self._release()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        """Let go of the connection; does not wait, may be called twice."""
+        self._first = b""
+        self._release()
+
+    def _release(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.release()
+
+
+class BoundTransport(httpx.AsyncBaseTransport):
+    """Connections for one credential: to its origin and nowhere else."""
+
+    def __init__(self, pool: OriginPool, limiter: trio.CapacityLimiter | None) -> None:
+        self._pool = pool
+        self._limiter = limiter
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open: the connections are the pool's."""
+        return self
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and wait for the head of its reply; redirects are replies like any other.
+
+        Raises httpx's transport errors, each with `request_sent`; LocalProtocolError for a request that leaves the
+        credential's origin (S11), before anything is connected.
+        """
+        pool = self._pool
+        if not pool.origin.covers(request.url):
+            text = f"refused: this credential is bound to {pool.origin} and the request is for somewhere else"
+            raise failure(httpx.LocalProtocolError, text, sent=False)
+        message = encode(request, pool.origin)
+        place = Place(pool)
+        response = None
+        try:
+            if self._limiter is not None:
+                await place.borrow(self._limiter)
+            await place.borrow(pool.limiter)
+            connection = await place.send(message)
+            response = _response(connection, place)
+        finally:
+            if response is None:
+                place.release()
+        return response
+
+
+def _response(connection: Connection, place: Place) -> httpx.Response:
+    reply = connection.reply
+    status, headers, first = reply.status, reply.headers, reply.take()
+    if reply.complete:
+        place.release()  # the reply is in memory: the next request need not wait until somebody has read it
+        body = ReplyBody(first, None)
+    else:
+        body = ReplyBody(first, place)
+    return httpx.Response(status, headers=headers, stream=body, extensions=EXTENSIONS)

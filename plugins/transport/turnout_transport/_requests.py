@@ -1,0 +1,102 @@
+"""A request as bytes: the head, and a body that can be replayed or not.
+
+`Host` and everything that frames the message are written here and nowhere else: a caller's own `content-length`,
+`transfer-encoding` or hop-by-hop fields are dropped, so no caller can make one request look like two.
+"""
+
+import re
+from collections.abc import AsyncIterable
+from functools import lru_cache
+
+import attrs
+import httpx
+
+from turnout_transport._failures import failure
+from turnout_transport._origins import Origin
+
+OURS = frozenset({
+    b"host", b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"proxy-connection",
+    b"proxy-authorization", b"te", b"trailer", b"upgrade", b"expect",
+})  # fmt: skip
+"""Fields that belong to one connection (RFC 9110, 7.6.1) or frame the message: ours to write."""
+
+CRLF = b"\r\n"
+HARMLESS = bytes(octet for octet in range(256) if octet == 0x09 or (octet >= 0x20 and octet != 0x7F))
+BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Methods whose empty body needs no `content-length: 0` (RFC 9110, 8.6)."""
+
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """A request as it goes over the wire.
+
+    Attributes:
+        head: request line and fields, the empty line included.
+        body: the whole body, or its pieces, already framed, when it cannot be replayed.
+        bodiless_reply: the reply has no body whatever its fields say (HEAD).
+    """
+
+    head: bytes = attrs.field(repr=False)
+    body: bytes | AsyncIterable[bytes] = attrs.field(repr=False)
+    bodiless_reply: bool
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it can be sent a second time."""
+        return isinstance(self.body, bytes)
+
+
+def encode(request: httpx.Request, origin: Origin) -> Message:
+    """Write a request down; raises LocalProtocolError for one that HTTP/1.1 cannot carry (S51)."""
+    method = request.method
+    if method in {"CONNECT", "TRACE"} or not _is_token(method.encode("utf-8")):
+        raise _refused("the method is not one that may be forwarded")
+    body, framing = _body_of(request)
+    parts = [method.encode("ascii"), b" ", request.url.raw_path, b" HTTP/1.1\r\nHost: ", origin.authority, CRLF]
+    lines = 2
+    for name, value in request.headers.raw:
+        if name.lower() in OURS:
+            continue
+        if not _is_token(name):
+            raise _refused("a header has a name that HTTP does not allow")
+        parts += (name, b": ", value, CRLF)
+        lines += 1
+    if framing:
+        parts.append(framing)
+        lines += 1
+    head = b"".join(parts)
+    # What is left without harmless octets must be exactly the line ends that we wrote: one pass in C over the whole
+    # head instead of a regular expression per value (0.4 µs against 6 µs with twelve fields).
+    if head.translate(None, HARMLESS) != CRLF * lines or request.url.raw_path.count(b" "):
+        raise _refused("a header value or the path holds CR, LF, NUL or another control character")
+    return Message(head=head + CRLF, body=body, bodiless_reply=method == "HEAD")
+
+
+def _body_of(request: httpx.Request) -> tuple[bytes | AsyncIterable[bytes], bytes]:
+    try:
+        content = request.content
+    except httpx.RequestNotRead:
+        if not isinstance(request.stream, httpx.AsyncByteStream):
+            raise _refused("a request body is bytes or an asynchronous stream") from None
+        return _chunked(request.stream), b"Transfer-Encoding: chunked\r\n"
+    if content or request.method not in BODILESS:
+        return content, b"Content-Length: %d\r\n" % len(content)
+    return content, b""
+
+
+async def _chunked(pieces: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
+    async for piece in pieces:
+        if piece:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+    yield b"0\r\n\r\n"
+
+
+@lru_cache(maxsize=1024)
+def _is_token(name: bytes) -> bool:
+    return _TOKEN.fullmatch(name) is not None
+
+
+def _refused(text: str) -> httpx.TransportError:
+    return failure(httpx.LocalProtocolError, text, sent=False)
