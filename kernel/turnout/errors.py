@@ -116,13 +116,15 @@ class UpstreamFailed(TurnoutError):
 
     Attributes:
         verdict: why, in the kernel's words; `verdict.detail` may hold the upstream's own answer.
+        until: POSIX seconds of the soonest recovery in the pool, as the kernel knows it; None from a provider.
     """
 
     code: ClassVar[str] = "upstream_error"
 
-    def __init__(self, verdict: Failure) -> None:
+    def __init__(self, verdict: Failure, *, until: float | None = None) -> None:
         super().__init__(verdict.message or verdict.code)
         self.verdict = verdict
+        self.until = until
 
 
 class DeadlineExceeded(TurnoutError):

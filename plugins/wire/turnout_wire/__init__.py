@@ -1,1 +1,57 @@
-"""Library for provider and frontend authors: HTTP outcomes to verdicts, server-sent events, JSON checks."""
+"""Library for provider and frontend authors: HTTP outcomes to verdicts, server-sent events, JSON checks. No I/O."""
+
+from turnout_wire._answers import HttpAnswer, answer, in_band, refusal, reset_time, tell
+from turnout_wire._codes import CODES
+from turnout_wire._failure import UPSTREAM_EXCEPTIONS, verdict_of_exception
+from turnout_wire._headers import (
+    check_header,
+    check_headers,
+    client_headers,
+    reply_headers,
+    request_headers,
+)
+from turnout_wire._hints import duration, retry_after
+from turnout_wire._json import BadJSON, Peek, check_json, peek, with_model
+from turnout_wire._scrub import scrub, secrets_of
+from turnout_wire._shapes import SHAPES, Shape, Told
+from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
+from turnout_wire._verdict import UpstreamAnswer, error_message, status_of_error, verdict
+
+__all__ = [
+    "CODES",
+    "EVENT_LIMIT",
+    "LINE_LIMIT",
+    "SHAPES",
+    "UPSTREAM_EXCEPTIONS",
+    "BadJSON",
+    "BlockReader",
+    "Event",
+    "EventTooLarge",
+    "HttpAnswer",
+    "Peek",
+    "Shape",
+    "Told",
+    "UpstreamAnswer",
+    "answer",
+    "check_header",
+    "check_headers",
+    "check_json",
+    "client_headers",
+    "duration",
+    "error_message",
+    "in_band",
+    "peek",
+    "read_event",
+    "refusal",
+    "reply_headers",
+    "request_headers",
+    "reset_time",
+    "retry_after",
+    "scrub",
+    "secrets_of",
+    "status_of_error",
+    "tell",
+    "verdict",
+    "verdict_of_exception",
+    "with_model",
+]

@@ -1,0 +1,85 @@
+"""Which headers cross the house, both ways by allow-list, and which values are fit to be sent at all.
+
+Everything that is not named here stays behind: the client's key, cookies, hosts and hop-by-hop headers never reach an
+upstream (S52); `set-cookie`, lengths, encodings and an upstream's own content type never reach a client (B28, S53).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import httpx
+
+from turnout.errors import InvalidAsk
+
+_NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+_VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}", re.ASCII)
+
+REQUEST_HEADERS: Mapping[str, frozenset[str]] = {
+    "openai.chat": frozenset({"idempotency-key", "openai-beta", "x-client-request-id"}),
+}
+"""Per dialect: what a client may say to an upstream."""
+
+REPLY_HEADERS: Mapping[str, frozenset[str]] = {
+    "openai.chat": frozenset(
+        {
+            "openai-processing-ms",
+            "openai-version",
+            "x-ratelimit-limit-requests",
+            "x-ratelimit-limit-tokens",
+            "x-ratelimit-remaining-requests",
+            "x-ratelimit-remaining-tokens",
+            "x-ratelimit-reset-requests",
+            "x-ratelimit-reset-tokens",
+        }
+    ),
+}
+"""Per dialect: what an upstream may say to a client."""
+
+_MEDIA_TYPES = {False: "application/json", True: "text/event-stream; charset=utf-8"}
+
+
+def request_headers(headers: Mapping[str, str], dialect: str) -> dict[str, str]:
+    """Those of a client's headers that may go upstream, names in lower case. Raises InvalidAsk for a bad value."""
+    allowed = REQUEST_HEADERS[dialect]
+    kept = {lower: value for name, value in headers.items() if (lower := name.lower()) in allowed}
+    for name, value in kept.items():
+        check_header(name, value)
+    return kept
+
+
+def reply_headers(headers: httpx.Headers, dialect: str) -> dict[str, str]:
+    """Those of an upstream's headers that a client may see. A bad or repeated one is left out."""
+    allowed = REPLY_HEADERS[dialect]
+    kept: dict[str, str] = {}
+    twice: set[str] = set()
+    for raw_name, raw_value in headers.raw:
+        name = raw_name.decode("latin-1").lower()
+        if name in allowed:
+            value = raw_value.decode("latin-1").strip()
+            twice |= {name} & kept.keys()
+            kept |= {name: value} if _VALUE.fullmatch(value) else {}
+    return {name: value for name, value in kept.items() if name not in twice}
+
+
+def client_headers(*, stream: bool) -> dict[str, str]:
+    """What every answer to a client carries: our own content type by dialect, and no guessing about it (S53)."""
+    return {"content-type": _MEDIA_TYPES[stream], "x-content-type-options": "nosniff"}
+
+
+def check_header(name: str, value: str) -> None:
+    """Refuse what would split or corrupt a message: CR, LF, NUL, other controls, non-ASCII (F10, S51).
+
+    Raises InvalidAsk, which names the header and never shows its value.
+    """
+    if not _NAME.fullmatch(name.lower()):
+        raise InvalidAsk(f"header name {name[:40]!a} is not a token", argument="headers")
+    if not _VALUE.fullmatch(value):
+        raise InvalidAsk(
+            f"header {name!r} must be printable ASCII of at most 4096 characters", argument=f"headers.{name}"
+        )
+
+
+def check_headers(headers: Iterable[tuple[str, str]]) -> None:
+    """`check_header` for each."""
+    for name, value in headers:
+        check_header(name, value)

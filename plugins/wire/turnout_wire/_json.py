@@ -1,0 +1,186 @@
+"""Judge a request body without keeping it: one strict decode, and the few members that routing needs.
+
+The body travels on as the bytes that came; the decoded form is thrown away. Two readers must never understand one body
+differently, so whatever readers are known to disagree on is refused: a name that occurs twice, numbers beyond every
+range, half surrogates, bytes that are no UTF-8, nesting that no stack survives (C-9, pitfall F11).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from turnout.errors import InvalidAsk
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+_decode = msgspec.json.Decoder().decode
+
+
+class _Named(msgspec.Struct):
+    model: Any = None
+
+
+_decode_model = msgspec.json.Decoder(_Named).decode
+
+_PLACE = re.compile(r"\s*\(byte (\d+)\)$")
+_VALUE = re.compile(rb'\s*:\s*("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
+_TOKEN = re.compile(rb'[^"{}\[\]]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]])', re.DOTALL)
+_COLON = re.compile(rb"\s*:")
+
+_LONGEST_MODEL = 512
+
+
+class BadJSON(InvalidAsk):
+    """A body that is not sound JSON.
+
+    Attributes:
+        offset: byte where it goes wrong, None when the reader cannot tell.
+    """
+
+    def __init__(self, reason: str, *, offset: int | None = None) -> None:
+        place = "" if offset is None else f" at byte {offset}"
+        super().__init__(f"the body is not sound JSON{place}: {reason}", argument="body")
+        self.offset = offset
+
+
+class Peek(NamedTuple):
+    """What routing needs of a request body.
+
+    Attributes:
+        stream: False when the body does not say.
+        texts: the top-level members that were asked for and are texts, by name; for affinity.
+    """
+
+    model: str
+    stream: bool
+    texts: Mapping[str, str]
+
+
+class Span(NamedTuple):
+    """Bytes `start` to `end` (exclusive) of a body."""
+
+    start: int
+    end: int
+
+
+def peek(body: bytes, *, texts: tuple[str, ...] = ()) -> Peek:
+    """Check a request body and give its `model`, `stream` and the top-level `texts` that it has.
+
+    Raises BadJSON for what is not sound JSON, InvalidAsk for a body without a usable `model`. A body of a mebibyte
+    takes milliseconds: give larger ones to a thread.
+    """
+    found = check_json(body)
+    return Peek(
+        _model(found.get("model")),
+        _flag(found.get("stream"), "stream"),
+        {name: text for name in texts if isinstance(text := found.get(name), str) and text} if texts else _NONE,
+    )
+
+
+def check_json(body: bytes) -> dict[str, Any]:
+    """The object that a body holds. Raises BadJSON when it is no sound JSON object with one `model` and `stream`."""
+    try:
+        found = _decode(body)
+    except msgspec.DecodeError as exc:
+        raise _bad(str(exc), body) from None
+    except UnicodeDecodeError:
+        raise BadJSON("it is not UTF-8", offset=_first_bad_byte(body)) from None
+    except RecursionError:
+        raise BadJSON("it is nested too deeply") from None
+    if type(found) is not dict:
+        raise BadJSON("its top level must be an object", offset=0)
+    _refuse_twice(body)
+    return found
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """The same body with another top-level `model`; every other byte stays as it is.
+
+    `body` has passed `check_json`. A body without a textual `model` is refused with InvalidAsk.
+    """
+    span = _model_span(body)
+    if span is None:
+        raise InvalidAsk("model is missing", argument="model")
+    return b"".join((body[: span.start], msgspec.json.encode(model), body[span.end :]))
+
+
+def _model(value: object) -> str:
+    if value is None:
+        raise InvalidAsk("model is missing: name the model to use", argument="model")
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidAsk("model must be a non-blank text", argument="model")
+    if len(value) > _LONGEST_MODEL or not value.isprintable():
+        raise InvalidAsk(f"model must be at most {_LONGEST_MODEL} printable characters", argument="model")
+    return value
+
+
+def _flag(value: object, name: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise InvalidAsk(f"{name} must be true or false", argument=name)
+
+
+def _bad(text: str, body: bytes) -> BadJSON:
+    if (place := _PLACE.search(text)) is not None:
+        return BadJSON(text[: place.start()].removeprefix("JSON is malformed: "), offset=int(place[1]))
+    if "truncated" in text:
+        return BadJSON(
+            "it ends too early, or a text ends in half a surrogate pair" if body else "it is empty", offset=len(body)
+        )
+    return BadJSON("a number is out of range" if "out of range" in text else "it cannot be read")
+
+
+def _first_bad_byte(body: bytes) -> int | None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as exc:
+        return exc.start
+    return None
+
+
+def _refuse_twice(body: bytes) -> None:
+    r"""Refuse a second top-level `model` or `stream`, however it is spelled.
+
+    Nearly every body shows by two byte searches that it has no second one. A letter of those names can also be written
+    as an escape from `\\u0061` to `\\u007a`, which no writer does without intent.
+    """
+    if body.count(b'"model"') > 1 or body.count(b'"stream"') > 1 or _spells_letters(body):
+        seen = set()
+        for name, _ in _members(body):
+            if name in {"model", "stream"}:
+                if name in seen:
+                    raise BadJSON(f"{name!r} is given twice")
+                seen.add(name)
+
+
+def _spells_letters(body: bytes) -> bool:
+    return b"\\" in body and (b"\\u006" in body or b"\\u007" in body)
+
+
+def _model_span(body: bytes) -> Span | None:
+    """Where the text of the top-level `model` is, quotes included; None when there is none.
+
+    A body that spells the name once, and has it at the top level, spells it there.
+    """
+    if body.count(b'"model"') == 1 and not _spells_letters(body):
+        places = [body.find(b'"model"') + len(b'"model"')] if _decode_model(body).model is not None else []
+    else:
+        places = [after for name, after in _members(body) if name == "model"]
+    value = _VALUE.match(body, places[-1]) if places else None
+    return Span(*value.span(1)) if value else None
+
+
+def _members(body: bytes) -> Iterator[tuple[str, int]]:
+    """Names of the top-level members of a sound JSON object, each with the offset just behind it."""
+    depth = 0
+    for token in _TOKEN.finditer(body):
+        text = token[1]
+        if text in b"{[":
+            depth += 1
+        elif text in b"}]":
+            depth -= 1
+        elif depth == 1 and _COLON.match(body, token.end()):
+            yield msgspec.json.decode(text, type=str), token.end()

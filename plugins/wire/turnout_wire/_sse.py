@@ -1,0 +1,118 @@
+"""Server-sent events as bytes: split a stream into blocks, and read what one block says.
+
+The grammar is that of the HTML standard, section 9.2.5 (read 2026-11-23): lines end with LF, CRLF or CR and with
+nothing else, whatever Unicode thinks (pitfall X3); a blank line ends an event. Blocks keep their exact bytes, so
+joining them gives the stream back: pass-through is byte-exact (J4).
+"""
+
+import re
+from typing import NamedTuple
+
+LINE_LIMIT = 1 << 20
+"""Bytes in one line (acceptance 4)."""
+
+EVENT_LIMIT = 4 << 20
+"""Bytes in one event (acceptance 4)."""
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")  # atomic: the halves of one CRLF are not two line ends
+_LONGEST_BLANK = 4
+
+
+class EventTooLarge(ValueError):
+    """A line or an event of the stream is beyond its limit; the stream cannot be read on."""
+
+
+class Event(NamedTuple):
+    """One server-sent event.
+
+    Attributes:
+        data: its `data` lines, joined by LF.
+        name: its `event` field, empty when it has none.
+    """
+
+    data: bytes
+    name: bytes = b""
+
+
+class BlockReader:
+    """Splits a stream into blocks: one event, comment or run of blank lines each, with the line ends that close it.
+
+    Bytes that do not end a block yet are held, up to the limits.
+    """
+
+    __slots__ = ("_event_limit", "_held", "_line_limit")
+
+    def __init__(self, *, line_limit: int = LINE_LIMIT, event_limit: int = EVENT_LIMIT) -> None:
+        self._held = bytearray()
+        self._line_limit = line_limit
+        self._event_limit = event_limit
+
+    @property
+    def held(self) -> bytes:
+        """What came after the last complete block."""
+        return bytes(self._held)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The blocks that these bytes complete, in order. Raises EventTooLarge."""
+        if not self._held:
+            if b"\r" not in data and data.endswith(b"\n\n") and len(data) <= self._line_limit:
+                return _split(data)
+            whole: bytes | bytearray = data
+            known = 0
+        else:
+            known = max(0, len(self._held) - _LONGEST_BLANK + 1)
+            self._held += data
+            whole = self._held
+        return self._cut(whole, known)
+
+    def _cut(self, whole: bytes | bytearray, known: int) -> list[bytes]:
+        """Cut off the complete blocks; no blank line begins before `known`."""
+        blocks: list[bytes] = []
+        start = 0
+        for blank in _BLANK.finditer(whole, known):
+            blocks.append(bytes(whole[start : blank.end()]))
+            start = blank.end()
+        self._held = bytearray(whole[start:]) if start or whole is not self._held else self._held
+        for block in blocks:
+            if len(block) > self._line_limit:
+                self._check(block, max(map(len, _LINE_END.split(block))))
+        if len(self._held) > self._line_limit:
+            self._check(self._held, len(self._held) - 1 - max(self._held.rfind(b"\n"), self._held.rfind(b"\r")))
+        return blocks
+
+    def _check(self, block: bytes | bytearray, longest: int) -> None:
+        if len(block) > self._event_limit:
+            raise EventTooLarge(f"an event is longer than {self._event_limit} bytes")
+        if longest > self._line_limit:
+            raise EventTooLarge(f"a line is longer than {self._line_limit} bytes")
+
+
+def _split(data: bytes) -> list[bytes]:
+    """Blocks of bytes that hold no CR and end with a blank line."""
+    if data.find(b"\n\n") == len(data) - 2:
+        return [data]
+    return [block + b"\n\n" for block in data[:-2].split(b"\n\n")]
+
+
+def read_event(block: bytes, *, first: bool = False) -> Event | None:
+    """The event that a block holds; None when it has no data: comments, blank lines, lone fields.
+
+    `first`: the block begins the stream, where a byte order mark is allowed.
+    """
+    if not first and block.startswith(b"data: ") and block.find(b"\n") == len(block) - 2 and b"\r" not in block:
+        return Event(block[6:-2])
+    return _read_lines(block.removeprefix(_BOM) if first else block)
+
+
+def _read_lines(block: bytes) -> Event | None:
+    name = b""
+    data: list[bytes] = []
+    for line in _LINE_END.split(block):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            data.append(value.removeprefix(b" "))
+        elif field == b"event":
+            name = value.removeprefix(b" ")
+    return Event(b"\n".join(data), name) if data else None

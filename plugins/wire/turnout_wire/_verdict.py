@@ -1,0 +1,201 @@
+"""HTTP answers of an upstream to verdicts: one table, and the marks in a body that outrank it.
+
+C6.3 and C10.4 with O41, O44, O45, O46 and O52; design 9. A test proves that every status from 100 to 599 is mapped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from turnout import (
+    CountUnsupported,
+    Failed,
+    Failure,
+    InvalidRequest,
+    ModelMissing,
+    ModelUnsupported,
+    Operation,
+    Overloaded,
+    PaymentRequired,
+    Protocol,
+    RateLimited,
+    Sent,
+    Transient,
+    Unauthorized,
+)
+from turnout_wire._hints import retry_after
+from turnout_wire._scrub import scrub
+
+PASSED_ON = 4096
+"""Bytes of an upstream's own error text that may travel on, once scrubbed (acceptance 4)."""
+
+_LINE = 300
+"""Characters of it that go into a verdict's one-line message."""
+
+STATUSES: Mapping[int, type[Failure]] = {
+    400: Failed,
+    401: Unauthorized,
+    402: PaymentRequired,
+    403: PaymentRequired,
+    404: ModelMissing,
+    408: Transient,
+    413: InvalidRequest,
+    422: InvalidRequest,
+    429: RateLimited,
+    529: Overloaded,
+}
+
+CLASSES: Mapping[int, type[Failure]] = {
+    1: Protocol,  # an informational answer that no final one followed, or a 101 nobody asked for (B18)
+    2: Protocol,  # a success of a shape that we cannot use
+    3: Protocol,  # never followed: a redirect would carry the key elsewhere (B19)
+    4: Failed,
+    5: Transient,
+}
+"""What a status that has no row of its own means, by its hundreds."""
+
+_NO_COUNTING = frozenset({404, 405, 501})
+
+_UNSUPPORTED_MARKS = (
+    "model_not_supported",
+    "requested model is not supported",
+    "requested model is unsupported",
+    "requested model is unavailable",
+    "model is not supported",
+    "model not supported",
+    "unsupported model",
+    "model unavailable",
+    "not available for your plan",
+    "not available for your account",
+)
+"""C6.3.1."""
+
+_SPENT_MARKS = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+"""A 429 with one of these means money, not rate: waiting a second does not help (B24)."""
+
+_HINTED = frozenset({402, 403, 408, 429})
+
+_STATUS_OF_WORD: Mapping[str, int] = {
+    "insufficient_quota": 402,
+    "billing_error": 402,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "rate_limited": 429,
+    "too_many_requests": 429,
+    "tokens": 429,
+    "requests": 429,
+    "resource_exhausted": 429,
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "unauthenticated": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "not_found": 404,
+    "request_too_large": 413,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "overloaded_error": 529,
+    "overloaded": 529,
+    "engine_overloaded": 529,
+    "unavailable": 503,
+    "timeout_error": 504,
+    "timeout": 504,
+    "server_error": 500,
+    "api_error": 500,
+    "internal_server_error": 500,
+}
+"""The status that a vendor would have sent with such an error `code`, `type` or `status` (B22)."""
+
+
+@attrs.frozen(kw_only=True)
+class UpstreamAnswer:
+    """An upstream's own answer, fit to be relayed: scrubbed, at most `PASSED_ON` bytes.
+
+    It is the `detail` of a verdict that `verdict` made.
+    """
+
+    status: int
+    body: bytes = attrs.field(repr=False)
+    media_type: str = ""
+
+
+def verdict(
+    status: int,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    now: float,
+    operation: Operation = Operation.GENERATE,
+    secrets: Iterable[str] = (),
+) -> Failure:
+    """What an upstream's refusal means.
+
+    Args:
+        status: HTTP status; anything that is not 100 to 599 is a protocol failure.
+        body: as much of the answer's body as was read (64 KiB are enough).
+        headers: with lower-case names, or `httpx.Headers`.
+        now: POSIX seconds.
+        operation: counting has a rule of its own (O41).
+        secrets: exact texts that must not travel on; see `secrets_of`.
+    """
+    text = scrub(body.decode("utf-8", "replace"), secrets)
+    kind = _kind(status, text, hinted="retry-after" in headers, operation=operation)
+    said = error_message(text)
+    return kind(
+        message=f"upstream answered {status}" + (f": {said}" if said else ""),
+        sent=Sent.ANSWERED,
+        retry_after=retry_after(headers, now=now) if status in _HINTED or status >= 500 else None,
+        detail=UpstreamAnswer(status=status, body=clip(text), media_type=_media_type(headers)),
+    )
+
+
+def status_of_error(error: object) -> int:
+    """The status that an error object inside a 200 stands for; 500 when it does not say (B22)."""
+    if not isinstance(error, Mapping):
+        return 500
+    words = [error.get(name) for name in ("code", "status", "type")]
+    for word in words:
+        if isinstance(word, int) and 400 <= word <= 599:
+            return word
+        if isinstance(word, str) and word.isascii() and word.isdigit() and len(word) == 3 and word >= "400":
+            return min(int(word), 599)
+    return next((s for w in words if isinstance(w, str) and (s := _STATUS_OF_WORD.get(w.lower()))), 500)
+
+
+def error_message(text: str) -> str:
+    """The one line that an error body has for people; empty when it has none, such as a page of HTML."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        found = found.get("error", found)
+    if isinstance(found, dict):
+        found = found.get("message") or found.get("code") or found.get("type")
+    return " ".join(found.split())[:_LINE] if isinstance(found, str) else ""
+
+
+def clip(text: str) -> bytes:
+    """At most `PASSED_ON` bytes of a text, cut between two characters."""
+    return text.encode("utf-8", "replace")[:PASSED_ON].decode("utf-8", "ignore").encode()
+
+
+def _kind(status: int, text: str, *, hinted: bool, operation: Operation) -> type[Failure]:
+    if operation is Operation.COUNT and status in _NO_COUNTING:
+        return CountUnsupported
+    if status in {400, 422} and any(mark in text.strip().lower() for mark in _UNSUPPORTED_MARKS):
+        return ModelUnsupported
+    if status == 400 and "invalid_request_error" in text:  # exact case: C6.3.2
+        return InvalidRequest
+    if status == 429 and not hinted and any(mark in text for mark in _SPENT_MARKS):
+        return PaymentRequired
+    if status == 503 and "overloaded" in text.lower():
+        return Overloaded
+    return STATUSES.get(status) or CLASSES.get(status // 100, Protocol)
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
