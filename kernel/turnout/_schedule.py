@@ -1,0 +1,315 @@
+"""The schedule: who may serve a model now, who waits until when, and whose turn it is (C4 to C6).
+
+Pure and synchronous: `now` is a parameter, nothing waits, and no clock is read. Credentials stand in groups by
+provider and base name, built when a group is first consulted. A pick, a success and a failure cost the same among a
+hundred credentials and among a hundred thousand, and nothing is ever rebuilt because nobody was found (O11, O13).
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple, final
+
+import attrs
+
+from turnout._entry import Entry, Member
+from turnout._ready import OnlyTier, ReadyView, TierView
+from turnout._refusal import NOBODY, Waits, waits_of_entry, waits_of_groups
+from turnout._roster import Roster
+from turnout._rotation import Filter
+from turnout._shard import Shard, is_held
+from turnout._standing import Kind, Standing, blocked
+from turnout._values import Credential, CredentialState, refuse
+from turnout.abc import Candidate
+from turnout.errors import PoolError
+
+__all__ = ["Kind", "ReadyView", "Schedule", "ScheduleStatistics", "Standing", "blocked"]
+
+MARKS: Final = 4096
+"""Marks of rotations among providers; when a new one would exceed that, all are dropped (C5.14)."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ScheduleStatistics:
+    """A view of the schedule at one moment. Entries are counted once for every group that has been built."""
+
+    credentials: int
+    groups: int
+    entries: int
+    ready: int
+    cooling: int
+    blocked: int
+    off: int
+    probing: int
+
+
+class _Providers(NamedTuple):
+    """A list of providers as C5.10.1 wants it, and the set that names its rotation (O17)."""
+
+    listed: tuple[str, ...]
+    together: frozenset[str]
+
+
+@lru_cache(maxsize=1024)
+def _normal(providers: tuple[str, ...]) -> _Providers:
+    keys = dict.fromkeys(key for provider in providers if (key := provider.strip().lower()))
+    return _Providers(tuple(keys), frozenset(keys))
+
+
+class Schedule:
+    """All credentials of a kernel, as picks see them. With `half_open` off, a block that is over leaves no trace."""
+
+    def __init__(self, *, half_open: bool = True) -> None:
+        self._half_open = half_open
+        self._members: dict[str, Member] = {}
+        self._rosters: dict[str, Roster] = {}
+        self._turns: dict[tuple[frozenset[str], str], str] = {}
+        self._turn: tuple[frozenset[str], str] | None = None
+
+    # -- what the pool consists of
+
+    def upsert(
+        self, credential: Credential, state: CredentialState, serves: Mapping[str, tuple[str, ...]], now: float
+    ) -> None:
+        """Take a credential in, or take over what changed about it (C5.2).
+
+        `serves` maps each base name it serves to the recorded names that decide about it: itself, or for the alias of
+        a pool the pool's members (O28); it must not change afterwards. Everybody serves the empty name. A disabled
+        credential, or one whose id is blank, is removed. Calls in flight, latencies and the marks of rotations stay.
+        """
+        if credential.disabled or not credential.id.strip():
+            self.remove(credential.id)
+            return
+        member = self._members.get(credential.id)
+        if member is None:
+            member = self._members[credential.id] = Member(credential, state)
+        elif member.credential.provider != credential.provider:
+            self._leave(member)
+        self._roster(credential.provider).put(member, credential, state, serves, now)
+
+    def remove(self, id: str) -> None:
+        """Let a credential go (O18); nothing happens when there is none of this id."""
+        member = self._members.pop(id, None)
+        if member is not None:
+            self._leave(member)
+
+    def update(self, id: str, state: CredentialState, recorded: str | None, now: float) -> None:
+        """Take over a credential's new state after an outcome recorded under `recorded`; None: after any change at all.
+
+        Only groups that depend on the recorded name are looked at, and the empty name's, which sees the aggregate.
+        """
+        member = self._members.get(id)
+        if member is not None and state is not member.state:
+            self._rosters[member.credential.provider].update(member, state, recorded, now)
+
+    # -- picking
+
+    def ready(
+        self,
+        providers: Sequence[str],
+        base: str,
+        now: float,
+        *,
+        tried: Collection[str] = (),
+        pin: str | None = None,
+        prefer: str | None = None,
+        websocket: bool = False,
+        skip_origins: Collection[str] = (),
+    ) -> ReadyView | None:
+        """Who may be picked now; None when nobody may, and `why_not` says why.
+
+        `tried` and `skip_origins` leave out ids and origins (sets are fastest). `pin` allows one credential only; it
+        never falls back (C5.11). `prefer` is a wish that shows as the view's `preferred`. `websocket` prefers
+        credentials that have websockets on, within each tier, unless one is pinned (C5.9.3).
+        """
+        passes = Filter(tried, skip_origins) if tried or skip_origins else None
+        keys, together = _normal(tuple(providers))
+        self._turn = None
+        if pin is not None:
+            only = self._passing(keys, base, pin, now, passes)
+            return None if only is None else ReadyView(now, OnlyTier(only), preferred=only if prefer == pin else None)
+        shards = self._consult(keys, base, now)
+        priorities = [tier.priority for shard in shards if (tier := shard.best(passes)) is not None]
+        if not priorities:
+            return None
+        best = priorities[0] if len(priorities) == 1 else max(priorities)
+        in_turn: Sequence[Shard] = shards
+        if len(keys) > 1:
+            self._turn = (together, base)
+            in_turn = _behind(shards, keys, self._turns.get(self._turn))
+        wish = None if prefer is None else self._passing(keys, base, prefer, now, passes)
+        return ReadyView(
+            now,
+            TierView(best, shards, in_turn, passes, websocket),
+            listed=shards,
+            in_turn=in_turn,
+            passes=passes,
+            websocket=websocket,
+            preferred=wish if wish is not None and wish.priority >= best else None,
+            turn=self._turn,
+        )
+
+    def chosen(self, candidate: Candidate, ready: ReadyView | None = None) -> None:
+        """Move the rotations behind a choice, whichever selector made it (O10).
+
+        `ready` is the view it was chosen from; without it, the latest one that `ready()` gave.
+        """
+        entry = _own(candidate)
+        home = self._home(entry)
+        if home is not None:
+            home.chosen(entry)
+        turn = self._turn if ready is None else ready.turn
+        if turn is not None:
+            if len(self._turns) >= MARKS and turn not in self._turns:
+                self._turns.clear()
+            self._turns[turn] = entry.provider
+
+    def begin(self, candidate: Candidate, now: float) -> bool:  # noqa: ARG002 - see its docstring
+        """A call with this candidate begins. True when it is the probe of a half-open credential (design 8).
+
+        While it runs, the credential counts as cooling for this model until one second after whenever that is asked:
+        a probe has no end that `now` could fix.
+        """
+        entry = _own(candidate)
+        entry.member.in_flight += 1
+        home = self._home(entry) if entry.half and self._half_open else None
+        return home is not None and home.begin_probe(entry)
+
+    def end(
+        self, candidate: Candidate, *, probe_over: bool = True, release: bool = True, took: float | None = None
+    ) -> None:
+        """A call has come to its first payload (`release=False`) or to its end.
+
+        `probe_over` ends the candidate's probe; pass what `begin` gave, so that a call that began earlier does not end
+        somebody else's. `took` is seconds to the reply or first payload.
+        """
+        entry = _own(candidate)
+        if release:
+            entry.member.in_flight -= 1
+        if took is not None:
+            entry.took(took)
+        if probe_over and entry.probing:
+            entry.probing = False
+            home = self._home(entry)
+            if home is not None:
+                home.end_probe(entry)
+
+    # -- when nobody can be picked
+
+    def why_not(
+        self,
+        providers: Sequence[str],
+        base: str,
+        now: float,
+        *,
+        model: str,
+        tried: Collection[str] = (),
+        pin: str | None = None,
+        skip_origins: Collection[str] = (),
+    ) -> PoolError:
+        """The error for a pick that found nobody (C5.12 with O15, O16); `model` is the requested name, for its text.
+
+        `CoolingDown` when everybody waits for a time and a rate limit is among the reasons; it names the provider when
+        exactly one was asked (O8). `Unavailable` when somebody waits, or only the operator's switch is in the way.
+        `NoCredential` when nobody is eligible at all.
+        """
+        passes = Filter(tried, skip_origins) if tried or skip_origins else None
+        keys = _normal(tuple(providers)).listed
+        return self._waits(keys, base, now, pin, passes).refusal(model, keys)
+
+    def soonest(
+        self, providers: Sequence[str], base: str, now: float, *, tried: Collection[str] = (), pin: str | None = None
+    ) -> float | None:
+        """POSIX seconds of the soonest recovery of a credential that could serve this ask (O39), None for none.
+
+        Only those that wait count: one that is ready and was tried in vain is no reason to wait.
+        """
+        passes = Filter(tried, ()) if tried else None
+        return self._waits(_normal(tuple(providers)).listed, base, now, pin, passes).soonest
+
+    # -- looking at it
+
+    def is_last_ready(self, id: str, base: str, providers: Sequence[str], now: float) -> bool:
+        """Whether no credential but `id` is ready for this base name (design 16: the last ready member stays)."""
+        keys = _normal(tuple(providers)).listed
+        ready = sum(shard.ready for shard in self._consult(keys, base, now))
+        own = self._entry(keys, base, id, now) if ready == 1 else None
+        return not ready or (own is not None and own.admitted)
+
+    def ready_count(self, provider: str, base: str, now: float) -> int:
+        """How many credentials of a provider are ready for a base name (O60, O61). Builds no group."""
+        roster = self._rosters.get(provider.strip().lower())
+        return 0 if roster is None else roster.ready_count(base, now)
+
+    def statistics(self) -> ScheduleStatistics:
+        """How many stand where; a sum over all groups."""
+        shards = [shard for roster in self._rosters.values() for shard in roster.groups]
+        return ScheduleStatistics(
+            credentials=len(self._members),
+            groups=len(shards),
+            entries=sum(len(member.entries) for member in self._members.values()),
+            ready=sum(shard.ready for shard in shards),
+            cooling=sum(len(shard.cooling) for shard in shards),
+            blocked=sum(len(shard.blocked) for shard in shards),
+            off=sum(len(shard.off) for shard in shards),
+            probing=sum(is_held(entry) for shard in shards for entry in shard.probes.values()),
+        )
+
+    def _roster(self, provider: str) -> Roster:
+        roster = self._rosters.get(provider)
+        if roster is None:
+            roster = self._rosters[provider] = Roster(provider)
+        return roster
+
+    def _leave(self, member: Member) -> None:
+        """Take a member out of its provider's roster; an empty roster goes too."""
+        roster = self._rosters[member.credential.provider]
+        roster.drop(member)
+        if not roster.members:
+            del self._rosters[roster.provider]
+
+    def _home(self, entry: Entry) -> Shard | None:
+        return self._rosters[entry.provider].home(entry) if entry.listed else None
+
+    def _consult(self, providers: Sequence[str], base: str, now: float) -> list[Shard]:
+        """The groups of these providers, promoted, in their order; those that do not exist are left out."""
+        rosters = self._rosters
+        return [
+            shard
+            for provider in providers
+            if (roster := rosters.get(provider)) is not None and (shard := roster.group(base, now)) is not None
+        ]
+
+    def _entry(self, providers: Sequence[str], base: str, id: str, now: float) -> Entry | None:
+        """The entry of one credential, promoted; None when it is unknown, of another provider or serves other names."""
+        member = self._members.get(id)
+        if member is None or member.credential.provider not in providers:
+            return None
+        self._rosters[member.credential.provider].group(base, now)
+        return member.entries.get(base)
+
+    def _passing(self, providers: Sequence[str], base: str, id: str, now: float, passes: Filter | None) -> Entry | None:
+        """The same, if it is ready and passes."""
+        entry = self._entry(providers, base, id, now)
+        return entry if entry is not None and entry.admitted and (passes is None or passes(entry)) else None
+
+    def _waits(self, providers: Sequence[str], base: str, now: float, pin: str | None, passes: Filter | None) -> Waits:
+        if pin is None:
+            return waits_of_groups(self._consult(providers, base, now), passes, now)
+        entry = self._entry(providers, base, pin, now)
+        return NOBODY if entry is None or (passes and not passes(entry)) else waits_of_entry(entry, now)
+
+
+def _own(candidate: Candidate) -> Entry:
+    if not isinstance(candidate, Entry):
+        refuse(f"a candidate comes from the ready view, not {type(candidate).__name__}", "candidate")
+    return candidate
+
+
+def _behind(shards: Sequence[Shard], listed: Sequence[str], last: str | None) -> Sequence[Shard]:
+    """The groups in the order of turns: behind the provider chosen last, round the end (C5.10.5)."""
+    if last is None:
+        return shards
+    turn = listed.index(last) + 1
+    order = {provider: place for place, provider in enumerate((*listed[turn:], *listed[:turn]))}
+    return sorted(shards, key=lambda shard: order[shard.provider])

@@ -1,0 +1,86 @@
+"""Those whose block ends at a known time, the soonest first: a heap from which nothing is searched out.
+
+Who leaves early keeps a dead place until it surfaces; when dead places outnumber the living, the heap is made anew.
+"""
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from math import inf
+from typing import Generic, Protocol, TypeVar
+
+
+class Waiter(Protocol):
+    """Who waits.
+
+    Attributes:
+        due: POSIX seconds at which to look again.
+        until: POSIX seconds to be shown as the recovery; not before `due`.
+        place: number of its living place, 0 when it does not wait.
+    """
+
+    due: float
+    until: float
+    place: int
+
+
+W = TypeVar("W", bound=Waiter)
+
+
+class Waiting(Generic[W]):
+    """A heap of waiters by `due`. `len()` counts the living."""
+
+    __slots__ = ("_heap", "_living", "_places")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, W]] = []
+        self._places = 0
+        self._living = 0
+
+    def __len__(self) -> int:
+        return self._living
+
+    def push(self, waiter: W) -> None:
+        """Let it wait until its `due`."""
+        if len(self._heap) > 2 * self._living + 64:
+            self._heap = [item for item in self._heap if item[2].place == item[1]]
+            heapify(self._heap)
+        self._places += 1
+        waiter.place = self._places
+        self._living += 1
+        heappush(self._heap, (waiter.due, self._places, waiter))
+
+    def drop(self, waiter: W) -> None:
+        """It waits no longer."""
+        waiter.place = 0
+        self._living -= 1
+
+    def pop_due(self, now: float) -> W | None:
+        """Take out one whose time has come; a block ends exactly at its time (C4.6). None when there is none."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, place, waiter = heappop(heap)
+            if waiter.place == place:
+                waiter.place = 0
+                self._living -= 1
+                return waiter
+        return None
+
+    def earliest(self, passes: Callable[[W], bool] | None) -> float | None:
+        """The earliest `until` of those that pass; None when nobody does.
+
+        Walks the heap from its root, only as deep as those that are left out.
+        """
+        heap, best = self._heap, inf
+        frontier = [(heap[0][0], 0)] if heap else []
+        while frontier and frontier[0][0] < best:
+            _, at = heappop(frontier)
+            _, place, waiter = heap[at]
+            if waiter.place == place and (passes is None or passes(waiter)):
+                best = min(best, waiter.until)
+            for child in range(2 * at + 1, min(2 * at + 3, len(heap))):
+                heappush(frontier, (heap[child][0], child))
+        return None if best == inf else best
+
+    def next_due(self) -> float:
+        """The soonest `due`, or an earlier one of somebody who left; infinity when nobody waits."""
+        return self._heap[0][0] if self._heap else inf
