@@ -25,7 +25,7 @@ def test_a_sound_body_gives_its_model_and_stream() -> None:
     ("body", "offset", "reason"),
     [
         (b"", 0, "empty"),
-        (b"nobody", 2, "invalid character"),
+        (b"hello", 0, "invalid character"),
         (b'{"model":"m"', 12, "ends too early"),
         (b'{"model":"m"} x', 15, "trailing characters"),
         (b'{"model":"m",}', 13, "trailing comma"),
