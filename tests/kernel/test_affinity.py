@@ -1,0 +1,143 @@
+from collections import OrderedDict
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout._affinity import Affinity, digest
+from turnout.errors import InvalidAsk
+
+NOW = 1_800_000_000.0
+
+
+def key(text: str) -> bytes:
+    found = digest(text)
+    assert found is not None
+    return found
+
+
+ANNA, BEN = key("anna"), key("ben")
+
+
+def test_a_session_finds_the_credential_that_served_it_last() -> None:
+    """C12.5: a success elsewhere replaces what was known."""
+    table = Affinity()
+    table.learn("m", ANNA, "first", NOW)
+    table.learn("m", ANNA, "second", NOW)
+
+    assert table.find("m", ANNA, NOW) == "second"
+    assert table.find("m", BEN, NOW) is None
+
+
+def test_a_preference_holds_for_one_model_only() -> None:
+    """O4."""
+    table = Affinity()
+    table.learn("m", ANNA, "a", NOW)
+
+    assert table.find("other", ANNA, NOW) is None
+
+
+def test_a_preference_ends_exactly_at_its_time_and_a_success_renews_it() -> None:
+    """O3: an hour by default; looking it up renews nothing."""
+    table = Affinity()
+    table.learn("m", ANNA, "a", NOW)
+    table.learn("m", BEN, "b", NOW)
+
+    assert table.find("m", ANNA, NOW + 3599) == "a"
+    table.learn("m", BEN, "b", NOW + 3599)
+    assert table.find("m", ANNA, NOW + 3600) is None
+    assert table.find("m", BEN, NOW + 3600) == "b"
+    assert table.statistics().entries == 1
+
+
+def test_the_table_is_bounded_and_drops_what_was_used_longest_ago() -> None:
+    """O3, I8."""
+    table = Affinity(entries=2)
+    table.learn("m", ANNA, "a", NOW)
+    table.learn("m", BEN, "b", NOW)
+    table.find("m", ANNA, NOW)
+    table.learn("m", key("carl"), "c", NOW)
+
+    assert table.find("m", BEN, NOW) is None
+    assert table.find("m", ANNA, NOW) == "a"
+    assert table.statistics().evicted == 1
+
+
+def test_a_credential_that_is_gone_is_forgotten_everywhere() -> None:
+    """O1: disabled, removed or moved to another provider."""
+    table = Affinity()
+    table.learn("m", ANNA, "gone", NOW)
+    table.learn("n", BEN, "gone", NOW)
+    table.learn("n", ANNA, "stays", NOW)
+    table.forget_credential("gone")
+    table.forget_credential("never seen")
+
+    assert table.find("m", ANNA, NOW) is None
+    assert table.find("n", BEN, NOW) is None
+    assert table.find("n", ANNA, NOW) == "stays"
+
+
+def test_a_clients_key_is_kept_as_a_digest() -> None:
+    """O3, C12.2: case matters, white space around it does not, bytes and text are the same, blank is none."""
+    table = Affinity()
+    table.learn("m", key("sk-canary"), "a", NOW)
+
+    assert b"canary" not in b"".join(where[1] for where in table._entries)
+    assert digest(" sk-canary\n") == digest(b"sk-canary") == key("sk-canary")
+    assert digest("SK-canary") != key("sk-canary")
+    assert digest("  ") is None
+    assert digest(b"") is None
+    assert len(key("\ud800")) == 16
+
+
+def test_statistics_count_hits_and_misses() -> None:
+    table = Affinity(entries=5)
+    table.learn("m", ANNA, "a", NOW)
+    for now in (NOW, NOW, NOW + 4000):
+        table.find("m", ANNA, now)
+    view = table.statistics()
+
+    assert (view.entries, view.capacity, view.hits, view.misses, view.evicted) == (0, 5, 2, 1, 0)
+
+
+@pytest.mark.parametrize("settings", [{"ttl": 0.0}, {"ttl": float("nan")}, {"entries": 0}])
+def test_a_table_without_time_or_room_is_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(InvalidAsk) as caught:
+        Affinity(**settings)  # type: ignore[arg-type]  # one setting each
+    assert caught.value.argument in settings
+
+
+moves = st.lists(
+    st.tuples(
+        st.sampled_from(["learn", "find", "forget"]), st.sampled_from("mn"), st.integers(0, 5), st.sampled_from("abc"),
+        st.floats(0, 40),
+    ),
+    max_size=60,
+)  # fmt: skip
+
+
+@given(moves)
+def test_the_table_agrees_with_a_plain_model(story: list[tuple[str, str, int, str, float]]) -> None:
+    """O3: the same as a dictionary in order of use that is cut to size."""
+    table, model, now = Affinity(ttl=60, entries=4), OrderedDict[tuple[str, bytes], tuple[str, float]](), NOW
+    for what, base, session, credential, gap in story:
+        now += gap
+        where = (base, bytes([session]))
+        if what == "learn":
+            table.learn(*where, credential, now)
+            model.pop(where, None)
+            model[where] = (credential, now + 60)
+            while len(model) > 4:
+                model.popitem(last=False)
+        elif what == "forget":
+            table.forget_credential(credential)
+            model = OrderedDict((one, held) for one, held in model.items() if held[0] != credential)
+        else:
+            held = model.pop(where, None)
+            expected = held[0] if held and held[1] > now else None
+            assert table.find(*where, now) == expected
+            if held and expected:
+                model[where] = held
+        assert set(table._entries) == set(model)
+        assert {one for keys in table._keys_of.values() for one in keys} == set(model)
+        assert all(table._keys_of.values())
