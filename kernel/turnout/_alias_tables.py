@@ -37,12 +37,14 @@ class ModelList:
     """The models that the configuration lists for some credentials: an entry of C7.6 or C7.7.
 
     Attributes:
+        credential: id of the only credential that it is for; empty for those that the other fields match.
         name: provider name of an OpenAI-compatible entry (C7.7.1); empty for one that belongs to a key.
         api_key: the key it belongs to (C7.6.2).
         base_url: where that key is used; empty for anywhere.
         models: in configuration order.
     """
 
+    credential: str = ""
     name: str = ""
     api_key: Secret | None = None
     base_url: str = ""
@@ -75,6 +77,14 @@ def oauth_channel(credential: Credential, channel: Channel | None) -> str:
 def is_compatible(credential: Credential) -> bool:
     """Whether it belongs to an OpenAI-compatible entry (C7.7.1)."""
     return credential.provider == _COMPATIBLE or bool(credential.attributes.get("compat_name", "").strip())
+
+
+def list_of(credential: Credential, lists: Sequence[ModelList], *, named: bool, keyed: bool) -> ModelList | None:
+    """The list that belongs to a credential: its own, one by name for compatible ones, one by key; None without any."""
+    own = next((one for one in lists if one.credential == credential.id), None)
+    common = [one for one in lists if not one.credential]
+    found = own or (list_by_name(credential, common) if named else None)
+    return list_by_key(credential, common) if found is None and keyed else found
 
 
 def list_by_name(credential: Credential, lists: Iterable[ModelList]) -> ModelList | None:

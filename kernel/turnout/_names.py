@@ -15,8 +15,7 @@ from turnout._alias_tables import (
     ModelList,
     is_compatible,
     key_table,
-    list_by_key,
-    list_by_name,
+    list_of,
     oauth_channel,
     oauth_table,
     pool_members,
@@ -173,9 +172,7 @@ class Aliases:
 
     def _naming(self, credential: Credential) -> Naming:
         keyed, pools = account(credential).kind == "api_key", self._pools or is_compatible(credential)
-        found = list_by_name(credential, self._lists) if pools else None
-        if found is None and keyed:
-            found = list_by_key(credential, self._lists)
+        found = list_of(credential, self._lists, named=pools, keyed=keyed)
         channel = oauth_channel(credential, self._channel)
         shared = (credential.prefix, channel, id(found), pools, keyed)
         if shared not in self._shared:
