@@ -157,14 +157,18 @@ class PluginError(TurnoutError):
     """A plugin could not be loaded, or broke its contract while it served one call.
 
     Attributes:
+        reason: what is wrong, and where it helps what to do.
         group: entry-point group, such as `turnout.providers`.
         name: name inside the group.
         distribution: name and version of the distribution it came from, empty when unknown.
+        reason: what is wrong and what to do, without the three above.
     """
 
     code: ClassVar[str] = "internal"
 
     def __init__(self, reason: str, *, group: str, name: str, distribution: str = "") -> None:
+        self.reason = reason
+        self.reason = reason
         self.group = group
         self.name = name
         self.distribution = distribution

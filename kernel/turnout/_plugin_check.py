@@ -1,0 +1,56 @@
+"""What a class must have to be a plugin of its group. Looked at once, when it is loaded; nobody implements stubs."""
+
+from typing import Any
+
+import attrs
+
+from turnout.abc import API
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "turnout.providers": ("dialects", "execute", "origin", "stream"),
+    "turnout.selectors": ("select",),
+    "turnout.stores": ("delete", "list", "save"),
+    "turnout.transports": ("for_credential",),
+    "turnout.frontends": ("serve",),
+    "turnout.observers": ("hear",),
+}
+"""Members of the protocols in `turnout.abc`, besides `api`. Everything beyond them is optional."""
+
+_VALUES = frozenset({"dialects"})
+
+
+def flaw_of(group: str, plugin: Any) -> str:
+    """Why this object cannot serve in its group and what its author must do; empty when it can."""
+    if not isinstance(plugin, type):
+        return f"its entry point names {type(plugin).__name__} {plugin!r:.60}, and must name a class"
+    if flaw := _api_flaw(plugin):
+        return flaw
+    missing = [name for name in REQUIRED[group] if not _has(plugin, name)]
+    if missing:
+        return f"{plugin.__name__} lacks {', '.join(missing)}, which turnout.abc requires of {_short(group)}"
+    settings = getattr(plugin, "Settings", None)
+    if settings is not None and not attrs.has(settings):
+        return f"{plugin.__name__}.Settings must be an attrs class"
+    if not callable(getattr(plugin, "open", type)):
+        return f"{plugin.__name__}.open must be an async context manager function"
+    return ""
+
+
+def _api_flaw(plugin: type) -> str:
+    api = getattr(plugin, "api", None)
+    if type(api) is not int:
+        return f"{plugin.__name__} does not say for which version of turnout.abc it was written: add `api = {API}`"
+    if api > API:
+        return f"it was written for version {api} of turnout.abc, and this Turnout has {API}: upgrade turnout"
+    if api < API:
+        return f"it was written for version {api} of turnout.abc, and this Turnout has {API}: upgrade the plugin"
+    return ""
+
+
+def _has(plugin: type, name: str) -> bool:
+    member = getattr(plugin, name, None)
+    return member is not None and (name in _VALUES or callable(member))
+
+
+def _short(group: str) -> str:
+    return group.removeprefix("turnout.")
