@@ -1,5 +1,8 @@
 """Turnout: conducts calls to LLM APIs over a pool of credentials."""
 
+from turnout._config import Config, load_config, parse_config
+from turnout._kernel import Kernel, open_kernel
+from turnout._plugins import Plugins
 from turnout._values import (
     Answer,
     Ask,
@@ -55,6 +58,7 @@ __all__ = [
     "ByteCount",
     "Call",
     "Chunk",
+    "Config",
     "CountUnsupported",
     "Credential",
     "CredentialState",
@@ -65,6 +69,7 @@ __all__ = [
     "Failed",
     "Failure",
     "InvalidRequest",
+    "Kernel",
     "Metadata",
     "Model",
     "ModelMissing",
@@ -75,6 +80,7 @@ __all__ = [
     "Overloaded",
     "PaymentRequired",
     "Phase",
+    "Plugins",
     "Protocol",
     "Quota",
     "RateLimited",
@@ -90,4 +96,7 @@ __all__ = [
     "Unauthorized",
     "Unreachable",
     "Verdict",
+    "load_config",
+    "open_kernel",
+    "parse_config",
 ]

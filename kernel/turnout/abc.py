@@ -62,6 +62,7 @@ class PluginContext:
         key: key of its table, such as `openrouter` in `[providers.openrouter]`.
         group: entry-point group.
         limits: deadlines in force.
+        drain: seconds that open calls get to finish when the kernel closes; it ends them by itself then.
         now: reads the kernel's clock, POSIX seconds; follows the mock clock in tests.
         draw: a random number in [0, 1).
         log: logger of its own, `turnout.GROUP.KEY`.
@@ -70,6 +71,7 @@ class PluginContext:
     key: str
     group: str
     limits: Limits
+    drain: float
     now: Callable[[], float]
     draw: Callable[[], float]
     log: Logger

@@ -1,0 +1,184 @@
+"""From a configuration to open plugins: load what is named, structure its settings, open it, look at what it can do.
+
+Loading and checking come first, for all of them, so that every problem is told at once and nothing is half open.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from logging import getLogger
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from turnout._attempts import Retry
+from turnout._config import Config
+from turnout._cooldown import Policy
+from turnout._generation import Generation, ProviderInstance
+from turnout._listing import aliases_of
+from turnout._names import Aliases
+from turnout._plugin_calls import plugin_code
+from turnout._plugins import Plugins
+from turnout._supervise import Supervisor
+from turnout._values import Call, Operation, Reply
+from turnout._verdicts import CountUnsupported, Failed
+from turnout.abc import (
+    Counter,
+    Embedder,
+    Learner,
+    ModelLister,
+    PluginContext,
+    Provider,
+    Refresher,
+    RequestPreparer,
+    Sender,
+    SessionCloser,
+)
+from turnout.errors import ConfigError, PluginError, UpstreamFailed
+
+C = TypeVar("C")
+
+GROUPS = ("stores", "observers", "transports", "selectors", "providers", "frontends")
+"""In the order in which they are opened; they are closed in the opposite one."""
+
+
+@attrs.frozen(kw_only=True)
+class Chosen:
+    """A plugin that the configuration names, loaded and with its settings structured, not open yet."""
+
+    group: str
+    key: str
+    cls: type[Any]
+    settings: object
+
+
+def named(config: Config) -> Iterator[tuple[str, str, str]]:
+    """(group, key, plugin name) of every plugin that the configuration names, in the order of opening."""
+    single = {"stores": config.store, "transports": config.transport, "selectors": config.selector}
+    for group in GROUPS:
+        for key in (single[group],) if group in single else config.tables(group):
+            yield group, key, config.plugin_of(group, key)
+
+
+def choose(config: Config, plugins: Plugins) -> list[Chosen]:
+    """Load every named plugin and structure its settings. Imports code; opens nothing.
+
+    Raises ConfigError with every problem of all of them.
+    """
+    chosen: list[Chosen] = []
+    problems: list[str] = []
+    for group, key, name in named(config):
+        try:
+            cls = plugins.load(f"turnout.{group}", name)
+            settings = config.settings(group, key, getattr(cls, "Settings", None))
+            chosen.append(Chosen(group=group, key=key, cls=cls, settings=settings))
+        except PluginError as error:
+            problems.append(f"{config.source}: {error}")
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return chosen
+
+
+class Opened:
+    """The open plugins of one kernel, by group and key, with the supervisors that hold them."""
+
+    def __init__(self) -> None:
+        self.instances: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+        self._supervisors: list[Supervisor[Any]] = []
+
+    async def open(
+        self, chosen: Chosen, context: PluginContext, nursery: trio.Nursery, failed: Callable[[str, str, str], Any]
+    ) -> None:
+        """Open one plugin. Raises PluginError or a TurnoutError of the plugin's own."""
+        supervisor: Supervisor[Any] = Supervisor(
+            chosen.cls, chosen.settings, context, lambda reason: failed(context.group, chosen.key, reason)
+        )
+        self.instances[chosen.group][chosen.key] = await supervisor.start(nursery)
+        self._supervisors.append(supervisor)
+
+    async def close(self) -> None:
+        """Close all of them, the last one first; each within its limit."""
+        while self._supervisors:
+            await self._supervisors.pop().stop()
+
+    def only(self, group: str) -> Any:
+        """The one plugin of a group of which exactly one is used."""
+        return next(iter(self.instances[group].values()))
+
+
+def context_of(chosen: Chosen, config: Config, now: Callable[[], float]) -> PluginContext:
+    """What a plugin is handed when it is opened."""
+    return PluginContext(
+        key=chosen.key,
+        group=f"turnout.{chosen.group}",
+        limits=config.limits,
+        drain=config.drain,
+        now=now,
+        draw=random.random,
+        log=getLogger(f"turnout.{chosen.group}.{chosen.key}"),
+    )
+
+
+def generation_of(config: Config, opened: Opened, number: int) -> Generation:
+    """The generation that these open plugins make."""
+    selector = opened.only("selectors")
+    return Generation(
+        number=number,
+        retry=Retry(**attrs.asdict(config.retry)),
+        policy=policy_of(config),
+        limits=config.limits,
+        affinity=config.affinity.enabled,
+        providers={
+            key: provider_instance(key, plugin, aliases_of(config, key, plugin))
+            for key, plugin in opened.instances["providers"].items()
+        },
+        selector=selector,
+        selector_border=plugin_code("turnout.selectors", config.selector),
+        observe=selector.observe if isinstance(selector, Learner) else None,
+        transport=opened.only("transports"),
+        transport_border=plugin_code("turnout.transports", config.transport),
+    )
+
+
+def policy_of(config: Config) -> Policy:
+    """The ledger's policy as `[health]` and `[retry]` say it."""
+    health = config.health
+    return Policy(
+        cooling=health.cooling,
+        hint_cap=health.hint_cap,
+        half_open=health.half_open,
+        keep_last=health.keep_last,
+        blame_routes=health.blame_routes,
+        route_429=config.retry.route_429,
+    )
+
+
+def provider_instance(key: str, plugin: Provider, aliases: Aliases) -> ProviderInstance:
+    """Look once at what a provider can do."""
+    return ProviderInstance(
+        key=key,
+        plugin=plugin,
+        aliases=aliases,
+        dialects=frozenset(getattr(plugin, "dialects", ())),
+        operations={
+            Operation.GENERATE: plugin.execute,
+            Operation.COUNT: plugin.count if isinstance(plugin, Counter) else _cannot_count,
+            Operation.EMBED: plugin.embed if isinstance(plugin, Embedder) else _cannot_embed,
+        },
+        refresher=plugin if isinstance(plugin, Refresher) else None,
+        lister=plugin if isinstance(plugin, ModelLister) else None,
+        preparer=plugin if isinstance(plugin, RequestPreparer) else None,
+        sender=plugin if isinstance(plugin, Sender) else None,
+        closer=plugin if isinstance(plugin, SessionCloser) else None,
+        border=plugin_code("turnout.providers", key),
+    )
+
+
+async def _cannot_count(_: Call) -> Reply:
+    raise UpstreamFailed(CountUnsupported(message="this provider cannot count tokens"))
+
+
+async def _cannot_embed(_: Call) -> Reply:
+    raise UpstreamFailed(Failed(message="this provider has no embeddings"))

@@ -1,0 +1,126 @@
+"""Open one upstream stream under its scope and wait for the first payload (design 1, 8a).
+
+The attempt's cancel scope is opened here and stays open for the stream's whole life, in the caller's task: until the
+first payload its deadline is the first-payload limit, afterwards the idle limit while the caller waits for a chunk.
+Leaving cancels the scope first and the provider's context manager second, so that nothing is ever drained (O37).
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from turnout._plugin_calls import plugin_code
+from turnout._values import EMPTY, Call, Chunk
+from turnout._verdicts import Empty, Phase, Protocol, Sent, TimedOut
+from turnout.abc import Limits, Provider, ReplyStream
+from turnout.errors import UpstreamFailed
+
+HELD_BYTES = 64 * 1024
+"""What may come before the first payload; more is a failure of the protocol (design 8a)."""
+
+
+class StreamAttempt:
+    """One attempt at a stream, as an async context manager: entering waits for the first payload.
+
+    Entering raises UpstreamFailed when the stream fails before that, in whatever way (O33, O34, O38); its connection
+    is closed then. Leaving closes it at once, and raises UpstreamFailed if the idle limit was what ended the block.
+    """
+
+    __slots__ = ("_border", "_entered", "_held", "_idle", "_next", "_scope", "_source", "headers")
+
+    def __init__(self, provider: Provider, call: Call, limits: Limits) -> None:
+        self._border = plugin_code("turnout.providers", call.credential.provider)
+        with self._border:
+            self._source = provider.stream(call)
+        self._scope = trio.CancelScope(deadline=trio.current_time() + limits.first_payload)
+        self._entered = False
+        self._held: deque[Chunk] = deque()
+        self._idle = limits.idle
+        self.headers: Mapping[str, str] = EMPTY
+
+    async def __aenter__(self) -> Self:
+        self._scope.__enter__()
+        try:
+            with self._border:
+                stream = await self._source.__aenter__()
+                self._entered = True
+                await self._hold_until_payload(stream)
+                self.headers = stream.headers
+        except BaseException as error:
+            if await self._leave(error):
+                sent = Sent.ANSWERED if self._entered else Sent.MAYBE
+                late = TimedOut(message="no payload came in time", phase=Phase.FIRST_PAYLOAD, sent=sent)
+                raise UpstreamFailed(late) from None
+            raise
+        self._next = stream.__anext__
+        self._scope.deadline = math.inf
+        return self
+
+    async def _hold_until_payload(self, stream: ReplyStream) -> None:
+        size = 0
+        async for chunk in stream:
+            self._held.append(chunk)
+            if chunk.payload:
+                return
+            size += len(chunk.data)
+            if size > HELD_BYTES:
+                raise UpstreamFailed(Protocol(message=f"more than {HELD_BYTES // 1024} KiB came before any payload"))
+        raise UpstreamFailed(Empty(message="upstream stream closed before first payload"))
+
+    async def next_chunk(self) -> Chunk:
+        """The next chunk; raises StopAsyncIteration at the end, UpstreamFailed when the upstream fails.
+
+        When the idle limit passes, the attempt's scope is cancelled: the caller's block ends, and leaving it raises.
+        """
+        if self._held:
+            return self._held.popleft()
+        self._scope.deadline = trio.current_time() + self._idle
+        try:
+            with self._border:
+                return await self._next()
+        finally:
+            self._scope.deadline = math.inf
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        idled = self._scope.cancel_called
+        absorbed = await self._leave(error)
+        if idled and (absorbed or error is None):
+            raise UpstreamFailed(TimedOut(message="the upstream went silent", phase=Phase.IDLE)) from None
+        return absorbed
+
+    async def _leave(self, error: BaseException | None) -> bool:
+        """Close the source inside the cancelled scope, then the scope; say whether `error` was the scope's own.
+
+        The source is left as after a normal end, and what it raises is kept apart from `error`: a cancellation that
+        arises while it closes must not replace, and so swallow, an error of the caller.
+        """
+        self._scope.cancel()
+        closing: BaseException | None = None
+        if self._entered:
+            try:
+                with self._border:
+                    await self._source.__aexit__(None, None, None)
+            except BaseException as raised:  # noqa: BLE001 # handed to the scope below, or raised
+                closing = raised
+        if closing is None:
+            return self._close_scope(error)
+        if not self._close_scope(closing) and error is None:
+            raise closing
+        return _only_cancelled(error) and self._scope.cancelled_caught
+
+    def _close_scope(self, error: BaseException | None) -> bool:
+        """Close the scope; gives whether `error` was its own cancellation (for None it would say so, too)."""
+        absorbed = self._scope.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        return error is not None and bool(absorbed)
+
+
+def _only_cancelled(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

@@ -1,0 +1,34 @@
+"""Refuses wrong arguments of public calls by name, before anything happens."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from turnout._values import Ask, refuse
+
+_KINDS: tuple[tuple[str, Any, str], ...] = (
+    ("model", str, "a text"),
+    ("payload", bytes, "bytes"),
+    ("dialect", str, "a text"),
+    ("id", str, "a text"),
+    ("session", str, "a text"),
+    ("affinity", str | None, "a text or None"),
+    ("pin", str | None, "a text or None"),
+    ("deadline", int | float | None, "a number of seconds or None"),
+    ("headers", Mapping, "a mapping"),
+    ("metadata", Mapping, "a mapping"),
+)
+
+
+def checked(ask: Ask) -> Ask:
+    """The ask itself, if it is one; raises InvalidAsk that names what is wrong. A blank pin is none (C1.19)."""
+    if not isinstance(ask, Ask):
+        refuse(f"expected an Ask, got {type(ask).__name__}", "ask")
+    for name, kind, wanted in _KINDS:
+        value = getattr(ask, name)
+        if not isinstance(value, kind):
+            refuse(f"ask.{name} must be {wanted}, not {type(value).__name__}", f"ask.{name}")
+    if not ask.model.strip():
+        refuse("ask.model is blank", "ask.model")
+    if ask.deadline is not None and not ask.deadline > 0:
+        refuse(f"ask.deadline must be above 0 seconds, not {ask.deadline!r}", "ask.deadline")
+    return ask

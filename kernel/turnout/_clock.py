@@ -1,0 +1,35 @@
+"""The kernel's clock: POSIX seconds that pass at the speed of Trio's clock.
+
+The anchor is taken from the wall clock at start, so a kept time survives a restart; from then on only Trio's clock
+counts, so that a jump of the system clock moves nothing by itself and the mock clock moves everything (design 10).
+"""
+
+import time
+from collections.abc import Callable
+
+import trio
+
+TOLERANCE = 5.0
+"""Seconds by which the two clocks may differ before the anchor is taken anew (design 10)."""
+
+
+class Clock:
+    """Reads POSIX seconds. Made inside `trio.run`."""
+
+    __slots__ = ("_anchor", "_wall")
+
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
+        self._anchor = wall() - trio.current_time()
+
+    def now(self) -> float:
+        """POSIX seconds."""
+        return self._anchor + trio.current_time()
+
+    def take_anchor(self) -> float:
+        """Take the anchor anew if the wall clock has left us; gives the seconds by which `now()` moved, 0.0 if none."""
+        drift = self._wall() - self.now()
+        if abs(drift) <= TOLERANCE:
+            return 0.0
+        self._anchor += drift
+        return drift

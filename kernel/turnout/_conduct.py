@@ -1,0 +1,319 @@
+"""The attempt loop: pick, call, judge, go on or stop, wait for a recovery, give up.
+
+One loop serves every operation; what an attempt is (execute, or open a stream up to its first payload) is a
+parameter. The rules it follows are values in `_attempts`, the choice is the schedule's and the selector's, what an
+outcome means is the ledger's; here they are only put in order, under one deadline.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from logging import getLogger
+from typing import Any, TypeVar
+
+import trio
+
+from turnout._affinity import digest
+from turnout._attempts import Step
+from turnout._bootstrap import StreamAttempt
+from turnout._calls import Calls, CallScope
+from turnout._custody import Custody
+from turnout._entry import Entry
+from turnout._events import CallDecided, Event
+from turnout._generation import Generation, ProviderInstance
+from turnout._judge import DONE, Judge
+from turnout._live import LiveStream
+from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
+from turnout._origins import Origins
+from turnout._run import Run
+from turnout._slot import Slot
+from turnout._standing import Kind, blocked
+from turnout._values import Answer, Ask, Call, Credential, Decision, Reply
+from turnout._verdicts import Phase, Sent, TimedOut
+from turnout.errors import (
+    NoCredential,
+    PluginError,
+    PoolError,
+    Unavailable,
+    UnknownModel,
+    UpstreamFailed,
+)
+
+T = TypeVar("T")
+Attempt = Callable[[Run, Entry, Credential, Upstream], Awaitable[T]]
+
+JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
+"""Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
+
+log = getLogger("turnout.conduct")
+
+
+class Conductor:
+    """Conducts calls over the credentials in custody, by the generation in force when each call begins."""
+
+    __slots__ = (
+        "_custody",
+        "_draw",
+        "_emit",
+        "_judge",
+        "_new_id",
+        "_now",
+        "_origins",
+        "_remember",
+        "_turns",
+        "calls",
+        "generation",
+    )
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        origins: Origins,
+        judge: Judge,
+        generation: Generation,
+        now: Callable[[], float],
+        draw: Callable[[], float],
+        new_id: Callable[[], str],
+        remember: Callable[[Decision], Any],
+        emit: Callable[[Event], Any] | None,
+    ) -> None:
+        self._custody = custody
+        self._origins = origins
+        self._judge = judge
+        self.generation = generation
+        self._now = now
+        self._draw = draw
+        self._new_id = new_id
+        self._remember = remember
+        self._emit = emit
+        self._turns: dict[tuple[str, str, str], int] = {}
+        self.calls = Calls()
+
+    async def execute(self, ask: Ask) -> Answer:
+        """Conduct a call that does not stream. Waits; raises TurnoutError."""
+        run = self._begin(ask, stream=False)
+        try:
+            with CallScope(self.calls, run):
+                reply = await self._conduct(run, self._execute)
+        except BaseException as error:
+            self._decide(run, error)
+            raise
+        return Answer(reply=reply, decision=self._decide(run, None))
+
+    @asynccontextmanager
+    async def stream(self, ask: Ask) -> AsyncIterator[LiveStream]:
+        """Conduct a streaming call: entering waits for the first payload, leaving closes the upstream at once.
+
+        Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
+        """
+        run = self._begin(ask, stream=True)
+        async with AsyncExitStack() as stack:
+            scope = stack.enter_context(CallScope(self.calls, run))
+            try:
+                live = await self._conduct(run, self._open)
+            except BaseException as error:
+                self._decide(run, scope.reason() if scope.cancelled else error)
+                raise
+            stack.push_async_exit(live.__aexit__)
+            live.decision = self._decide(run, None)
+            yield live
+
+    def _begin(self, ask: Ask, *, stream: bool) -> Run:
+        name = parse(ask.model)
+        generation = self.generation
+        serving = self._custody.catalogue.providers_of(name.key)
+        providers = [key for key in serving if generation.providers[key].speaks(ask.dialect)]
+        if not providers:
+            raise UnknownModel(ask.model, [name for name, _ in self._custody.catalogue.names()])
+        run = Run(ask, name, providers, generation, id=ask.id or self._new_id(), stream=stream)
+        if ask.affinity and generation.affinity:
+            run.affinity = digest(ask.affinity)
+        return run
+
+    async def _conduct(self, run: Run, attempt: Attempt[T]) -> T:
+        while True:
+            while (entry := self._pick(run)) is not None:
+                result = await self._call_credential(run, entry, attempt)
+                if result is not None:
+                    return result
+            await self._wait_for_recovery(run)
+            run.tries.begin_pass()
+
+    def _pick(self, run: Run) -> Entry | None:
+        """The next credential to call in this pass, None when nobody is left for it (C5.13)."""
+        if not run.tries.may_call_another():
+            return None
+        now = self._now()
+        prefer = None
+        if run.affinity is not None:
+            prefer = self._custody.affinity.find(run.name.key, run.affinity, now)
+        ready = self._custody.schedule.ready(
+            run.providers,
+            run.name.key,
+            now,
+            tried=run.tries.tried,
+            pin=run.ask.pin,
+            prefer=prefer,
+            websocket=run.ask.websocket,
+            skip_origins=self._origins.skipped(run.tries.skipped_origins, now),
+        )
+        if ready is None:
+            return None
+        if isinstance(ready.preferred, Entry):
+            return ready.preferred
+        generation = run.generation
+        with generation.selector_border:
+            chosen = generation.selector.select(ready, run.ask, self._draw)
+        if chosen is None:
+            raise NoCredential("selector returned no auth")
+        if not isinstance(chosen, Entry):
+            reason = f"chose a {type(chosen).__name__} that is none of the candidates"
+            raise PluginError(reason, group="turnout.selectors", name=type(generation.selector).__name__)
+        return chosen
+
+    async def _call_credential(self, run: Run, entry: Entry, attempt: Attempt[T]) -> T | None:
+        """Call a credential with each of its upstream models in turn; None: walk on to the next one."""
+        credential = self._custody.credentials[entry.id]
+        run.tries.tried.add(entry.id)
+        members = self._members(run, credential)
+        if not members:
+            return None
+        if len(members) > 1:
+            self._take_turn(credential, run.name)
+        run.tries.called += 1
+        self._custody.schedule.chosen(entry)
+        for upstream in members:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                return await attempt(run, entry, credential, upstream)
+            except UpstreamFailed as failure:
+                run.last = failure
+                if run.tries.failed(failure.verdict, credential.origin) is Step.OVER:
+                    raise
+                if failure.verdict.sent is Sent.MAYBE:
+                    log.warning("call %s: sent to %s and not answered, tried again elsewhere", run.id, credential.id)
+        return None
+
+    def _members(self, run: Run, credential: Credential) -> Sequence[Upstream]:
+        """Upstream models to call on this credential, those that cool left out (C7.4, C7.10)."""
+        members = run.generation.providers[credential.provider].aliases.upstreams(credential, run.name)
+        if len(members) == 1:
+            return members
+        state = self._custody.states[credential.id]
+        now = self._now()
+        turn = self._turns.get(pool_key(credential, run.name), 0)
+        return [
+            one for one in rotate(members, turn) if blocked(credential, state, (one.recorded,), now).kind is Kind.READY
+        ]
+
+    def _take_turn(self, credential: Credential, name: ModelName) -> None:
+        """The pool's members take turns in being first; only calls count (C7.8 with O29)."""
+        key = pool_key(credential, name)
+        self._turns[key] = advanced(self._turns.get(key, 0))
+
+    def _call(self, run: Run, credential: Credential, upstream: Upstream) -> tuple[ProviderInstance, Call]:
+        generation = run.generation
+        transport = None
+        if generation.transport is not None:
+            with generation.transport_border:
+                transport = generation.transport.for_credential(credential)
+        call = Call(ask=run.ask, credential=credential, model=upstream.model, transport=transport)
+        return generation.providers[credential.provider], call
+
+    async def _execute(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> Reply:
+        provider, call = self._call(run, credential, upstream)
+        with Slot(self._custody.schedule, entry, self._now()) as slot:
+            try:
+                with _answer_limit(slot.began + run.generation.limits.headers), provider.border:
+                    reply = await provider.operations[run.operation](call)
+            except UpstreamFailed as failure:
+                self._failed(run, credential, upstream, slot, failure)
+                raise
+            if type(reply) is not Reply:
+                reason = f"gave a {type(reply).__name__} where a Reply is due"
+                raise PluginError(reason, group="turnout.providers", name=provider.key)
+            took = slot.answered()
+            self._served(run, credential, upstream, slot)
+            self._judge.record(run, credential, upstream.recorded, DONE, took)
+            return reply
+
+    async def _open(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> LiveStream:
+        provider, call = self._call(run, credential, upstream)
+        async with AsyncExitStack() as stack:
+            slot = stack.enter_context(Slot(self._custody.schedule, entry, self._now()))
+            try:
+                source = StreamAttempt(provider.plugin, call, run.generation.limits)
+                await stack.enter_async_context(source)
+            except UpstreamFailed as failure:
+                self._failed(run, credential, upstream, slot, failure)
+                raise
+            took = slot.answered()
+            self._served(run, credential, upstream, slot)
+            ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
+            return LiveStream(source, stack.pop_all(), ended)
+
+    def _failed(
+        self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, failure: UpstreamFailed
+    ) -> None:
+        took = run.note(credential.id, credential.provider, upstream.model, slot.began, failure.verdict)
+        self._judge.record(run, credential, upstream.recorded, failure.verdict, took)
+
+    def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> None:
+        run.note(credential.id, credential.provider, upstream.model, slot.began, DONE)
+        run.served_by = credential.id
+        run.upstream_model = upstream.model
+        if run.affinity is not None:
+            self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._now())
+
+    async def _wait_for_recovery(self, run: Run) -> None:
+        """Wait until somebody could serve the next pass, or raise the call's answer (design 8)."""
+        now = self._now()
+        retry = run.generation.retry
+        if run.tries.may_begin_pass() and (at := self._recovery(run, now)) is not None:
+            wait = max(0.0, at - now)
+            if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
+                wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
+                run.waited += wait
+                await trio.sleep(wait)
+                return
+        if run.last is not None:
+            raise run.last
+        raise self._nobody(run, now)
+
+    def _recovery(self, run: Run, now: float) -> float | None:
+        """POSIX seconds at which somebody could serve this ask again, None when nobody will (O39)."""
+        if run.generation.retry.max_wait <= 0:
+            return None
+        if run.kept:
+            return now
+        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
+        origins = self._origins.soonest(now)
+        return at if origins is None else origins if at is None else min(at, origins)
+
+    def _nobody(self, run: Run, now: float) -> PoolError:
+        """Why nobody could be called at all (C5.12)."""
+        cooling = self._origins.skipped((), now)
+        schedule = self._custody.schedule
+        if cooling and schedule.ready(run.providers, run.name.key, now, tried=run.tries.tried, pin=run.ask.pin):
+            return Unavailable(until=self._origins.soonest(now))
+        return schedule.why_not(
+            run.providers, run.name.key, now, model=run.ask.model, tried=run.tries.tried, pin=run.ask.pin
+        )
+
+    def _decide(self, run: Run, error: BaseException | None) -> Decision:
+        now = self._now()
+        decision = run.decision(error, now, ())
+        self._remember(decision)
+        if self._emit is not None:
+            self._emit(CallDecided(at=now, decision=decision))
+        return decision
+
+
+@contextmanager
+def _answer_limit(deadline: float) -> Iterator[None]:
+    """The scope of one attempt that does not stream; `deadline` on Trio's clock."""
+    with trio.CancelScope(deadline=deadline) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise UpstreamFailed(TimedOut(message="no answer came in time", phase=Phase.HEADERS, sent=Sent.MAYBE))

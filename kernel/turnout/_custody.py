@@ -1,0 +1,112 @@
+"""Custody: which credentials exist and what is known about them, as snapshots that are replaced as a whole.
+
+The schedule and the catalogue are kept in step here, at the only places where a snapshot changes, so they never need
+a rebuild (O11, O12). What changed is marked; `_write_behind` brings it to the store.
+"""
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from turnout._affinity import Affinity
+from turnout._catalogue import Catalogue
+from turnout._schedule import Schedule
+from turnout._values import CLEAN, Credential, CredentialState
+
+Serves = Mapping[str, tuple[str, ...]]
+"""Base name that clients ask for -> recorded names whose states decide."""
+
+
+def kept(credential: Credential, kind: str) -> bool:
+    """Whether a store keeps this record (C3.7, O18): secrets only of credentials that have metadata, states of all."""
+    if credential.attributes.get("runtime_only", "").strip().lower() == "true":
+        return False
+    return kind == "state" or credential.metadata is not None
+
+
+class Dirty:
+    """Records that the store does not have yet: (kind, credential id), in the order in which they changed."""
+
+    __slots__ = ("_changed", "marks")
+
+    def __init__(self) -> None:
+        self.marks: dict[tuple[str, str], None] = {}
+        self._changed = trio.Event()
+
+    def mark(self, kind: str, id: str) -> None:
+        """Say that this record differs from what the store has; `state` or `secret`."""
+        self.marks[kind, id] = None
+        self._changed.set()
+
+    def take(self) -> list[tuple[str, str]]:
+        """Everything marked; the marks are cleared."""
+        taken = list(self.marks)
+        self.marks.clear()
+        self._changed = trio.Event()
+        return taken
+
+    async def wait_marked(self) -> None:
+        """Wait until something is marked."""
+        await self._changed.wait()
+
+
+class Custody:
+    """The credentials of one kernel, with their states. Single-threaded: every method is one step."""
+
+    __slots__ = ("_now", "_serves", "affinity", "catalogue", "credentials", "dirty", "schedule", "states")
+
+    def __init__(
+        self, *, schedule: Schedule, catalogue: Catalogue, affinity: Affinity, now: Callable[[], float]
+    ) -> None:
+        self.schedule = schedule
+        self.catalogue = catalogue
+        self.affinity = affinity
+        self.dirty = Dirty()
+        self.credentials: dict[str, Credential] = {}
+        self.states: dict[str, CredentialState] = {}
+        self._serves: dict[str, Serves] = {}
+        self._now = now
+
+    def put(
+        self, credential: Credential, *, state: CredentialState | None = None, serves: Serves | None = None
+    ) -> None:
+        """Take a credential in, or replace its snapshot. None keeps what is known: its state, what it serves."""
+        id = credential.id
+        before = self.credentials.get(id)
+        self.credentials[id] = credential
+        self.states[id] = state if state is not None else self.states.get(id, CLEAN)
+        if serves is not None or id not in self._serves:
+            self._serves[id] = serves or {}
+        if before is not None and (credential.disabled or before.provider != credential.provider):
+            self.affinity.forget_credential(id)
+        self._announce(credential)
+        if kept(credential, "secret"):
+            self.dirty.mark("secret", id)
+
+    def _announce(self, credential: Credential) -> None:
+        serves = self._serves[credential.id]
+        if credential.disabled:
+            self.catalogue.unregister(credential.id)
+        else:
+            self.catalogue.register(credential.id, credential.provider, serves)
+        self.schedule.upsert(credential, self.states[credential.id], serves, self._now())
+
+    def serve(self, id: str, serves: Serves) -> None:
+        """Replace what a credential serves."""
+        self._serves[id] = serves
+        self._announce(self.credentials[id])
+
+    def remove(self, id: str) -> None:
+        """Let go of a credential and of everything derived from it (O18)."""
+        del self.credentials[id], self.states[id], self._serves[id]
+        self.catalogue.unregister(id)
+        self.schedule.remove(id)
+        self.affinity.forget_credential(id)
+        self.dirty.mark("secret", id)
+        self.dirty.mark("state", id)
+
+    def settle(self, id: str, state: CredentialState, recorded: str | None) -> None:
+        """Put a credential's new state in force; `recorded` names the model it is about, None for all of them."""
+        self.states[id] = state
+        self.schedule.update(id, state, recorded, self._now())
+        self.dirty.mark("state", id)

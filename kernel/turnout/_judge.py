@@ -1,0 +1,101 @@
+"""What the end of an attempt means for the pool: the ledger's word put in force, once per attempt.
+
+Failures that several credentials of one origin share within one call speak against the way to that origin: it cools,
+and the credentials' states are given back (design 8, 16).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from turnout._cooldown import PASSING, speaks_against_origin
+from turnout._custody import Custody
+from turnout._events import Event, OutcomeRecorded
+from turnout._ledger import record, restore, settled
+from turnout._origins import Origins
+from turnout._readings import cooling_off
+from turnout._run import Run, Taken
+from turnout._values import Credential, CredentialState, Outcome
+from turnout._verdicts import Done, Verdict
+
+DONE = Done()
+
+
+class Judge:
+    """Records how attempts ended."""
+
+    __slots__ = ("_ask_refresh", "_custody", "_emit", "_now", "_origins")
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        origins: Origins,
+        now: Callable[[], float],
+        emit: Callable[[Event], Any] | None,
+        ask_refresh: Callable[[str], bool],
+    ) -> None:
+        self._custody = custody
+        self._origins = origins
+        self._now = now
+        self._emit = emit
+        self._ask_refresh = ask_refresh
+
+    def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
+        """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector."""
+        outcome = Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
+        before = self._custody.states.get(credential.id)
+        if before is not None:
+            self._settle(run, credential, outcome, before)
+        if run.generation.observe is not None:
+            run.generation.observe(outcome, took)
+        if self._emit is not None:
+            self._emit(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
+
+    def _settle(self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState) -> None:
+        policy = run.generation.policy
+        verdict = outcome.verdict
+        if isinstance(verdict, Done):
+            self._origins.succeeded(credential.origin)
+            if settled(before, outcome.model):
+                return
+        now = self._now()
+        last = type(verdict) in PASSING and self._custody.schedule.is_last_ready(
+            credential.id, run.name.key, run.providers, now
+        )
+        refreshable = run.generation.providers[credential.provider].refresher is not None
+        change = record(
+            before,
+            outcome,
+            now,
+            policy,
+            cooling=_cooling(credential),
+            last_ready=last,
+            refreshable=refreshable,
+        )
+        if last and policy.keep_last:
+            run.kept.add(credential.id)
+        if change.changed:
+            self._custody.settle(credential.id, change.state, outcome.model)
+        if speaks_against_origin(verdict, policy):
+            self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))
+        if change.refresh:
+            self._ask_refresh(credential.id)
+
+    def _suspect_route(self, run: Run, credential: Credential, failure: Taken) -> None:
+        """Blame the origin once two of its credentials failed alike in this call, and give their states back."""
+        blamed = run.blamed.setdefault(credential.origin, [])
+        blamed.append(failure)
+        if len({one.credential for one in blamed}) < 2:
+            return
+        now = self._now()
+        self._origins.failed(credential.origin, now, run.generation.policy)
+        for one in blamed:
+            if (current := self._custody.states.get(one.credential)) is not None:
+                back = restore(one.before, current, one.model)
+                self._custody.settle(one.credential, back, one.model)
+        blamed[:] = blamed[-1:]
+
+
+def _cooling(credential: Credential) -> bool | None:
+    off = cooling_off(credential) if credential.metadata is not None else None
+    return None if off is None else not off

@@ -1,0 +1,111 @@
+"""What one call knows about itself while it is conducted: never shared, gone when the call is over."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import trio
+
+from turnout._attempts import Tries
+from turnout._generation import Generation
+from turnout._names import ModelName
+from turnout._values import Ask, Attempt, CredentialState, Decision, Operation
+from turnout._verdicts import Verdict
+from turnout.errors import TurnoutError, UpstreamFailed
+
+
+class Taken(NamedTuple):
+    """A failure that may be taken back, because the origin was to blame: the state before it."""
+
+    credential: str
+    model: str
+    before: CredentialState
+
+
+class Run:
+    """One call on its way.
+
+    Attributes:
+        deadline: on Trio's clock.
+        last: the last upstream failure; it is the call's answer when nobody is left.
+        kept: ids that stay selectable although they failed, because they are the last (design 16).
+        blamed: origin -> failures of this call that its credentials may share.
+    """
+
+    __slots__ = (
+        "affinity",
+        "ask",
+        "attempts",
+        "began",
+        "blamed",
+        "deadline",
+        "generation",
+        "id",
+        "kept",
+        "last",
+        "name",
+        "operation",
+        "providers",
+        "served_by",
+        "stream",
+        "tries",
+        "upstream_model",
+        "waited",
+    )
+
+    def __init__(
+        self, ask: Ask, name: ModelName, providers: Sequence[str], generation: Generation, *, id: str, stream: bool
+    ) -> None:
+        self.ask = ask
+        self.id = id
+        self.name = name
+        self.providers = providers
+        self.generation = generation
+        self.operation: Operation = ask.operation
+        self.stream = stream
+        self.began = trio.current_time()
+        total = generation.limits.total
+        self.deadline = self.began + (total if ask.deadline is None else min(ask.deadline, total))
+        self.tries = Tries(generation.retry)
+        self.affinity: bytes | None = None
+        self.attempts: list[Attempt] = []
+        self.blamed: dict[str, list[Taken]] = {}
+        self.kept: set[str] = set()
+        self.last: UpstreamFailed | None = None
+        self.served_by = ""
+        self.upstream_model = ""
+        self.waited = 0.0
+
+    def note(self, credential: str, provider: str, model: str, began: float, verdict: Verdict) -> float:
+        """Add a line to the decision record; gives the seconds that the attempt took."""
+        now = trio.current_time()
+        self.attempts.append(
+            Attempt(
+                credential=credential,
+                provider=provider,
+                model=model,
+                began=began - self.began,
+                ended=now - self.began,
+                verdict=verdict,
+            )
+        )
+        return now - began
+
+    def decision(self, error: BaseException | None, now: float, skipped: tuple[tuple[str, str], ...]) -> Decision:
+        """The record of this call as it stands; `now` in POSIX seconds."""
+        took = trio.current_time() - self.began
+        code = "" if error is None else error.code if isinstance(error, TurnoutError) else "cancelled"
+        return Decision(
+            id=self.id,
+            model=self.ask.model,
+            operation=self.operation,
+            stream=self.stream,
+            began=now - took,
+            took=took,
+            passes=self.tries.passes,
+            waited=self.waited,
+            attempts=tuple(self.attempts),
+            skipped=skipped,
+            served_by=self.served_by,
+            upstream_model=self.upstream_model,
+            error=code,
+        )
