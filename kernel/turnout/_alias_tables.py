@@ -38,7 +38,8 @@ class ModelList:
 
     Attributes:
         credential: id of the only credential that it is for; empty for those that the other fields match.
-        name: provider name of an OpenAI-compatible entry (C7.7.1); empty for one that belongs to a key.
+        name: of an OpenAI-compatible entry (C7.7.1), or of a provider for all of whose credentials it is, whatever
+            their kind; empty for one that belongs to a key.
         api_key: the key it belongs to (C7.6.2).
         base_url: where that key is used; empty for anywhere.
         models: in configuration order.
@@ -79,11 +80,11 @@ def is_compatible(credential: Credential) -> bool:
     return credential.provider == _COMPATIBLE or bool(credential.attributes.get("compat_name", "").strip())
 
 
-def list_of(credential: Credential, lists: Sequence[ModelList], *, named: bool, keyed: bool) -> ModelList | None:
-    """The list that belongs to a credential: its own, one by name for compatible ones, one by key; None without any."""
+def list_of(credential: Credential, lists: Sequence[ModelList], *, keyed: bool) -> ModelList | None:
+    """The list that belongs to a credential: its own, else by name, else by key if it is one; None without any."""
     own = next((one for one in lists if one.credential == credential.id), None)
     common = [one for one in lists if not one.credential]
-    found = own or (list_by_name(credential, common) if named else None)
+    found = own or list_by_name(credential, common)
     return list_by_key(credential, common) if found is None and keyed else found
 
 

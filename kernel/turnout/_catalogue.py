@@ -35,8 +35,11 @@ def announced(
     serves: dict[str, dict[str, None]] = {}
     for text in _prefixed(_renamed(visible, naming.oauth), naming.prefix.strip(), force=force_prefix):
         name = parse(text)
-        recorded = serves.setdefault(name.key, {})
-        recorded.update(dict.fromkeys(upstream.recorded for upstream in naming.upstreams(name)))
+        upstreams = (
+            *naming.upstreams(parse(name.key)),
+            *naming.upstreams(name),
+        )  # alike, but for aliases with a suffix
+        serves.setdefault(name.key, {}).update(dict.fromkeys(upstream.recorded for upstream in upstreams))
     return {key: tuple(recorded) for key, recorded in serves.items()}
 
 

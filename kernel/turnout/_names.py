@@ -82,7 +82,7 @@ class Naming:
         oauth: OAuth aliases of its channel, in configuration order.
         models: of the configured list that belongs to it, empty when none does.
         pools: several models may stand behind one alias (C7.7).
-        keyed: it is an API key, so that key aliases apply (C7.6.1).
+        keyed: it is an API key (C7.6.1).
     """
 
     prefix: str
@@ -113,7 +113,7 @@ class Naming:
         name = self._behind_oauth_alias(name.without(self.prefix))
         if self.pools and (members := pool_members(self.models, name)):
             return members
-        return (self._behind_key_alias(name) if self.keyed or self.pools else name.full,)
+        return (self._behind_key_alias(name) if self.keyed or self.models else name.full,)
 
     def _behind_oauth_alias(self, name: ModelName) -> ModelName:
         if not self._oauth_table:
@@ -172,7 +172,7 @@ class Aliases:
 
     def _naming(self, credential: Credential) -> Naming:
         keyed, pools = account(credential).kind == "api_key", self._pools or is_compatible(credential)
-        found = list_of(credential, self._lists, named=pools, keyed=keyed)
+        found = list_of(credential, self._lists, keyed=keyed)
         channel = oauth_channel(credential, self._channel)
         shared = (credential.prefix, channel, id(found), pools, keyed)
         if shared not in self._shared:

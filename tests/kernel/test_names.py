@@ -356,11 +356,11 @@ def test_a_list_for_one_credential_comes_before_all_others() -> None:
     """C7.6.2, C7.7.1: a credential's own models in the configuration are never hidden by its provider's."""
     own, named, keyed = ModelList(credential="c1"), ModelList(name="gemini"), ModelList(api_key=Secret("k1"))
 
-    assert list_of(make(), [keyed, named, own], named=True, keyed=True) is own
-    assert list_of(make(), [keyed, named], named=True, keyed=True) is named
-    assert list_of(make(), [keyed, named], named=False, keyed=True) is keyed
-    assert list_of(make(), [keyed, named], named=False, keyed=False) is None
-    assert list_of(make(), [ModelList(credential="c2", api_key=Secret("k1"))], named=True, keyed=True) is None
+    assert list_of(make(), [keyed, named, own], keyed=True) is own
+    assert list_of(make(), [keyed, named], keyed=True) is named
+    assert list_of(make(), [keyed], keyed=True) is keyed
+    assert list_of(make(), [keyed], keyed=False) is None
+    assert list_of(make(), [ModelList(credential="c2", api_key=Secret("k1"))], keyed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,17 @@ def test_a_provider_may_have_pools_for_all_its_credentials() -> None:
     lists = [ModelList(name="gemini", models=models(("a", "x"), ("a", "y")))]
 
     assert sent(Aliases(lists, pools=True), make(), "a(high)") == ["x(high)", "y(high)"]
-    assert sent(Aliases(lists), make(), "a") == ["a"]
+    assert sent(Aliases(lists), make(), "a(high)") == ["x(high)"]
+
+
+@pytest.mark.parametrize("pools", [False, True])
+def test_models_that_are_listed_for_a_provider_are_for_all_its_credentials(pools: bool) -> None:
+    """C7.7.1 with O31: no alias of the configuration is without effect, whatever the kind of the credential."""
+    aliases = Aliases([ModelList(name="claude", models=models(("a", "x")))], pools=pools)
+
+    assert sent(aliases, make("claude", email="a@b.c"), "a") == ["x"]
+    assert sent(aliases, make("claude", key=None), "a") == ["x"]
+    assert sent(aliases, make("claude"), "a") == ["x"]
 
 
 def test_the_steps_come_in_order() -> None:
