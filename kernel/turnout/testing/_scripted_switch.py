@@ -1,0 +1,157 @@
+"""A switch without a kernel, for frontend authors: it plays what it is told and remembers what it was asked."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Self, final
+
+import attrs
+import trio
+
+from turnout._values import EMPTY, Answer, Ask, Chunk, Decision, Model, Operation, Readiness, Reply
+from turnout.errors import Draining
+
+Execute = Callable[[Ask], Awaitable[Reply]]
+Stream = Callable[[Ask], AsyncGenerator[Chunk, None]]
+
+
+async def answer_ok(_ask: Ask) -> Reply:
+    """The reply of a switch that was told nothing."""
+    await trio.lowlevel.checkpoint()
+    return Reply(body=b'{"object":"chat.completion"}')
+
+
+async def stream_two(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+    """The stream of a switch that was told nothing: one event, then the mark of a good end."""
+    await trio.lowlevel.checkpoint()
+    yield Chunk(b'data: {"n":1}\n\n')
+    yield Chunk(b"data: [DONE]\n\n", payload=False)
+
+
+@final
+class ScriptedStream:
+    """A committed stream that plays a script."""
+
+    def __init__(self, script: AsyncGenerator[Chunk, None], first: Chunk, decision: Decision) -> None:
+        self.headers: Mapping[str, str] = EMPTY
+        self.decision = decision
+        self._script = script
+        self._first: Chunk | None = first
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._script)
+
+
+@final
+@attrs.define(kw_only=True, eq=False)
+class ScriptedSwitch:
+    """A `turnout.abc.Switch`.
+
+    Attributes:
+        on_execute: plays a call that does not stream.
+        on_stream: plays a stream; what it raises before its first chunk is raised on entering.
+        asks: everything it was asked, in order.
+        cancelled: how many calls were cancelled.
+        open: how many calls are running.
+    """
+
+    on_execute: Execute = answer_ok
+    on_stream: Stream = stream_two
+    served: Sequence[Model] = (Model(name="fast", providers=("openai",), ready=1),)
+    ready: bool = True
+    exposed: Mapping[str, str] = EMPTY
+    asks: list[Ask] = attrs.field(factory=list)
+    cancelled: int = 0
+    open: int = 0
+    _decisions: dict[str, Decision] = attrs.field(factory=dict)
+    _draining: trio.Event = attrs.field(factory=trio.Event)
+
+    async def execute(self, ask: Ask) -> Answer:
+        """Play `on_execute`."""
+        decision = self._note(ask, stream=False)
+        with self._counted():
+            return Answer(reply=await self.on_execute(ask), decision=decision)
+
+    @asynccontextmanager
+    async def stream(self, ask: Ask) -> AsyncIterator[ScriptedStream]:
+        """Play `on_stream`."""
+        decision = self._note(ask, stream=True)
+        with self._counted():
+            async with aclosing(self.on_stream(ask)) as script:
+                yield ScriptedStream(script, await anext(script), decision)
+
+    async def count(self, ask: Ask) -> Answer:
+        """Play `on_execute`."""
+        return await self.execute(ask)
+
+    async def embed(self, ask: Ask) -> Answer:
+        """Play `on_execute`."""
+        return await self.execute(ask)
+
+    def models(self) -> Sequence[Model]:
+        """What it was told to serve."""
+        return self.served
+
+    def readiness(self) -> Readiness:
+        """Ready as told, until it drains."""
+        draining = self._draining.is_set()
+        return Readiness(ready=self.ready and not draining, draining=draining)
+
+    async def wait_draining(self) -> None:
+        """Wait for `drain`."""
+        await self._draining.wait()
+
+    def drain(self) -> None:
+        """Begin to close: from now on every call is refused."""
+        self._draining.set()
+
+    def explain(self, id: str) -> Decision | None:
+        """A record that says nothing but what was asked."""
+        return self._decisions.get(id)
+
+    def expose(self) -> Mapping[str, str]:
+        """What it was told to expose."""
+        return self.exposed
+
+    def _note(self, ask: Ask, *, stream: bool) -> Decision:
+        if self._draining.is_set():
+            raise Draining("this switch is closing")
+        self.asks.append(ask)
+        decision = Decision(
+            id=ask.id,
+            model=ask.model,
+            operation=Operation.GENERATE,
+            stream=stream,
+            began=0.0,
+            took=0.0,
+            passes=1,
+            waited=0.0,
+            attempts=(),
+        )
+        self._decisions[ask.id] = decision
+        return decision
+
+    def _counted(self) -> "_Counted":
+        return _Counted(self)
+
+
+@final
+class _Counted:
+    """Counts a call while it runs, and whether it was cancelled."""
+
+    def __init__(self, switch: ScriptedSwitch) -> None:
+        self._switch = switch
+
+    def __enter__(self) -> Self:
+        self._switch.open += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        self._switch.open -= 1
+        if kind is not None and issubclass(kind, trio.Cancelled | GeneratorExit):
+            self._switch.cancelled += 1

@@ -1,0 +1,91 @@
+"""Addresses to listen on: parsed strictly, bound by us, so that every server gets a socket with our options."""
+
+import errno
+import ipaddress
+import socket
+import sys
+from typing import final
+
+import attrs
+
+from turnout.errors import ConfigError, InvalidAsk
+
+BACKLOG = 2048
+
+
+@final
+@attrs.frozen
+class Address:
+    """An IP address and a port; port 0 takes any free one."""
+
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Only this machine can reach it."""
+        return self.ip.is_loopback
+
+    @property
+    def host(self) -> str:
+        """The IP address as a `Host` header writes it."""
+        return f"[{self.ip}]" if self.ip.version == 6 else str(self.ip)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """`127.0.0.1:8080`, `[::1]:0` or `localhost:8080`; raises InvalidAsk that says what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise InvalidAsk(f"{text!r} is no address: write host:port, such as '127.0.0.1:8080'", argument="listen")
+    name = "127.0.0.1" if host == "localhost" else host
+    if name.startswith("[") and name.endswith("]"):
+        name = name[1:-1]
+    elif ":" in name:
+        raise InvalidAsk(f"{text!r}: write an IPv6 address in brackets, such as '[::1]:8080'", argument="listen")
+    try:
+        ip = ipaddress.ip_address(name)
+    except ValueError as error:
+        raise InvalidAsk(
+            f"{text!r} is no address: {host!r} is neither an IP address nor 'localhost'", argument="listen"
+        ) from error
+    return Address(ip, int(port))
+
+
+def bind(address: Address, *, write_stall: float) -> socket.socket:
+    """A listening socket, not blocking; raises ConfigError that names the port when it is taken.
+
+    `write_stall` becomes the kernel's limit for unacknowledged bytes, which also ends a peer that vanished.
+    """
+    sock = socket.socket(socket.AF_INET6 if address.ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sys.platform == "linux":  # accepted sockets inherit both options there
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(write_stall * 1000))
+        sock.bind((str(address.ip), address.port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ConfigError([_explain(address, error)]) from error
+    return sock
+
+
+def _explain(address: Address, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"frontends.http.listen: port {address.port} on {address.host} is in use; "
+            "stop what listens there, or choose another port (0 takes any free one)"
+        )
+    if error.errno == errno.EACCES:
+        return f"frontends.http.listen: this user may not listen on port {address.port}; choose one above 1023"
+    return f"frontends.http.listen: cannot listen on {address}: {errno.errorcode.get(error.errno or 0, 'error')}"
+
+
+def bound_address(sock: socket.socket) -> Address:
+    """Where a socket listens, port 0 resolved."""
+    host, port = sock.getsockname()[:2]
+    return Address(ipaddress.ip_address(host), port)

@@ -1,0 +1,194 @@
+"""The ASGI application: the one door. It judges, admits, finds the page, and turns every failure into an answer.
+
+Order: framing, host, origin, key, place, page. Nothing that depends on the client's body or on the kernel happens
+before the key is judged, and only pages that declare themselves public are served without one (S1, S4).
+"""
+
+import itertools
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from logging import Logger
+from typing import final
+
+import trio
+from starlette.routing import Route, Router
+
+from turnout import Decision
+from turnout.errors import Draining, TurnoutError
+from turnout_http import _answers
+from turnout_http._admission import Admission
+from turnout_http._faults import chain
+from turnout_http._framing import Head, check_framing, read_head
+from turnout_http._keys import KeyRing, Strikes
+from turnout_http._origins import Hosts, is_foreign
+from turnout_http._pages import Audience, Page
+from turnout_http._refusals import Refusal
+from turnout_http._settings import Settings
+from turnout_http._visit import VISIT, Message, Receive, Scope, Send, Visit
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+DIALECT = "openai.chat"
+"""In which errors are told."""
+
+LAST_WORDS = 2.0
+"""Seconds that a cut client gets to take the error that tells it so."""
+
+
+@final
+class App:
+    """The application that a server runs."""
+
+    def __init__(
+        self,
+        pages: Sequence[Page],
+        settings: Settings,
+        hosts: Hosts,
+        *,
+        explain: Callable[[str], Decision | None],
+        log: Logger,
+        now: Callable[[], float],
+    ) -> None:
+        self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
+        self._router = Router(
+            [Route(page.path, page.endpoint, methods=list(page.methods)) for page in pages],
+            redirect_slashes=False,
+            default=_nowhere,
+        )
+        self._hosts = hosts
+        self._ring = KeyRing(settings.keys)
+        self._strikes = Strikes()
+        self._admission = Admission(settings.limits)
+        self._explain = explain
+        self._log = log
+        self._now = now
+        self._ids = map(f"req-{secrets.token_hex(6)}-{{:x}}".format, itertools.count(1))
+        self._visits: set[Visit] = set()
+        self._idle = trio.Event()
+        self._idle.set()
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; raises nothing but cancellation."""
+        if scope["type"] != "http":
+            await _refuse_other_protocol(scope, receive, send)
+            return
+        visit = Visit(next(self._ids), {}, "", DIALECT, trio.CancelScope())
+
+        async def reply(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                visit.started = True
+                message["headers"] = [*message["headers"], *self._common_headers(visit)]
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, reply, visit)
+        except Exception as error:  # noqa: BLE001  # the border: every failure becomes an answer (A2, A3)
+            await self._answer_failure(error, reply, visit)
+
+    async def wait_idle(self) -> None:
+        """Wait until no request is being served."""
+        await self._idle.wait()
+
+    def cut(self) -> None:
+        """End every request now: streams with an error in their dialect, others with `draining`."""
+        for visit in self._visits:
+            visit.cut = True
+            visit.stay.cancel()
+
+    async def _serve(self, scope: Scope, receive: Receive, reply: Send, visit: Visit) -> None:
+        visit.head = head = read_head(scope["headers"])
+        check_framing(scope, head)
+        self._check_caller(scope, head)
+        page = self._exact.get(scope["raw_path"])
+        scope[VISIT] = visit
+        if page is not None and page.audience is Audience.PUBLIC:
+            await self._open(page, scope, receive, reply)
+            return
+        visit.client = self._judge(scope)
+        sent_id = head.get(b"x-request-id")
+        if sent_id is not None and _SANE_ID.fullmatch(sent_id):
+            visit.id = sent_id.decode()
+        await self._admission.enter(visit.client)
+        self._arrive(visit)
+        try:
+            with visit.stay:
+                await self._open(page, scope, receive, reply)
+            if visit.cut and visit.stay.cancelled_caught:
+                raise Draining("this gateway is closing; another one may take the call")
+        finally:
+            self._depart(visit)
+            self._admission.leave(visit.client)
+
+    async def _open(self, page: Page | None, scope: Scope, receive: Receive, reply: Send) -> None:
+        if page is None:
+            await self._router(scope, receive, reply)
+        elif scope["method"] in page.methods:
+            await page.endpoint(scope, receive, reply)
+        else:
+            raise Refusal("method_not_allowed", f"this page answers {' and '.join(page.methods)}")
+
+    def _check_caller(self, scope: Scope, head: Head) -> None:
+        host = head[b"host"]
+        server = scope.get("server")
+        if not self._hosts.allows(host, server[0] if server else ""):
+            raise Refusal("misdirected", "this name is not served here; the setting `hosts` lists names", close=True)
+        origin = head.get(b"origin")
+        if origin is not None and is_foreign(origin, host):
+            raise Refusal("forbidden", "pages of other origins may not call", close=True)
+
+    def _judge(self, scope: Scope) -> str:
+        client = self._ring.judge(scope["headers"])
+        if client is not None:
+            return client.id
+        peer = scope.get("client")
+        if self._strikes.strike(peer[0] if peer else "", self._now()):
+            raise Refusal(
+                "rate_limited", "too many wrong keys from this address", retry_after=Strikes.WINDOW, close=True
+            )
+        raise Refusal("unauthorized", "a valid key is needed: authorization: Bearer KEY", close=True)
+
+    def _arrive(self, visit: Visit) -> None:
+        if not self._visits:
+            self._idle = trio.Event()
+        self._visits.add(visit)
+
+    def _depart(self, visit: Visit) -> None:
+        self._visits.discard(visit)
+        if not self._visits:
+            self._idle.set()
+
+    def _common_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", visit.id.encode()), (b"x-content-type-options", b"nosniff")]
+        if self.draining:
+            headers.append((b"connection", b"close"))
+        return headers
+
+    async def _answer_failure(self, error: Exception, reply: Send, visit: Visit) -> None:
+        if not isinstance(error, TurnoutError) or error.code == "internal":
+            self._log.error("request %s failed: %s", visit.id, chain(error))
+            error = TurnoutError("internal error")
+        with trio.move_on_after(LAST_WORDS) if visit.cut else trio.CancelScope():
+            if visit.streaming:
+                await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)
+            elif not visit.started:
+                shown = self._explain(visit.id) if b"x-turnout-explain" in visit.head else None
+                await _answers.send_error(
+                    reply,
+                    error,
+                    visit.dialect,
+                    now=self._now(),
+                    request_id=visit.id,
+                    headers=_answers.decision_header(shown),
+                )
+
+
+async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise Refusal("not_found", "there is no such page")
+
+
+async def _refuse_other_protocol(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})

@@ -1,0 +1,62 @@
+"""Reading a request body: capped, and with deadlines that a dripping client cannot stretch (C-7, C-8)."""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import trio
+
+from turnout_http._refusals import Refusal
+from turnout_http._settings import ClientLimits
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+async def read_body(receive: Receive, head: Mapping[bytes, bytes], limits: ClientLimits) -> bytes:
+    """The whole body. Waits for it; raises Refusal with 400, 408, 413 or 415.
+
+    A client that leaves half-way gets 400 too: the server drops it when nobody is left to read it.
+    """
+    if head.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal(
+            "unsupported_media_type", "send the body uncompressed: content-encoding must be identity", close=True
+        )
+    length = head.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limits.body_bytes:
+        raise _too_large(limits)
+    began = trio.current_time()
+    with trio.CancelScope(deadline=began + limits.body_idle) as scope:
+        message = await receive()
+        if not message.get("more_body") and message["type"] == "http.request":
+            return _whole(message.get("body", b""), limits)
+        return await _collect(message, receive, limits, scope, began)
+    raise Refusal("timeout", "the body did not arrive in time", close=True)
+
+
+async def _collect(
+    message: Message, receive: Receive, limits: ClientLimits, scope: trio.CancelScope, began: float
+) -> bytes:
+    """The body from its first piece on; moves the scope's deadline with every piece."""
+    body = bytearray()
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Refusal("bad_request", "the body ended before its announced length", close=True)
+        body += message.get("body", b"")
+        if len(body) > limits.body_bytes:
+            raise _too_large(limits)
+        if not message.get("more_body"):
+            return bytes(body)
+        # Late bytes buy time only at the least rate: a drip of single bytes never does.
+        earned = began + limits.body_idle + len(body) / limits.body_rate
+        scope.deadline = min(trio.current_time() + limits.body_idle, earned, began + limits.body_total)
+        message = await receive()
+
+
+def _whole(body: bytes, limits: ClientLimits) -> bytes:
+    if len(body) > limits.body_bytes:
+        raise _too_large(limits)
+    return body
+
+
+def _too_large(limits: ClientLimits) -> Refusal:
+    return Refusal("too_large", f"the body is larger than {limits.body_bytes} bytes", close=True)

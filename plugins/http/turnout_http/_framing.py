@@ -1,0 +1,48 @@
+"""Which requests are framed and addressed so that nobody in front of us can read them differently (S5, S50).
+
+Both servers parse strictly already; these rules hold whichever of them runs, and close what each leaves open.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnout_http._refusals import Refusal
+
+Head = dict[bytes, bytes]
+
+_ONCE = frozenset({b"host", b"content-length", b"content-type", b"transfer-encoding", b"content-encoding", b"origin"})
+
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """Headers as a mapping, the first of each name; raises Refusal where two of one kind would be ambiguous."""
+    head: Head = {}
+    for name, value in headers:
+        if name not in head:
+            head[name] = value
+        elif name in _ONCE:
+            raise _malformed(f"two {name.decode()} headers")
+    return head
+
+
+def check_framing(scope: Mapping[str, Any], head: Head) -> None:
+    """Raise Refusal for what has no single reading, or asks for what this server is not."""
+    if scope["http_version"] not in {"1.1", "1.0", "2"}:
+        raise _malformed("HTTP/1.1 is spoken here")
+    if scope["method"] in {"CONNECT", "TRACE"}:
+        raise Refusal("method_not_allowed", "this is no proxy", close=True)
+    if b"transfer-encoding" in head and (b"content-length" in head or scope["http_version"] != "1.1"):
+        raise _malformed("a body has either a content-length or transfer-encoding: chunked")
+    if b"upgrade" in head:
+        raise _malformed("there is nothing to upgrade to")
+    if b"host" not in head:
+        raise _malformed("the host header is missing")
+    path = scope["raw_path"]
+    if path[:1] != b"/" or (b"%" in path and _BROKEN_ESCAPE.search(path)):
+        raise _malformed("the path must begin with / and hold whole escapes")
+
+
+def _malformed(what: str) -> Refusal:
+    return Refusal("bad_request", f"malformed request: {what}", close=True)

@@ -1,0 +1,95 @@
+"""The plugin: settings in, pages and servers put together, one nursery, and the drain."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from socket import socket
+from typing import ClassVar, Self, final
+
+import trio
+
+from turnout.abc import PluginContext, Switch
+from turnout_http._addresses import Address, bind, bound_address
+from turnout_http._app import App
+from turnout_http._generate import Generate
+from turnout_http._origins import Hosts
+from turnout_http._pages import Audience, Page
+from turnout_http._servers import choose
+from turnout_http._settings import Settings as HttpSettings
+from turnout_http._side_pages import Metrics, Models, Readyz, healthz
+
+
+def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
+    """The route table: every page of this frontend, each with its audience."""
+    generate = Generate(switch, settings.limits, "openai.chat")
+    models = Models(switch)
+    return (
+        Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
+        Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
+        Page("/v1/chat/completions", ("POST",), Audience.CLIENT, generate),
+        Page("/v1/models", ("GET", "HEAD"), Audience.CLIENT, models),
+        Page("/v1/models/{name:path}", ("GET", "HEAD"), Audience.CLIENT, models),
+        Page("/metrics", ("GET", "HEAD"), Audience.CLIENT, Metrics(switch)),
+    )
+
+
+def application(switch: Switch, settings: HttpSettings, bound: Sequence[Address], context: PluginContext) -> App:
+    """The ASGI application for this switch, listening on the `bound` addresses."""
+    return App(
+        pages(switch, settings),
+        settings,
+        Hosts(settings.hosts, bound),
+        explain=switch.explain,
+        log=context.log,
+        now=context.now,
+    )
+
+
+@final
+class Http:
+    """Serves clients over HTTP (entry point `http` of `turnout.frontends`)."""
+
+    api: ClassVar[int] = 1
+    Settings: ClassVar[type[HttpSettings]] = HttpSettings
+
+    def __init__(self, settings: HttpSettings, context: PluginContext) -> None:
+        self._settings = settings
+        self._context = context
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: HttpSettings, context: PluginContext) -> AsyncIterator[Self]:
+        """The frontend; it listens only while `serve` runs."""
+        yield cls(settings, context)
+
+    async def serve(
+        self, switch: Switch, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Listen, report addresses with port 0 resolved, and serve until draining is over.
+
+        Once the switch drains: nothing more is accepted, idle connections close, requests get the kernel's time to
+        drain; then those left are ended with `draining` and, `drain_grace` seconds later, cut off. Raises ConfigError
+        when an address cannot be bound.
+        """
+        with ExitStack() as open_sockets:
+            sockets = [open_sockets.enter_context(self._bind(address)) for address in self._settings.addresses]
+            bound = [bound_address(sock) for sock in sockets]
+            app = application(switch, self._settings, bound, self._context)
+            server = choose(self._settings, self._context.log)
+            async with trio.open_nursery() as nursery:
+                closing = trio.Event()
+                await nursery.start(server.serve, app, sockets, closing)
+                scheme = "https" if self._settings.tls_certificate else "http"
+                task_status.started([f"{scheme}://{address}" for address in bound])
+                await switch.wait_draining()
+                await self._drain(app, closing, nursery.cancel_scope)
+
+    def _bind(self, address: Address) -> socket:
+        return bind(address, write_stall=self._settings.limits.write_stall)
+
+    async def _drain(self, app: App, closing: trio.Event, everything: trio.CancelScope) -> None:
+        app.draining = True
+        closing.set()
+        with trio.move_on_after(self._context.drain):
+            await app.wait_idle()
+        app.cut()
+        everything.deadline = trio.current_time() + self._settings.drain_grace

@@ -1,0 +1,85 @@
+"""The hot page: a request in a dialect becomes an ask, and what comes back goes out as it came."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import final
+
+import turnout_wire
+from turnout import Ask
+from turnout.abc import Switch
+from turnout_http._answers import RawHeaders, decision_header, raw_headers, send_whole
+from turnout_http._body import read_body
+from turnout_http._framing import Head
+from turnout_http._settings import ClientLimits
+from turnout_http._visit import VISIT, Receive, Scope, Send, Visit, while_present
+
+EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+UNCACHED = (b"cache-control", b"no-cache")
+
+BODY_KEYS = ("prompt_cache_key", "session_id", "user")
+"""Members of a body that name a cache, a session or a user of the client, the most telling first."""
+
+SESSION_HEADERS = (b"x-session-id", b"session-id", b"session_id", b"x-session-affinity")
+"""Headers in which clients name a session of theirs; the members of the body come first."""
+
+
+@final
+class Generate:
+    """Answers `POST /v1/chat/completions`, streaming or not as the body says."""
+
+    def __init__(self, switch: Switch, limits: ClientLimits, dialect: str) -> None:
+        self._switch = switch
+        self._limits = limits
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; raises TurnoutError for the door to answer."""
+        visit: Visit = scope[VISIT]
+        body = await read_body(receive, visit.head, self._limits)
+        peek = turnout_wire.peek(body, texts=BODY_KEYS)
+        ask = Ask(
+            model=peek.model,
+            payload=body,
+            dialect=self._dialect,
+            headers=_forwarded(visit, self._dialect),
+            id=visit.id,
+            affinity=_affinity(peek.texts, visit.head),
+        )
+        work = self._stream if peek.stream else self._execute
+        await while_present(scope, receive, visit, partial(work, ask, visit, send))
+
+    async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
+        answer = await self._switch.execute(ask)
+        headers = raw_headers(answer.reply.headers)
+        if b"x-turnout-explain" in visit.head:
+            headers += decision_header(answer.decision)
+        await send_whole(send, answer.reply.body, headers=headers)
+
+    async def _stream(self, ask: Ask, visit: Visit, send: Send) -> None:
+        """Forward chunks untouched.
+
+        The answer begins when the first payload is here, so that a failure before it can still have a status.
+        """
+        async with self._switch.stream(ask) as stream:
+            headers: RawHeaders = [EVENT_STREAM, UNCACHED, *raw_headers(stream.headers)]
+            if b"x-turnout-explain" in visit.head:
+                headers += decision_header(stream.decision)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            visit.streaming = True
+            async for chunk in stream:
+                await send({"type": "http.response.body", "body": chunk.data, "more_body": True})
+        visit.streaming = False
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _affinity(members: Mapping[str, str], head: Head) -> str | None:
+    """The client's own name for a session or cache; never anything made from its key (design 16)."""
+    for name in BODY_KEYS:
+        if name in members:
+            return members[name]
+    return next((head[name].decode("latin-1") for name in SESSION_HEADERS if head.get(name)), None)
+
+
+def _forwarded(visit: Visit, dialect: str) -> Mapping[str, str]:
+    texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in visit.head.items()}
+    return turnout_wire.request_headers(texts, dialect)

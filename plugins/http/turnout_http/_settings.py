@@ -1,0 +1,132 @@
+"""The table `[frontends.http]`: checked when it is built, so that a wrong one refuses the start."""
+
+from typing import Literal, final
+
+import attrs
+
+from turnout import ByteCount, Seconds, Secret
+from turnout.errors import InvalidAsk
+from turnout_http._addresses import Address, parse_address
+from turnout_http._key_rules import why_refused
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ClientLimits:
+    """The table `[frontends.http.limits]`: what one client may take (acceptance section 4, client side and admission).
+
+    Attributes:
+        header_timeout: from the first byte of a request to the end of its headers.
+        body_idle: between two pieces of a body.
+        body_rate: bytes a second that a body must average once `body_idle` has passed.
+        body_total: for a whole body.
+        write_stall: how long a client may take nothing of what we send.
+        keep_alive: how long an idle connection is kept.
+        half_close: how long an answer is still wanted after the client closed its sending side.
+        header_bytes: request line and headers together.
+        header_fields: number of header lines.
+        body_bytes: size of a request body.
+        per_key: requests of one client key in flight.
+        requests: requests in flight in all.
+        queue: requests that may wait for one of those places.
+        queue_wait: how long they may wait.
+        connections: open connections in all.
+        per_address: open connections of one address; loopback has no limit.
+    """
+
+    header_timeout: Seconds = Seconds(10.0)
+    body_idle: Seconds = Seconds(10.0)
+    body_rate: ByteCount = ByteCount(1024)
+    body_total: Seconds = Seconds(120.0)
+    write_stall: Seconds = Seconds(30.0)
+    keep_alive: Seconds = Seconds(15.0)
+    half_close: Seconds = Seconds(5.0)
+    header_bytes: ByteCount = ByteCount(16 * 1024)
+    header_fields: int = 100
+    body_bytes: ByteCount = ByteCount(32 * 1024 * 1024)
+    per_key: int = 64
+    requests: int = 512
+    queue: int = 128
+    queue_wait: Seconds = Seconds(5.0)
+    connections: int = 1024
+    per_address: int = 64
+
+    def __attrs_post_init__(self) -> None:
+        for field in attrs.fields(ClientLimits):
+            value = getattr(self, field.name)
+            if value < 0 or (value == 0 and field.name not in {"queue", "queue_wait", "half_close"}):
+                raise InvalidAsk(f"{field.name} must be more than 0, not {value}", argument=f"limits.{field.name}")
+
+
+def _some(_settings: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
+    if not value:
+        raise InvalidAsk("listen names no address; write listen = ['127.0.0.1:8080']", argument=attribute.name)
+    for text in value:
+        parse_address(text)
+
+
+def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...]]", value: tuple[Secret, ...]) -> None:
+    if not value:
+        raise InvalidAsk(
+            "keys is empty, so nobody could be let in; write keys = ['${TURNOUT_KEY}'] and set that variable "
+            "to a random text of at least 16 characters",
+            argument=attribute.name,
+        )
+    for number, key in enumerate(value):
+        if reason := why_refused(key):
+            raise InvalidAsk(f"keys[{number}] {reason}", argument=f"keys[{number}]")
+    if len(set(value)) != len(value):
+        raise InvalidAsk("keys holds one key twice", argument=attribute.name)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What an operator may set.
+
+    Attributes:
+        listen: addresses as `host:port`; port 0 takes any free one.
+        keys: what clients must show, each at least 16 characters long.
+        hosts: further names that a `Host` header may hold; loopback names and the listening addresses always may.
+        insecure_lan: allow an address that others can reach without TLS.
+        tls_certificate: path of a PEM chain; with `tls_key` all addresses speak TLS.
+        tls_key: path of its private key.
+        server: `llhttp` is our own for plain HTTP/1.1, `hypercorn` speaks TLS too; `auto` chooses.
+        drain_grace: how long clients get to take the last bytes once the kernel's time to drain is over.
+    """
+
+    listen: tuple[str, ...] = attrs.field(default=("127.0.0.1:8080",), validator=_some)
+    keys: tuple[Secret, ...] = attrs.field(validator=_sound_keys)
+    hosts: tuple[str, ...] = ()
+    insecure_lan: bool = False
+    tls_certificate: str = ""
+    tls_key: str = ""
+    server: Literal["auto", "hypercorn", "llhttp"] = "auto"
+    drain_grace: Seconds = Seconds(10.0)
+    limits: ClientLimits = attrs.field(factory=ClientLimits)
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            missing = "tls_key" if self.tls_certificate else "tls_certificate"
+            raise InvalidAsk(f"TLS needs both tls_certificate and tls_key; {missing} is missing", argument=missing)
+        if self.tls_certificate and self.server == "llhttp":
+            raise InvalidAsk("server 'llhttp' speaks no TLS; write 'hypercorn' or 'auto'", argument="server")
+        for number, address in enumerate(self.addresses):
+            if not (address.loopback or self.tls_certificate or self.insecure_lan):
+                raise InvalidAsk(
+                    f"{address} can be reached by others, who would read keys and prompts off the wire; set "
+                    "tls_certificate and tls_key, or insecure_lan = true if that is meant",
+                    argument=f"listen[{number}]",
+                )
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """`listen`, parsed."""
+        return tuple(parse_address(text) for text in self.listen)
+
+    @property
+    def server_in_use(self) -> Literal["hypercorn", "llhttp"]:
+        """`server` with `auto` decided."""
+        if self.server != "auto":
+            return self.server
+        return "hypercorn"

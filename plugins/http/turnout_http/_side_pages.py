@@ -1,0 +1,74 @@
+"""The pages beside the hot one: health, readiness, models, metrics."""
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import msgspec
+
+from turnout import Model
+from turnout.abc import Switch
+from turnout.errors import UnknownModel
+from turnout_http._answers import send_whole
+from turnout_http._visit import Receive, Scope, Send
+
+
+async def healthz(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """The process serves requests. Says nothing else, for anybody may ask."""
+    await send_whole(send, b'{"status":"ok"}')
+
+
+@final
+class Readyz:
+    """Whether calls can be served: 200 or 503. Names neither credentials nor problems, for anybody may ask (A9)."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer."""
+        readiness = self._switch.readiness()
+        if readiness.draining:
+            await send_whole(send, b'{"status":"draining"}', status=503)
+        elif not readiness.ready:
+            await send_whole(send, b'{"status":"not ready"}', status=503)
+        else:
+            await send_whole(send, b'{"status":"ready"}')
+
+
+def _listing(model: Model) -> Mapping[str, Any]:
+    return {"id": model.name, "object": "model", "created": 0, "owned_by": ", ".join(model.providers)}
+
+
+@final
+class Models:
+    """`GET /v1/models` in OpenAI's shape. `created` is 0: no upstream says the same about one model."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer with all models, or with the one in the path."""
+        models = self._switch.models()
+        wanted = scope.get("path_params", {}).get("name")
+        if wanted is None:
+            listing: Mapping[str, Any] = {"object": "list", "data": [_listing(model) for model in models]}
+            await send_whole(send, msgspec.json.encode(listing))
+            return
+        found = next((model for model in models if model.name == wanted), None)
+        if found is None:
+            raise UnknownModel(wanted, [model.name for model in models])
+        await send_whole(send, msgspec.json.encode(_listing(found)))
+
+
+@final
+class Metrics:
+    """What observers expose. The first media type is sent: observers that differ in it belong on pages of their own."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer."""
+        exposed = self._switch.expose()
+        media_type = next(iter(exposed), "text/plain; charset=utf-8")
+        await send_whole(send, exposed.get(media_type, "").encode(), media_type=media_type.encode())

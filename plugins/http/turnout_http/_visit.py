@@ -1,0 +1,74 @@
+"""One request while it is being served, and how its client's leaving ends it."""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, final
+
+import attrs
+import trio
+
+from turnout_http._framing import Head
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+VISIT = "turnout.visit"
+"""Key in the ASGI scope."""
+
+CANCELS = "turnout.cancels"
+"""ASGI extension of a server that cancels the application itself when the client goes: no watcher is needed."""
+
+
+@final
+@attrs.define(eq=False)
+class Visit:
+    """A request that has been let in.
+
+    Attributes:
+        id: request id, the client's own when it sent a sane one.
+        head: request headers.
+        client: whose key it showed.
+        dialect: in which its errors are told.
+        stay: everything the request does runs in this scope.
+        cut: it was ended because the time to drain is over.
+        started: the head of an answer has been sent.
+        streaming: a stream has been committed, so that an error is told inside it.
+    """
+
+    id: str
+    head: Head
+    client: str
+    dialect: str
+    stay: trio.CancelScope
+    cut: bool = False
+    started: bool = False
+    streaming: bool = False
+
+
+async def while_present(
+    scope: Mapping[str, Any], receive: Receive, visit: Visit, work: Callable[[], Awaitable[None]]
+) -> None:
+    """Do `work`; cancel the visit when the client leaves (H3: a server's `send` does not tell).
+
+    What `work` raises comes out as it is, not in a group.
+    """
+    if CANCELS in scope["extensions"]:
+        await work()
+        return
+    failed: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_leave_with_client, receive, visit)
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001  # carried over the nursery's border, raised below
+            failed = error
+        nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
+
+
+async def _leave_with_client(receive: Receive, visit: Visit) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    visit.stay.cancel()
