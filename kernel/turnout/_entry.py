@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from turnout._readings import priority, virtual_parent, websockets
 from turnout._standing import READY, Kind, Standing, blocked
+from turnout._tier import Tier
 from turnout._values import Credential, CredentialState
 
 RECENT: Final = 0.2
@@ -76,16 +77,28 @@ class Entry:
 
     Attributes:
         provider: key of its group's provider; it stays when the credential moves to another one.
-        listed: it stands in its group.
+        tier: where it stands in its group, None when it has left that.
         admitted: it is among the ready ones of its tier.
         probing: a probe of it runs (design 8).
         place: its number in the heap of those that wait, 0 when it does not.
     """
 
     __slots__ = (
-        "admitted", "average", "base", "due", "half", "key", "kind", "listed", "member", "place", "probing",
-        "provider", "recorded", "until",
-    )  # fmt: skip
+        "admitted",
+        "average",
+        "base",
+        "due",
+        "half",
+        "key",
+        "kind",
+        "member",
+        "place",
+        "probing",
+        "provider",
+        "recorded",
+        "tier",
+        "until",
+    )
 
     def __init__(self, member: Member, provider: str, base: str) -> None:
         self.member = member
@@ -93,7 +106,7 @@ class Entry:
         self.provider = provider
         self.base = base
         self.recorded: tuple[str, ...] = ()
-        self.listed = False
+        self.tier: Tier[Entry] | None = None
         self.admitted = False
         self.probing = False
         self.place = 0
@@ -126,6 +139,11 @@ class Entry:
     def origin(self) -> str:
         """Where its calls go."""
         return self.member.seat.origin
+
+    @property
+    def websockets(self) -> bool:
+        """Whether websockets are on."""
+        return self.member.seat.websockets
 
     @property
     def id(self) -> str:

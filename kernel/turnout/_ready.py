@@ -1,58 +1,22 @@
-"""What a selector sees: the ready tiers of a pick, over one provider or several (C5.8 to C5.10).
+"""What a selector sees: the ready tiers of a pick, over one provider or several (C5.8 to C5.11).
 
 Views are cheap and short-lived: nothing is walked until it is asked for.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from turnout._entry import Entry
-from turnout._rotation import Filter, Rotation
+from turnout._rotation import Filter
 from turnout._shard import Shard
-from turnout.abc import Candidate, Tier
+from turnout._tier import TierView
+from turnout.abc import Tier
 
 
-class TierView:
-    """Ready candidates of one priority over all providers asked for; an `abc.Tier`."""
+class Source(Protocol):
+    """Where a view finds its tiers when it is asked for all of them."""
 
-    __slots__ = ("_in_turn", "_listed", "_passes", "_websocket", "priority")
-
-    def __init__(
-        self, priority: int, listed: Sequence[Shard], in_turn: Sequence[Shard], passes: Filter | None, websocket: bool
-    ) -> None:
-        self.priority = priority
-        self._listed = listed
-        self._in_turn = in_turn
-        self._passes = passes
-        self._websocket = websocket
-
-    def __iter__(self) -> Iterator[Entry]:
-        for rotation in self._rotations(self._listed):
-            yield from rotation.in_order(self._passes)
-
-    def first(self) -> Entry:
-        """C5.7.1 and C5.10.4."""
-        for rotation in self._rotations(self._listed):
-            found = rotation.first(self._passes)
-            if found is not None:
-                return found
-        raise _over()
-
-    def following(self) -> Entry:
-        """C5.7.2, C5.7.3 and C5.10.5."""
-        for rotation in self._rotations(self._in_turn):
-            found = rotation.following(self._passes)
-            if found is not None:
-                return found
-        raise _over()
-
-    def _rotations(self, shards: Sequence[Shard]) -> list[Rotation[Entry]]:
-        """Those of this tier; of their websocket members only where any of these passes (C5.9.3, O8, O9)."""
-        tiers = [tier for shard in shards if (tier := shard.tier(self.priority)) is not None]
-        if self._websocket:
-            preferred = [tier.websockets for tier in tiers]
-            if any(rotation.serves(self._passes) for rotation in preferred):
-                return preferred
-        return [tier.everyone for tier in tiers]
+    def views(self) -> Sequence[Tier]: ...
 
 
 class OnlyTier:
@@ -75,6 +39,42 @@ class OnlyTier:
         """The pinned credential."""
         return self._entry
 
+    def views(self) -> Sequence[Tier]:
+        """Itself."""
+        return (self,)
+
+
+class Pick:
+    """Whom a pick is about when that is not simply one whole group.
+
+    `listed` has the groups of the providers in the order asked for, `in_turn` in the order of their turns.
+    """
+
+    __slots__ = ("_in_turn", "_listed", "_passes", "_websocket")
+
+    def __init__(
+        self, listed: Sequence[Shard], in_turn: Sequence[Shard], passes: Filter | None, *, websocket: bool
+    ) -> None:
+        self._listed = listed
+        self._in_turn = in_turn
+        self._passes = passes
+        self._websocket = websocket
+
+    def tier(self, priority: int) -> TierView[Entry]:
+        """One tier over all providers; of its websocket members only, where any of these passes (C5.9.3, O8, O9)."""
+        passes = self._passes
+        listed = [tier for shard in self._listed if (tier := shard.tier(priority)) is not None]
+        in_turn = [tier for shard in self._in_turn if (tier := shard.tier(priority)) is not None]
+        if self._websocket and any(tier.websockets.serves(passes) for tier in listed):
+            sockets = [tier.websockets for tier in listed]
+            return TierView(priority, sockets, [tier.websockets for tier in in_turn], passes)
+        return TierView(priority, [tier.everyone for tier in listed], [tier.everyone for tier in in_turn], passes)
+
+    def views(self) -> Sequence[Tier]:
+        """Every tier with a ready entry that passes, the highest first."""
+        found = {tier.priority for shard in self._listed for tier in shard.tiers if tier.everyone.serves(self._passes)}
+        return [self.tier(priority) for priority in sorted(found, reverse=True)]
+
 
 class ReadyView:
     """The ready candidates of one pick, never none of them; an `abc.Ready`.
@@ -82,42 +82,26 @@ class ReadyView:
     Attributes:
         best: the highest tier with a ready candidate.
         preferred: the candidate that affinity asks for, if it passes and no higher tier is ready (O1, O5).
-        turn: whose cursor moves when one of several providers is chosen (O17); None for one provider or a pin.
+        turn: whose mark moves when one of several providers is chosen (O17); None for one provider or a pin.
     """
 
-    __slots__ = ("_in_turn", "_listed", "_passes", "_websocket", "best", "now", "preferred", "turn")
+    __slots__ = ("_source", "best", "now", "preferred", "turn")
 
     def __init__(
         self,
         now: float,
-        best: TierView | OnlyTier,
-        *,
-        listed: Sequence[Shard] = (),
-        in_turn: Sequence[Shard] = (),
-        passes: Filter | None = None,
-        websocket: bool = False,
-        preferred: Entry | None = None,
+        best: Tier,
+        source: Source,
+        preferred: Entry | None,
         turn: tuple[frozenset[str], str] | None = None,
     ) -> None:
         self.now = now
-        self.best: Tier = best
-        self.preferred: Candidate | None = preferred
+        self.best = best
+        self.preferred = preferred
         self.turn = turn
-        self._listed = listed
-        self._in_turn = in_turn
-        self._passes = passes
-        self._websocket = websocket
+        self._source = source
 
     @property
     def tiers(self) -> Sequence[Tier]:
         """Every tier with a ready candidate that passes, the highest first."""
-        passes = self._passes
-        found = {tier.priority for shard in self._listed for tier in shard.tiers if tier.everyone.serves(passes)}
-        return [
-            TierView(priority, self._listed, self._in_turn, passes, self._websocket)
-            for priority in sorted(found, reverse=True)
-        ] or [self.best]
-
-
-def _over() -> LookupError:
-    return LookupError("this view of ready candidates is over: it is valid only during `select`")
+        return self._source.views()

@@ -97,7 +97,7 @@ class Ring(Generic[T]):
         summary = self._summary
         if not summary:
             return None
-        block = self._block(key)
+        block = (bisect_right(self._firsts, key) or 1) - 1
         at = bisect_right(self._keys[block], key)
         bits = self._bits[block] >> at
         if not bits:
@@ -134,7 +134,7 @@ class Ring(Generic[T]):
 
     def _block(self, key: str) -> int:
         """Where `key` stands or would stand."""
-        return max(bisect_right(self._firsts, key) - 1, 0)
+        return (bisect_right(self._firsts, key) or 1) - 1
 
     def _cut(self, block: int) -> None:
         half = len(self._keys[block]) // 2

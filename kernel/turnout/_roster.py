@@ -37,12 +37,13 @@ class Roster:
             if base not in self._serving if base else not self.members:
                 return None
             shard = self._build(base, now)
-        shard.promote(now)
+        if now >= shard.due:
+            shard.promote(now)
         return shard
 
     def home(self, entry: Entry) -> Shard | None:
         """The group in which an entry stands, None when it has left."""
-        return self._groups[entry.base] if entry.listed else None
+        return self._groups[entry.base] if entry.tier is not None else None
 
     def put(self, member: Member, credential: Credential, state: CredentialState, serves: Serves, now: float) -> None:
         """Take a member in, or follow what changed about it."""
@@ -113,7 +114,7 @@ class Roster:
         """Make a member's entry in a group what it should be now."""
         entry = member.entries.get(shard.base)
         if entry is not None and entry.recorded != recorded:
-            if entry.listed:
+            if entry.tier is not None:
                 shard.remove(entry)
             member.drop(entry)
         if recorded is None:
@@ -122,7 +123,7 @@ class Roster:
             entry = Entry(member, shard.provider, shard.base)
         if shard.base not in member.entries:
             member.add(entry, recorded)
-        if entry.listed:
+        if entry.tier is not None:
             shard.settle(entry, entry.judge(now))
         else:
             shard.add(entry, now)

@@ -51,11 +51,12 @@ class _Family(Generic[S]):
 
 
 class Rotation(Generic[S]):
-    """The members of one tier, some of them ready."""
+    """The members of one tier, some of them ready: `ready` counts these."""
 
-    __slots__ = ("_families", "_last", "_last_parent", "_members", "_origins", "_orphans", "_parents")
+    __slots__ = ("_families", "_last", "_last_parent", "_members", "_origins", "_orphans", "_parents", "ready")
 
     def __init__(self) -> None:
+        self.ready = 0
         self._members: Ring[S] = Ring()
         self._last = ""
         self._parents: Ring[_Family[S]] = Ring()
@@ -63,11 +64,6 @@ class Rotation(Generic[S]):
         self._last_parent = ""
         self._orphans = 0  # ready members without a parent
         self._origins: dict[str, int] = {}  # ready members by origin
-
-    @property
-    def ready(self) -> int:
-        """How many members are ready."""
-        return self._members.ready
 
     def add(self, seat: S) -> None:
         """Let a new member in, not ready."""
@@ -93,6 +89,7 @@ class Rotation(Generic[S]):
 
     def admit(self, seat: S) -> None:
         """Make a member ready that was not."""
+        self.ready += 1
         self._members.admit(seat.key)
         self._origins[seat.origin] = self._origins.get(seat.origin, 0) + 1
         parent = seat.parent
@@ -104,6 +101,7 @@ class Rotation(Generic[S]):
 
     def bench(self, seat: S) -> None:
         """Make a member not ready that was."""
+        self.ready -= 1
         self._members.bench(seat.key)
         left = self._origins[seat.origin] - 1
         if left:
@@ -121,7 +119,7 @@ class Rotation(Generic[S]):
 
     def serves(self, passes: Filter | None) -> bool:
         """Whether a ready member passes."""
-        return self._members.ready > 0 if passes is None else self.following(passes) is not None
+        return self.ready > 0 if passes is None else self.following(passes) is not None
 
     def first(self, passes: Filter | None) -> S | None:
         """The first by id that passes (C5.7.1), None when there is none."""
@@ -146,7 +144,7 @@ class Rotation(Generic[S]):
     def chosen(self, seat: S) -> None:
         """Go on behind `seat` from now on; it need not be a member any more."""
         self._last = seat.key
-        parent = seat.parent
+        parent = seat.parent if self._families else ""
         if parent:
             self._last_parent = parent
             family = self._families.get(parent)

@@ -12,12 +12,13 @@ from typing import Final, NamedTuple, final
 import attrs
 
 from turnout._entry import Entry, Member
-from turnout._ready import OnlyTier, ReadyView, TierView
+from turnout._ready import OnlyTier, Pick, ReadyView
 from turnout._refusal import NOBODY, Waits, waits_of_entry, waits_of_groups
 from turnout._roster import Roster
 from turnout._rotation import Filter
 from turnout._shard import Shard, is_held
 from turnout._standing import Kind, Standing, blocked
+from turnout._tier import Tier
 from turnout._values import Credential, CredentialState, refuse
 from turnout.abc import Candidate
 from turnout.errors import PoolError
@@ -124,30 +125,25 @@ class Schedule:
         """
         passes = Filter(tried, skip_origins) if tried or skip_origins else None
         keys, together = _normal(tuple(providers))
-        self._turn = None
+        self._turn = turn = (together, base) if len(keys) > 1 and pin is None else None
         if pin is not None:
             only = self._passing(keys, base, pin, now, passes)
-            return None if only is None else ReadyView(now, OnlyTier(only), preferred=only if prefer == pin else None)
+            if only is None:
+                return None
+            tier = OnlyTier(only)
+            return ReadyView(now, tier, tier, only if prefer == pin else None)
         shards = self._consult(keys, base, now)
-        priorities = [tier.priority for shard in shards if (tier := shard.best(passes)) is not None]
-        if not priorities:
+        best = shards[0].best(passes) if len(shards) == 1 else _highest(shards, passes)
+        if best is None:
             return None
-        best = priorities[0] if len(priorities) == 1 else max(priorities)
-        in_turn: Sequence[Shard] = shards
-        if len(keys) > 1:
-            self._turn = (together, base)
-            in_turn = _behind(shards, keys, self._turns.get(self._turn))
         wish = None if prefer is None else self._passing(keys, base, prefer, now, passes)
-        return ReadyView(
-            now,
-            TierView(best, shards, in_turn, passes, websocket),
-            listed=shards,
-            in_turn=in_turn,
-            passes=passes,
-            websocket=websocket,
-            preferred=wish if wish is not None and wish.priority >= best else None,
-            turn=self._turn,
-        )
+        if wish is not None and wish.priority < best.priority:
+            wish = None
+        if passes is None and not websocket and len(keys) == 1:
+            return ReadyView(now, best.alone, shards[0], wish)
+        in_turn = shards if turn is None else _behind(shards, keys, self._turns.get(turn))
+        pick = Pick(shards, in_turn, passes, websocket=websocket)
+        return ReadyView(now, pick.tier(best.priority), pick, wish, turn)
 
     def chosen(self, candidate: Candidate, ready: ReadyView | None = None) -> None:
         """Move the rotations behind a choice, whichever selector made it (O10).
@@ -155,9 +151,8 @@ class Schedule:
         `ready` is the view it was chosen from; without it, the latest one that `ready()` gave.
         """
         entry = _own(candidate)
-        home = self._home(entry)
-        if home is not None:
-            home.chosen(entry)
+        if entry.tier is not None:
+            entry.tier.chosen(entry)
         turn = self._turn if ready is None else ready.turn
         if turn is not None:
             if len(self._turns) >= MARKS and turn not in self._turns:
@@ -269,11 +264,15 @@ class Schedule:
             del self._rosters[roster.provider]
 
     def _home(self, entry: Entry) -> Shard | None:
-        return self._rosters[entry.provider].home(entry) if entry.listed else None
+        return self._rosters[entry.provider].home(entry) if entry.tier is not None else None
 
     def _consult(self, providers: Sequence[str], base: str, now: float) -> list[Shard]:
         """The groups of these providers, promoted, in their order; those that do not exist are left out."""
         rosters = self._rosters
+        if len(providers) == 1:  # most picks: half a microsecond less
+            roster = rosters.get(providers[0])
+            shard = None if roster is None else roster.group(base, now)
+            return [] if shard is None else [shard]
         return [
             shard
             for provider in providers
@@ -304,6 +303,16 @@ def _own(candidate: Candidate) -> Entry:
     if not isinstance(candidate, Entry):
         refuse(f"a candidate comes from the ready view, not {type(candidate).__name__}", "candidate")
     return candidate
+
+
+def _highest(shards: Sequence[Shard], passes: Filter | None) -> Tier[Entry] | None:
+    """The highest tier over all these groups with a ready entry that passes (C5.8, C5.10.3)."""
+    best = None
+    for shard in shards:
+        tier = shard.best(passes)
+        if tier is not None and (best is None or tier.priority > best.priority):
+            best = tier
+    return best
 
 
 def _behind(shards: Sequence[Shard], listed: Sequence[str], last: str | None) -> Sequence[Shard]:

@@ -5,27 +5,13 @@ from math import inf
 from typing import Final
 
 from turnout._entry import Entry
-from turnout._rotation import Filter, Rotation
+from turnout._rotation import Filter
 from turnout._standing import Kind, Standing
+from turnout._tier import Tier, TierView
 from turnout._waiting import Waiting
 
 PROBE: Final = 1.0
 """Seconds after which to look again at a credential whose probe runs (design 8)."""
-
-
-class Tier:
-    """Entries of one priority (C5.5). Those with websockets on have a rotation of their own besides (C5.9.3)."""
-
-    __slots__ = ("everyone", "priority", "websockets")
-
-    def __init__(self, priority: int) -> None:
-        self.priority = priority
-        self.everyone: Rotation[Entry] = Rotation()
-        self.websockets: Rotation[Entry] = Rotation()
-
-    def rotations(self, entry: Entry) -> tuple[Rotation[Entry], ...]:
-        """Those that this entry belongs to."""
-        return (self.everyone, self.websockets) if entry.member.seat.websockets else (self.everyone,)
 
 
 class Shard:
@@ -36,21 +22,22 @@ class Shard:
         off: entries that no time brings back, by id.
         probes: entries of which a probe runs, by id.
         ready: how many entries may be picked.
+        due: POSIX seconds before which promoting is of no use.
     """
 
-    __slots__ = ("_by_priority", "_next", "base", "blocked", "cooling", "off", "probes", "provider", "ready", "tiers")
+    __slots__ = ("_by_priority", "base", "blocked", "cooling", "due", "off", "probes", "provider", "ready", "tiers")
 
     def __init__(self, provider: str, base: str) -> None:
         self.provider = provider
         self.base = base
-        self.tiers: list[Tier] = []
+        self.tiers: list[Tier[Entry]] = []
         self.cooling: Waiting[Entry] = Waiting()
         self.blocked: Waiting[Entry] = Waiting()
         self.off: dict[str, Entry] = {}
         self.probes: dict[str, Entry] = {}
         self.ready = 0
-        self._by_priority: dict[int, Tier] = {}
-        self._next = inf  # nobody is due before
+        self._by_priority: dict[int, Tier[Entry]] = {}
+        self.due = inf
 
     def add(self, entry: Entry, now: float) -> None:
         """Let an entry in, at the place that its credential's configuration gives it."""
@@ -58,9 +45,8 @@ class Shard:
         if tier is None:
             tier = self._by_priority[entry.priority] = Tier(entry.priority)
             self.tiers.insert(bisect_left(self.tiers, -tier.priority, key=lambda tier: -tier.priority), tier)
-        for rotation in tier.rotations(entry):
-            rotation.add(entry)
-        entry.listed = True
+        tier.add(entry)
+        entry.tier = tier
         if entry.probing:
             self.probes[entry.key] = entry
         self.settle(entry, entry.judge(now))
@@ -69,9 +55,9 @@ class Shard:
         """Let an entry go. Its tier stays, with the mark of its last choice (O10)."""
         self._leave(entry)
         self._bench(entry)
-        for rotation in self._by_priority[entry.priority].rotations(entry):
-            rotation.discard(entry)
-        entry.listed = False
+        if entry.tier is not None:
+            entry.tier.discard(entry)
+        entry.tier = None
         self.probes.pop(entry.key, None)
 
     def settle(self, entry: Entry, standing: Standing) -> None:
@@ -82,30 +68,32 @@ class Shard:
             self.off[entry.key] = entry
         elif standing.kind is not Kind.READY:
             (self.cooling if standing.kind is Kind.COOLING else self.blocked).push(entry)
-            self._next = min(self._next, entry.due)
+            self.due = min(self.due, entry.due)
         self._follow(entry)
 
     def promote(self, now: float) -> None:
         """Look again at those whose time has come (C5.6)."""
-        if now < self._next:
-            return
         for waiting in (self.cooling, self.blocked):
             while (entry := waiting.pop_due(now)) is not None:
                 self.settle(entry, entry.judge(now))
-        self._next = min(self.cooling.next_due(), self.blocked.next_due())
+        self.due = min(self.cooling.next_due(), self.blocked.next_due())
 
-    def best(self, passes: Filter | None) -> Tier | None:
+    def best(self, passes: Filter | None) -> Tier[Entry] | None:
         """The highest tier with a ready entry that passes (C5.8), None when there is none."""
         if not self.ready:
             return None
         for tier in self.tiers:
-            if tier.everyone.serves(passes):
+            if tier.everyone.ready and (passes is None or tier.everyone.serves(passes)):
                 return tier
         return None
 
-    def tier(self, priority: int) -> Tier | None:
+    def tier(self, priority: int) -> Tier[Entry] | None:
         """The tier of this priority, None when nobody ever had it."""
         return self._by_priority.get(priority)
+
+    def views(self) -> list[TierView[Entry]]:
+        """The tiers with a ready entry, for a pick that is about this group only and leaves nobody out."""
+        return [tier.alone for tier in self.tiers if tier.everyone.ready]
 
     def begin_probe(self, entry: Entry) -> bool:
         """Whether a call that begins now is the probe of a half-open entry; then nobody else may pick it."""
@@ -121,11 +109,6 @@ class Shard:
         entry.probing = False
         self.probes.pop(entry.key, None)
         self._follow(entry)
-
-    def chosen(self, entry: Entry) -> None:
-        """Move the rotations behind this choice."""
-        for rotation in self._by_priority[entry.priority].rotations(entry):
-            rotation.chosen(entry)
 
     def waits(self, passes: Filter | None, now: float) -> tuple[float | None, float | None]:
         """The earliest recoveries of those that pass: of the cooling ones, and of the otherwise blocked ones.
@@ -145,22 +128,18 @@ class Shard:
 
     def _follow(self, entry: Entry) -> None:
         """Admit or bench an entry as it now stands."""
-        if entry.ready is entry.admitted:
-            return
-        if entry.admitted:
+        if not entry.ready:
             self._bench(entry)
-            return
-        entry.admitted = True
-        self.ready += 1
-        for rotation in self._by_priority[entry.priority].rotations(entry):
-            rotation.admit(entry)
+        elif not entry.admitted and entry.tier is not None:
+            entry.admitted = True
+            self.ready += 1
+            entry.tier.admit(entry)
 
     def _bench(self, entry: Entry) -> None:
-        if entry.admitted:
+        if entry.admitted and entry.tier is not None:
             entry.admitted = False
             self.ready -= 1
-            for rotation in self._by_priority[entry.priority].rotations(entry):
-                rotation.bench(entry)
+            entry.tier.bench(entry)
 
 
 def is_held(entry: Entry) -> bool:
