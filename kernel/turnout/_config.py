@@ -32,11 +32,11 @@ from turnout._entries import CredentialEntry, ProviderTable, credential_of
 from turnout._interpolate import interpolate
 from turnout._names import ModelEntry
 from turnout._places import Place, Source
-from turnout._problems import Misfit, Problem, Spot
+from turnout._problems import Misfit, Problem, Spot, Step
 from turnout._sections import Affinity, Deadlines, Health, Hedge, RetryTable, Turnout
 from turnout._structure import accepts, structure
 from turnout._values import EMPTY, Credential
-from turnout.errors import ConfigError
+from turnout.errors import ConfigError, PluginError
 
 T = TypeVar("T")
 
@@ -117,7 +117,8 @@ class Config:
     def settings(self, group: str, key: str, cls: type[T] | None) -> T | None:
         """A plugin's own table as its `Settings`; None when the plugin declares none.
 
-        Raises ConfigError with every problem of the table, also for keys that a plugin without settings cannot take.
+        Raises ConfigError with every problem of the table, also for keys that a plugin without settings cannot take;
+        PluginError when the class itself fails.
         """
         short = _short(group)
         kernel = _PROVIDER_KEYS if short == "providers" else {"plugin"} if short in NAMED else ()
@@ -131,6 +132,18 @@ class Config:
             return structure(own, cls)
         except Misfit as misfit:
             raise self.error(problem.under(short, key) for problem in misfit.problems) from None
+        except Exception as error:  # its text is not told: it may hold what the table says
+            reason = f"its Settings cannot be made: {type(error).__name__}; ask its author"
+            raise PluginError(reason, group=f"turnout.{short}", name=self.plugin_of(short, key)) from error
+
+    def misnamed(self, group: str, key: str, reason: str) -> ConfigError:
+        """The error for a plugin that cannot be used, with the place where this file names it."""
+        short = _short(group)
+        if short in CHOSEN:
+            path: tuple[Step, ...] = ("turnout", CHOSEN[short])
+        else:
+            path = (short, key, "plugin") if "plugin" in self.table(short, key) else (short, key)
+        return self.error([Problem(path, reason)])
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
         """These problems as an error, with their places in this file."""

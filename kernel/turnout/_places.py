@@ -28,7 +28,7 @@ _TEXT_OR_COMMENT = re.compile(
     re.VERBOSE,
 )
 _ONLY_REFERENCES = re.compile(r"""["'](?:\$\{(?:file:[^}]+|\w+)\})+["']""", re.ASCII)
-_SECRET_KEY = re.compile(r"key|token|secret|passw|passphrase|auth|cookie|header|dsn", re.IGNORECASE)
+_SECRET_KEY = re.compile(r"key|token|secret|passw|passphrase|auth|cookie|header|dsn|credentials$", re.IGNORECASE)
 _LONG_WORD = re.compile(r"[\w+/.=-]{20,}")
 
 
@@ -158,7 +158,7 @@ def _masked(line: str, *, reveal_first: bool = False) -> str:
         text = match[0]
         if match["comment"]:
             return ""
-        if _ONLY_REFERENCES.fullmatch(text) or (reveal_first and match.start() == 0):
+        if _ONLY_REFERENCES.fullmatch(text) or (reveal_first and match.start() == 0 and ":-" not in text):
             return text
         follows = line[match.end() :].lstrip()[:1]
         return text if follows in {"=", "."} and text[0] == text[-1] else f"{text[0]}{MASK}{text[0]}"

@@ -4,7 +4,6 @@ cattrs dispatches on types; the hooks are ours, because its own turn `"false"` i
 letters. Messages name types and keys, never values: a value may be a secret.
 """
 
-import difflib
 import enum
 import math
 import types
@@ -18,6 +17,7 @@ import cattrs
 
 from turnout import _units
 from turnout._problems import Misfit, Problem, Spot
+from turnout._type_words import got, is_array, mentions_secret, name_of, nearest, without_values
 from turnout._values import ByteCount, Metadata, Seconds, Secret
 from turnout.errors import InvalidAsk
 
@@ -25,23 +25,12 @@ T = TypeVar("T")
 
 Hook = Callable[[Any, Any], Any]
 
-_NAMES: dict[Any, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    Secret: "a text",
-    Path: "a path",
-    Seconds: 'a duration such as "30s", "5m" or "1h30m"',
-    ByteCount: 'a size such as "64KiB" or "32MiB"',
-    Metadata: "a table",
-    list: "an array",
-    dict: "a table",
-}
-
 
 def structure(value: Any, cls: type[T]) -> T:
-    """The value as an instance of `cls`; raises Misfit with every problem, paths counted from `value`."""
+    """The value as an instance of `cls`; raises Misfit with every problem, paths counted from `value`.
+
+    Raises whatever else the class raises, or cattrs does about a type that it cannot handle: bugs of its author.
+    """
     return _converter.structure(value, cls)
 
 
@@ -50,29 +39,9 @@ def accepts(cls: type) -> tuple[str, ...]:
     return tuple(str(field.alias) for field in attrs.fields(cls) if field.init)
 
 
-def _name_of(kind: Any) -> str:
-    if kind in _NAMES:
-        return _NAMES[kind]
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return "one of " + ", ".join(f'"{member.value}"' for member in kind)
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(f'"{arm}"' for arm in get_args(kind))
-    if _is_array(kind):
-        return "an array"
-    return "a table"
-
-
-def _got(value: Any) -> str:
-    return _NAMES.get(type(value), "a date or time")
-
-
 def _refuse(kind: Any, value: Any) -> Misfit:
-    wrong = f", got {_got(value)}" if _got(value) != _name_of(kind) else ""
-    return Misfit([Problem((), f"expected {_name_of(kind)}{wrong}", secret=_mentions_secret(kind))])
-
-
-def _mentions_secret(kind: Any) -> bool:
-    return kind is Secret or any(_mentions_secret(arm) for arm in get_args(kind))
+    wrong = f", got {got(value)}" if got(value) != name_of(kind) else ""
+    return Misfit([Problem((), f"expected {name_of(kind)}{wrong}", secret=mentions_secret(kind))])
 
 
 def _plain(kind: type) -> Hook:
@@ -123,23 +92,16 @@ def _choice(value: Any, kind: Any) -> Any:
     for known, member in members.items():
         if type(value) is type(known) and value == known:
             return member
-    raise Misfit([Problem((), f"expected {_name_of(kind)}{_nearest(value, members)}")])
-
-
-def _nearest(word: Any, known: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(str(word), [str(item) for item in known], n=1) if type(word) is str else []
-    return f'; did you mean "{close[0]}"?' if close else ""
-
-
-def _is_array(kind: Any) -> bool:
-    return kind in {list, tuple} or get_origin(kind) in {list, tuple, Sequence, frozenset, set}
+    raise Misfit([Problem((), f"expected {name_of(kind)}{nearest(value, members)}")])
 
 
 def _array(value: Any, kind: Any) -> Any:
     if type(value) is not list:
         raise _refuse(kind, value)
-    arm = next(iter(get_args(kind)), Any)
-    items = _gather((index, item, arm) for index, item in enumerate(value))
+    arms = [arm for arm in get_args(kind) if arm is not Ellipsis] or [Any]
+    if len(arms) > 1 and len(arms) != len(value):
+        raise Misfit([Problem((), f"expected {len(arms)} values, got {len(value)}", secret=mentions_secret(kind))])
+    items = _gather((index, item, arms[index % len(arms)]) for index, item in enumerate(value))
     made = get_origin(kind) or kind
     return (tuple if made is Sequence else made)(items.values())
 
@@ -181,8 +143,8 @@ def _union(value: Any, kind: Any) -> Any:
     deep = [misfit for misfit in misfits if any(problem.path for problem in misfit.problems)]
     if len(arms) == 1 or len(deep) == 1:
         raise (deep or misfits)[0]
-    expected = " or ".join(_name_of(arm) for arm in arms)
-    raise Misfit([Problem((), f"expected {expected}, got {_got(value)}", secret=_mentions_secret(kind))])
+    expected = " or ".join(name_of(arm) for arm in arms)
+    raise Misfit([Problem((), f"expected {expected}, got {got(value)}", secret=mentions_secret(kind))])
 
 
 def _json(value: Any, _: Any) -> Any:
@@ -228,7 +190,7 @@ def _table_of(cls: type) -> Hook:
 
 
 def _unknown(key: str, fields: Mapping[str, Any]) -> Problem:
-    hint = _nearest(key, fields) or ("; known here: " + ", ".join(fields) if fields else "; no key is known here")
+    hint = nearest(key, fields) or ("; known here: " + ", ".join(fields) if fields else "; no key is known here")
     return Problem((key,), f"unknown key{hint}", spot=Spot.KEY)
 
 
@@ -243,28 +205,12 @@ def _judged(cls: type, made: dict[str, Any], parts: dict[str, Any], error: Excep
         try:
             field.validator(stand_in, field, made[key])
         except (ValueError, TypeError) as refusal:
-            problems.append(Problem((key,), _without_values(refusal, parts[key]), secret=_mentions_secret(field.type)))
+            problems.append(Problem((key,), without_values(refusal, parts[key]), secret=mentions_secret(field.type)))
     if problems:
         return problems
     argument = error.argument if isinstance(error, InvalidAsk) else ""
     path = (argument,) if argument in parts else ()
-    return [Problem(path, _without_values(error, parts))]
-
-
-def _without_values(error: Exception, value: Any) -> str:
-    """The first line of a foreign message, the file's own texts masked in it."""
-    message = str(error.args[0] if error.args else type(error).__name__).partition("\n")[0][:300]
-    for text in sorted(_texts(value), key=len, reverse=True):
-        for shown in (repr(text), f'"{text}"', text if len(text) > 5 else ""):
-            message = message.replace(shown, "***") if shown else message
-    return message
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    nested = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return [text for item in nested for text in _texts(item)]
+    return [Problem(path, without_values(error, parts))]
 
 
 def _metadata(value: Any, _: Any) -> Metadata:
@@ -289,7 +235,7 @@ def _build_converter() -> cattrs.Converter:
     families: dict[Callable[[Any], bool], Hook] = {
         _is_open: _json,
         _is_mapping: _mapping,
-        _is_array: _array,
+        is_array: _array,
         _is_union: _union,
         _is_choice: _choice,
     }
