@@ -27,11 +27,23 @@ class Connection:
         reply: what has been read of the current reply.
     """
 
-    __slots__ = ("_closed", "_raw", "_send_failure", "_sent", "_socket", "_stream", "_unsent", "idle_since", "reply")
+    __slots__ = (
+        "_closed",
+        "_raw",
+        "_records",
+        "_send_failure",
+        "_sent",
+        "_socket",
+        "_stream",
+        "_unsent",
+        "idle_since",
+        "reply",
+    )
 
     def __init__(self, wire: Wire, reply: ReplyParser) -> None:
         self._raw = wire.raw
         self._stream = wire.stream
+        self._records = wire.records
         self._socket = wire.stream if isinstance(wire.stream, SocketStream) else None
         self._closed = False
         self._sent = False
@@ -47,6 +59,8 @@ class Connection:
 
     def is_stale(self) -> bool:
         """Whether something came while it lay idle: an end, an error, or bytes that nobody asked for."""
+        if self._records is not None and self._records.holds_more:
+            return True
         return isinstance(self._raw, SocketStream) and self._raw.is_readable()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from turnout_transport._addresses import may_connect, names_this_machine
 from turnout_transport._failures import failure
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, open_tunnel
+from turnout_transport._records import RecordStream
 from turnout_transport._sockets import RawStream
 
 STAGGER = 0.25
@@ -36,10 +37,12 @@ class Wire:
     Attributes:
         raw: its bottom: what is closed.
         stream: its top, to talk on; the same object without TLS.
+        records: what lies under TLS, None without.
     """
 
     raw: RawStream
     stream: trio.abc.Stream
+    records: RecordStream | None = None
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
@@ -88,9 +91,10 @@ class Dialer:
             if proxy.scheme == "https":
                 stream = await self._shake_hands(stream, proxy.host)
             await open_tunnel(stream, proxy, origin)
-        if origin.scheme == "https":
-            stream = await self._shake_hands(stream, origin.host)
-        return Wire(raw=raw, stream=stream)
+        if origin.scheme == "http":
+            return Wire(raw=raw, stream=stream)
+        records = RecordStream(stream)
+        return Wire(raw=raw, stream=await self._shake_hands(records, origin.host), records=records)
 
     async def _connect(self, host: str, port: int, *, private: bool) -> RawStream:
         addresses = await self.resolve(host, port)

@@ -64,6 +64,7 @@ class ReplyParser:
         except httptools.HttpParserError as exc:
             self._garbage(exc)
         if self.fault:
+            self.keep_alive = False
             raise failure(httpx.RemoteProtocolError, f"the upstream {self.fault}", sent=True)
         self._count_barren(len(data))
 

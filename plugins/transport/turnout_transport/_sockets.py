@@ -6,6 +6,7 @@ would pay for three passes where one is enough (measured on loopback, 1 KB: 88 Â
 
 import abc
 import errno
+import os
 import select
 import socket
 
@@ -80,7 +81,7 @@ class SocketStream(RawStream):
     def _broken(self, exc: OSError) -> Exception:
         if self._sock.fileno() < 0:
             return trio.ClosedResourceError("this connection was closed by us")
-        return trio.BrokenResourceError(errno.errorcode.get(exc.errno or 0, type(exc).__name__))
+        return trio.BrokenResourceError(exc.strerror or type(exc).__name__)
 
 
 async def open_socket(address: str, port: int) -> SocketStream:
@@ -96,7 +97,7 @@ async def open_socket(address: str, port: int) -> SocketStream:
         else:
             await trio.lowlevel.checkpoint()
         if code:
-            raise OSError(code, errno.errorcode.get(code, "connect failed"))
+            raise OSError(code, os.strerror(code))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected = True
         return SocketStream(sock)
