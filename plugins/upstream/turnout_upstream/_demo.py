@@ -133,8 +133,8 @@ async def _watch_signals(
 
 
 @asynccontextmanager
-async def _house(folder: Path, port: int) -> AsyncIterator[tuple[Upstream, str, str]]:
-    """Upstream and gateway; gives the upstream, the gateway's address and the client key."""
+async def _house(folder: Path, port: int) -> AsyncIterator[tuple[Upstream, turnout.Kernel, str]]:
+    """Upstream and gateway, and the key that clients of the gateway show."""
     spent, fresh, key = ("demo-" + secrets.token_hex(16) for _ in range(3))
     script = Script(
         rules=(Rule(key=spent, always=plays.rate_limited(COOLDOWN)),),
@@ -147,14 +147,14 @@ async def _house(folder: Path, port: int) -> AsyncIterator[tuple[Upstream, str, 
         )
         config = turnout.parse_config(text, source="the demo's configuration")
         async with turnout.open_kernel(config) as kernel:
-            yield upstream, kernel.addresses["http"][0], key
+            yield upstream, kernel, key
 
 
 async def _show(upstream: Upstream, address: str, key: str) -> None:
     """Send the request and tell what happened; raises ClickException when it was not a fail-over."""
     say("Turnout between a client and a pool of two API keys, all on this machine.\n")
-    say(f"  upstream   {upstream.url}    a scripted stand-in for an LLM API")
-    say(f"  gateway    {address}    this is Turnout")
+    say(f"  upstream   {upstream.url:<24} a scripted stand-in for an LLM API")
+    say(f"  gateway    {address:<24} this is Turnout")
     say("  key-one    used up: the upstream answers 429, too many requests")
     say("  key-two    works\n")
     say(f"A client asks the gateway for {MODEL}, streaming:\n")

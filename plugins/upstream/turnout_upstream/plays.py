@@ -114,10 +114,11 @@ def truncated_chunk(after: int = 2) -> Play:
     return Play(cut=Cut(Point.MID_PIECE, How.CLOSE, after))
 
 
-def bad_chunk(words: int = 1) -> Play:
-    """B13: a chunk whose size is no number."""
-    sound = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in _some(words))
-    return Play(events=(sound + b"zz\r\nnonsense\r\n",), raw=True, headers=(("transfer-encoding", "chunked"),))
+def bad_chunk(words: int = 1, *, every: float = 0.0) -> Play:
+    """B13: a chunk whose size is no number. `every` keeps it apart from the sound ones before it."""
+    sound = tuple(b"%x\r\n%b\r\n" % (len(event), event) for event in _some(words))
+    headers = (("transfer-encoding", "chunked"),)
+    return Play(events=(*sound, b"zz\r\nnonsense\r\n"), raw=True, headers=headers, every=every)
 
 
 def wrong_length(off_by: int) -> Play:

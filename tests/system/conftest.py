@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+import pytest
+from processes import RemoteUpstream, running_upstream
+
+from turnout_upstream import Script
+
+
+@pytest.fixture(scope="session")
+def upstream_process() -> Iterator[RemoteUpstream]:
+    with running_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(upstream_process: RemoteUpstream) -> RemoteUpstream:
+    """A scripted upstream process that behaves soundly until a test says otherwise."""
+    upstream_process.use(Script())
+    return upstream_process

@@ -1,0 +1,127 @@
+"""The whole house in the test's own process: a scripted upstream, the kernel with its HTTP frontend, an HTTP client."""
+
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import trio
+
+import turnout
+from turnout_upstream import Script, Upstream, open_upstream
+
+MODEL = "m"
+LIMIT = 20.0
+
+CONFIG = """\
+[turnout]
+drain = "1s"
+
+[stores.files]
+path = "{folder}/store"
+
+[frontends.http]
+listen = ["127.0.0.1:0"]
+keys = ["{key}"]
+
+{deadlines}
+
+{more}
+
+[providers.openai]
+
+{credentials}
+
+[[providers.openai.models]]
+name = "m"
+"""
+
+CREDENTIAL = """\
+[[providers.openai.credentials]]
+name = "{name}"
+api_key = "sk-{name}"
+base_url = "{url}/v1"
+priority = {priority}
+"""
+
+
+@attrs.frozen
+class House:
+    """Everything that a test of the whole house looks at."""
+
+    upstream: Upstream
+    kernel: turnout.Kernel
+    client: httpx.AsyncClient
+
+    async def chat(self, *, stream: bool = False, body: bytes | None = None) -> httpx.Response:
+        """One request, its answer read to the end; it asks for the decision record as well."""
+        own = {"model": MODEL, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
+        return await self.client.post(
+            "/v1/chat/completions",
+            content=json.dumps(own).encode() if body is None else body,
+            headers={"x-turnout-explain": "1"},
+        )
+
+
+def verdicts(response: httpx.Response) -> list[tuple[str, str]]:
+    """Who was tried, and how it ended."""
+    record: Mapping[str, Any] = json.loads(response.headers["x-turnout-decision"])
+    return [(attempt["credential"], attempt["verdict"]) for attempt in record["attempts"]]
+
+
+def error_code(response: httpx.Response) -> str:
+    """The code of an error answer, which must have the dialect's shape."""
+    error = json.loads(response.text)["error"]
+    assert {"message", "type", "code"} <= set(error), error
+    return str(error["code"])
+
+
+def data_of(response: httpx.Response) -> list[str]:
+    """The data of each event of a stream; every event must be whole."""
+    text = response.text
+    assert text == "" or text.endswith("\n\n"), text
+    return [line.removeprefix("data: ") for event in text.split("\n\n") for line in event.split("\n") if line]
+
+
+def words_of(events: Sequence[str]) -> str:
+    """The text that a stream brought."""
+    chunks = [json.loads(event) for event in events if event.startswith("{") and '"choices"' in event]
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path,
+    script: Script | None = None,
+    *,
+    names: Sequence[str] = ("bad", "good"),
+    urls: Mapping[str, str] | None = None,
+    deadlines: Mapping[str, str] | None = None,
+    more: str = "",
+) -> AsyncIterator[House]:
+    """A house with these credentials, the first one preferred; `urls` replaces the upstream of some of them."""
+    key = secrets.token_urlsafe(24)
+    async with open_upstream(script) as upstream:
+        where = dict.fromkeys(names, upstream.url) | dict(urls or {})
+        credentials = "\n".join(
+            CREDENTIAL.format(name=name, url=where[name], priority=len(names) - at) for at, name in enumerate(names)
+        )
+        limits = "\n".join(f'{name} = "{value}"' for name, value in (deadlines or {}).items())
+        text = CONFIG.format(
+            folder=folder,
+            key=key,
+            deadlines=f"[deadlines]\n{limits}" if limits else "",
+            more=more,
+            credentials=credentials,
+        )
+        with trio.fail_after(LIMIT):
+            async with turnout.open_kernel(turnout.parse_config(text)) as kernel:
+                headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+                url = kernel.addresses["http"][0]
+                async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT, trust_env=False) as client:
+                    yield House(upstream, kernel, client)
+            await upstream.wait_for(lambda log: log.open == 0)

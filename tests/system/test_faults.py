@@ -1,0 +1,266 @@
+"""Faults of upstreams through the whole house: what the client sees, what the pool learns, what the upstream sees."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+from inside import data_of, error_code, open_house, verdicts, words_of
+
+from turnout_upstream import EndedBy, How, Play, Rule, Script, plays, refused_url
+
+TEXT = "Hello from the scripted upstream."
+
+
+def bad_first(play: Play) -> Script:
+    """The fault for one key, sound answers for the other."""
+    return Script(rules=(Rule(key="sk-bad", always=play),))
+
+
+def all_bad(play: Play) -> Script:
+    return Script(default=play)
+
+
+# --- Connections that do not come about ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_refused_connection_fails_over(tmp_path: Path, stream: bool) -> None:
+    """B1."""
+    with refused_url() as nowhere:
+        async with open_house(tmp_path, urls={"bad": nowhere}) as house:
+            reply = await house.chat(stream=stream)
+
+    assert reply.status_code == 200
+    assert verdicts(reply) == [("bad", "Unreachable"), ("good", "Done")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_refused_everywhere_is_502(tmp_path: Path, stream: bool) -> None:
+    """B1."""
+    with refused_url() as nowhere:
+        async with open_house(tmp_path, urls={"bad": nowhere, "good": nowhere}) as house:
+            reply = await house.chat(stream=stream)
+
+    assert (reply.status_code, error_code(reply)) == (502, "upstream_unreachable")
+    assert nowhere not in reply.text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_connection_closed_at_accept_is_survived(tmp_path: Path, stream: bool) -> None:
+    """B5."""
+    async with open_house(tmp_path, Script(connections=(How.CLOSE,))) as house:
+        reply = await house.chat(stream=stream)
+
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_every_connection_closed_at_accept_is_502(tmp_path: Path, stream: bool) -> None:
+    """B5."""
+    async with open_house(tmp_path, Script(connection=How.CLOSE)) as house:
+        reply = await house.chat(stream=stream)
+
+    assert reply.status_code == 502
+    assert error_code(reply) in {"upstream_unreachable", "upstream_protocol"}
+
+
+# --- Silence ---------------------------------------------------------------------------------------------------------
+
+
+async def test_headers_and_then_silence_fail_over_at_the_first_payload_limit(tmp_path: Path) -> None:
+    """B9."""
+    limits = {"first_payload": "400ms"}
+    async with open_house(tmp_path, bad_first(plays.stall_after_head()), deadlines=limits) as house:
+        reply = await house.chat(stream=True)
+        with trio.fail_after(1):
+            await house.upstream.wait_for(lambda log: any(e.during == 1 for e in log.endings))
+
+    assert reply.status_code == 200
+    assert words_of(data_of(reply)) == TEXT
+    assert verdicts(reply) == [("bad", "TimedOut"), ("good", "Done")]
+
+
+@pytest.mark.parametrize("play", [plays.stall_after_head(), plays.role_only(), plays.drip(every=0.1)])
+async def test_silence_everywhere_is_504_with_a_status_of_its_own(tmp_path: Path, play: Play) -> None:
+    """B9, and B17: bytes and role-only openings are no progress."""
+    async with open_house(tmp_path, all_bad(play), deadlines={"first_payload": "300ms"}) as house:
+        reply = await house.chat(stream=True)
+
+    assert (reply.status_code, error_code(reply)) == (504, "upstream_timeout")
+
+
+async def test_silence_in_a_stream_ends_it_in_band_and_closes_the_upstream(tmp_path: Path) -> None:
+    """B10."""
+    play = plays.stall_mid_stream(3)
+    async with open_house(tmp_path, bad_first(play), deadlines={"idle": "400ms"}) as house:
+        reply = await house.chat(stream=True)
+        with trio.fail_after(1):
+            await house.upstream.wait_for(lambda log: log.ended == 1)
+        seen, (ending,) = house.upstream.log.seen, house.upstream.log.endings
+
+    *content, last = data_of(reply)
+    assert reply.status_code == 200
+    assert words_of(content) == "Hello from"
+    assert json.loads(last)["error"]["code"] == "upstream_timeout"
+    assert (seen, ending.during) == (1, 1)
+
+
+# --- Streams that break ----------------------------------------------------------------------------------------------
+
+BROKEN = [
+    pytest.param(plays.reset_mid_stream(3), id="B11"),
+    pytest.param(plays.close_before_done(), id="B12-close"),
+    pytest.param(plays.ends_without_done(), id="B12-end"),
+    pytest.param(plays.truncated_chunk(3), id="B13-truncated"),
+    pytest.param(plays.bad_chunk(every=0.1), id="B13-size"),
+]
+
+
+@pytest.mark.parametrize("play", BROKEN)
+async def test_a_stream_that_breaks_after_its_first_payload_ends_in_band(tmp_path: Path, play: Play) -> None:
+    """B11, B12, B13 after commit: no fail over, an error in the dialect, no false end."""
+    async with open_house(tmp_path, bad_first(play)) as house:
+        reply = await house.chat(stream=True)
+        keys = house.upstream.log.keys()
+
+    *content, last = data_of(reply)
+    assert reply.status_code == 200
+    assert words_of(content)
+    assert json.loads(last)["error"]["code"] == "upstream_protocol"
+    assert "[DONE]" not in reply.text
+    assert keys == ["sk-bad"]
+
+
+@pytest.mark.parametrize("play", [plays.reset_mid_stream(1), plays.truncated_chunk(1), plays.half_close_after_head()])
+async def test_a_stream_that_breaks_before_its_first_payload_fails_over(tmp_path: Path, play: Play) -> None:
+    """B11, B13, B29 before commit; the pieces of the broken stream are gone."""
+    async with open_house(tmp_path, bad_first(play)) as house:
+        reply = await house.chat(stream=True)
+        keys = house.upstream.log.keys()
+
+    assert words_of(data_of(reply)) == TEXT
+    assert reply.text.count('"role":"assistant"') == 1
+    assert keys == ["sk-bad", "sk-good"]
+
+
+@pytest.mark.parametrize(
+    "play",
+    [plays.reset_mid_stream(), plays.close_before_done(), plays.wrong_length(5), plays.reset_mid_head()],
+    ids=["B11", "B12", "B13", "B7"],
+)
+async def test_a_reply_that_is_cut_off_is_never_a_200(tmp_path: Path, play: Play) -> None:
+    """B11, B12, B13 for clients that do not stream."""
+    async with open_house(tmp_path, all_bad(play)) as house:
+        reply = await house.chat()
+
+    assert (reply.status_code, error_code(reply)) == (502, "upstream_protocol")
+
+
+# --- Errors that look like success ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stream", "play"), [(False, plays.error_in_200(429)), (True, plays.error_first(429))])
+async def test_an_error_inside_a_200_counts_as_the_error(tmp_path: Path, stream: bool, play: Play) -> None:
+    """B22."""
+    async with open_house(tmp_path, bad_first(play)) as house:
+        first = await house.chat(stream=stream)
+        second = await house.chat(stream=stream)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert verdicts(first) == [("bad", "RateLimited"), ("good", "Done")]
+    assert verdicts(second) == [("good", "Done")]
+
+
+@pytest.mark.parametrize(("stream", "play"), [(False, plays.error_in_200(429)), (True, plays.error_first(429))])
+async def test_an_error_inside_every_200_is_answered_with_its_status(tmp_path: Path, stream: bool, play: Play) -> None:
+    """B22."""
+    async with open_house(tmp_path, all_bad(play), more="[retry]\npasses = 1\n") as house:
+        reply = await house.chat(stream=stream)
+
+    assert reply.status_code == 429
+    assert "error" in json.loads(reply.text)
+
+
+async def test_an_error_event_after_content_is_passed_on_in_band(tmp_path: Path) -> None:
+    """B22 after commit."""
+    async with open_house(tmp_path, bad_first(plays.error_after(429))) as house:
+        reply = await house.chat(stream=True)
+        again = await house.chat()
+
+    assert "error" in json.loads(data_of(reply)[-1])
+    assert "[DONE]" not in reply.text
+    assert verdicts(again) == [("good", "Done")]
+
+
+# --- Statuses --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
+async def test_a_failing_upstream_is_walked_around(tmp_path: Path, status: int, stream: bool) -> None:
+    """B26."""
+    async with open_house(tmp_path, bad_first(plays.status(status))) as house:
+        reply = await house.chat(stream=stream)
+        keys = house.upstream.log.keys()
+
+    assert reply.status_code == 200
+    assert keys == ["sk-bad", "sk-good"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
+async def test_an_upstream_that_only_fails_is_asked_no_more_often_than_the_rules_allow(
+    tmp_path: Path, status: int
+) -> None:
+    """B26: after two failures of one origin the others are left alone."""
+    names = ("one", "two", "three", "four")
+    more = "[retry]\npasses = 1\n"
+    async with open_house(tmp_path, all_bad(plays.status(status)), names=names, more=more) as house:
+        reply = await house.chat()
+        keys = house.upstream.log.keys()
+
+    assert 500 <= reply.status_code <= 529
+    assert "error" in json.loads(reply.text)
+    assert keys == ["sk-one", "sk-two"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_the_clients_own_mistake_is_told_at_once_and_benches_nobody(
+    tmp_path: Path, status: int, stream: bool
+) -> None:
+    """B27."""
+    message = "messages[0] must be an object"
+    script = Script(rules=(Rule(plays=(plays.status(status, message),)),))
+    async with open_house(tmp_path, script) as house:
+        reply = await house.chat(stream=stream)
+        again = await house.chat(stream=stream)
+        keys = house.upstream.log.keys()
+
+    assert reply.status_code == status
+    assert message in json.loads(reply.text)["error"]["message"]
+    assert again.status_code == 200
+    assert keys == ["sk-bad", "sk-bad"]
+
+
+# --- Connections that are used again ----------------------------------------------------------------------------------
+
+
+async def test_an_upstream_that_closes_after_each_reply_costs_no_request(tmp_path: Path) -> None:
+    """B30, with a hundredth of its requests one after the other, and the rest of them side by side."""
+    statuses: list[int] = []
+
+    async with open_house(tmp_path, all_bad(plays.close_after_reply())) as house:
+
+        async def ask(count: int) -> None:
+            statuses.extend([(await house.chat()).status_code for _ in range(count)])
+
+        await ask(10)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask, 99)
+        seen, endings = house.upstream.log.seen, list(house.upstream.log.endings)
+
+    assert statuses == [200] * 1000
+    assert seen == 1000
+    assert {ending.by for ending in endings} == {EndedBy.UPSTREAM}
