@@ -16,10 +16,7 @@ Where the seed's keys (C15) live here:
 | `oauth-excluded-models` | `[providers.KEY] excluded_models` |
 """
 
-import os
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -27,11 +24,12 @@ import attrs
 
 from turnout import abc
 from turnout._attempts import Retry
+from turnout._config_file import read_text, toml
 from turnout._consistency import CHOSEN, NAMED, inconsistencies, shared_ids
 from turnout._entries import CredentialEntry, ProviderTable, credential_of
 from turnout._interpolate import interpolate
 from turnout._names import ModelEntry
-from turnout._places import Place, Source
+from turnout._places import Source
 from turnout._problems import Misfit, Problem, Spot, Step
 from turnout._sections import Affinity, Deadlines, Health, Hedge, RetryTable, Turnout
 from turnout._structure import accepts, structure
@@ -40,7 +38,6 @@ from turnout.errors import ConfigError, PluginError
 
 T = TypeVar("T")
 
-_AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)")
 _PROVIDER_KEYS = frozenset(accepts(ProviderTable)) - {"key"}
 
 
@@ -166,47 +163,9 @@ def credentials_of(config: Config) -> tuple[Credential, ...]:
     return tuple(credential for _, _, credential in entries_of(config))
 
 
-def find_config(argument: Path | None, environ: Mapping[str, str]) -> Path:
-    """The file to read: the argument, `TURNOUT_CONFIG`, `./turnout.toml`, the XDG directories, `/etc`.
-
-    The first two are taken as they are, even if there is no such file: reading it says so. Raises ConfigError that
-    lists the places when nothing is found.
-    """
-    if argument is not None:
-        return argument
-    if named := environ.get("TURNOUT_CONFIG"):
-        return Path(named)
-    places = _usual_places(environ)
-    for place in places:
-        if place.is_file():
-            return place
-    looked = "\n".join(f"    {place}" for place in places)
-    raise ConfigError([f"no configuration found; name one, set TURNOUT_CONFIG, or write one of\n{looked}"])
-
-
-def _usual_places(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """By the XDG base directory specification 0.8; it says to ignore relative paths."""
-    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")  # noqa: PTH118 # texts
-    system = environ.get("XDG_CONFIG_DIRS") or "/etc/xdg"
-    folders = [folder for folder in (home, *system.split(":")) if folder.startswith("/")]
-    return (
-        Path("turnout.toml"),
-        *(Path(folder) / "turnout" / "turnout.toml" for folder in folders),
-        Path("/etc/turnout/turnout.toml"),
-    )
-
-
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """The configuration in a file. Waits for the disk; raises ConfigError, also when the file cannot be read."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot read the configuration: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start]
-        line = before.count(b"\n") + 1
-        raise ConfigError([f"{path}:{line}: the file is not UTF-8 text; save it as UTF-8"]) from None
-    return parse_config(text, source=str(path), environ=environ)
+    return parse_config(read_text(path), source=str(path), environ=environ)
 
 
 def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[str, str] = EMPTY) -> Config:
@@ -216,32 +175,24 @@ def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[st
     files, so it may wait for a disk. Raises ConfigError with every problem found.
     """
     place = Source(text, source)
-    tree = _toml(text, place)
-    problems: list[Problem] = []
     try:
-        tree = interpolate(tree, environ, Path(source).parent)
-    except Misfit as misfit:
-        problems += misfit.problems
-    try:
-        return _build(tree, place, problems)
+        return _parse(toml(place), place, environ)
     except Misfit as misfit:
         raise ConfigError(place.report(misfit.problems)) from None
-
-
-def _toml(text: str, source: Source) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
     except RecursionError:
-        raise ConfigError([f"{source.name}: arrays or tables are nested too deeply to be read"]) from None
-    except ValueError as error:  # TOMLDecodeError, or int() of a number with thousands of digits
-        at = _AT.search(str(error))
-        place = Place(int(at[1]), int(at[2])) if at and at[1] else source.end()
-        message = _AT.sub("", str(error)) if at else "a number has too many digits"
-        message += "; texts stand in quotes" if message == "Invalid value" else ""
-        raise ConfigError([source.syntax(f"this is not TOML: {message}", place)]) from None
+        raise ConfigError([f"{source}: arrays or tables are nested too deeply to be read"]) from None
 
 
-def _build(tree: dict[str, Any], source: Source, problems: list[Problem]) -> Config:
+def _parse(tree: dict[str, Any], source: Source, environ: Mapping[str, str]) -> Config:
+    problems: tuple[Problem, ...] = ()
+    try:
+        tree = interpolate(tree, environ, Path(source.name).parent)
+    except Misfit as misfit:
+        problems = misfit.problems
+    return _build(tree, source, problems)
+
+
+def _build(tree: dict[str, Any], source: Source, problems: Sequence[Problem]) -> Config:
     """Raises Misfit with the problems found earlier and its own; a value found bad earlier is not judged again."""
     judged = [*inconsistencies(tree)]
     try:

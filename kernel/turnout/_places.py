@@ -45,12 +45,13 @@ class Source:
 
     Attributes:
         name: what errors call it: its path.
+        text: with line ends as TOML reads them; it may hold secrets.
     """
 
-    __slots__ = ("_text", "name")
+    __slots__ = ("name", "text")
 
     def __init__(self, text: str, name: str) -> None:
-        self._text = text.replace("\r\n", "\n")
+        self.text = text.replace("\r\n", "\n")
         self.name = name
 
     def __repr__(self) -> str:
@@ -74,16 +75,16 @@ class Source:
             offset = self._offset(problem.path, problem.spot)
         except (TOMLKitError, LookupError, ValueError, TypeError, AttributeError, RecursionError):
             return None  # the problem is reported all the same, by its path
-        before = self._text[:offset]
+        before = self.text[:offset]
         return Place(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
     def end(self) -> Place:
         """The place after the last character."""
-        lines = self._text.rstrip("\n").split("\n")
+        lines = self.text.rstrip("\n").split("\n")
         return Place(len(lines), len(lines[-1]) + 1)
 
     def _line(self, place: Place) -> str:
-        return self._text.split("\n")[place.line - 1]
+        return self.text.split("\n")[place.line - 1]
 
     def _paragraph(self, problem: Problem, place: Place | None) -> str:
         subject = f"{problem.name}: " if problem.name else ""
@@ -101,7 +102,7 @@ class Source:
             path = path[:-1]
         if not path:
             return 0
-        document = tomlkit.parse(self._text)
+        document = tomlkit.parse(self.text)
         parent: Any = document
         for step in path[:-1]:
             parent = parent[step]
@@ -110,7 +111,7 @@ class Source:
         mark = self._mark()
         parent[path[-1]] = mark
         offset = document.as_string().index(f'"{mark}"')
-        key = _KEY_BEFORE.search(self._text, self._text.rfind("\n", 0, offset) + 1, offset)
+        key = _KEY_BEFORE.search(self.text, self.text.rfind("\n", 0, offset) + 1, offset)
         return key.start() if key and spot is Spot.KEY else offset
 
     def _header(self, document: tomlkit.TOMLDocument, table: Any) -> int:
@@ -130,7 +131,7 @@ class Source:
 
     def _mark(self) -> str:
         mark = _MARK
-        while mark in self._text:
+        while mark in self.text:
             mark += "."
         return mark
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from turnout import Metadata, Secret
-from turnout._config import Config, credentials_of, entries_of, find_config, load_config, parse_config
+from turnout._config import Config, credentials_of, entries_of, load_config, parse_config
+from turnout._config_file import find_config
 from turnout._names import ModelEntry
 from turnout.errors import ConfigError
 

@@ -140,7 +140,9 @@ def test_a_syntax_error_has_a_place_and_shows_nothing_that_may_be_a_secret(text:
     assert problem.split("\n", 1)[1] == shown
 
 
-@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000, "a = " + "9" * 5000, "[frontends.http]\na = " + "[" * 300 + "]" * 300]
+)
 def test_a_monstrous_value_is_an_error_and_no_crash(text: str) -> None:
     assert "t.toml" in only(text)
 
