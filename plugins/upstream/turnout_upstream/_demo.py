@@ -103,12 +103,15 @@ def _first(error: BaseException) -> BaseException:
 
 async def _demo(once: bool, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as folder:
-        async with _stop_on_signal() as stop, _house(Path(folder), port) as (upstream, address, key):
+        async with _stop_on_signal() as stop, _house(Path(folder), port) as (upstream, kernel, key):
+            address = kernel.addresses["http"][0]
             await _show(upstream, address, key)
             if not once:
                 _invite(address, key)
                 await stop.wait()
                 say("\nGoodbye.")
+            kernel.drain()
+            await kernel.wait_drained()
 
 
 @asynccontextmanager
