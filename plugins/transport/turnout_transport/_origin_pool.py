@@ -115,11 +115,12 @@ class OriginPool:
 
     async def connect(self) -> Connection:
         """A new connection; raises ConnectError or ConnectTimeout."""
+        self._refuse_if_closed()
         terms = self.terms
         wire = await terms.dialer.dial(self.origin, self._proxy)
         if self._closed:
             wire.raw.close()
-            raise failure(httpx.ConnectError, "this transport is closed", sent=False)
+            self._refuse_if_closed()
         parser = ReplyParser(max_header_bytes=terms.max_header_bytes, max_header_fields=terms.max_header_fields)
         connection = Connection(wire, parser)
         self._open.add(connection)
@@ -164,6 +165,10 @@ class OriginPool:
             reuses=self._reuses,
             resends=self._resends,
         )
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise failure(httpx.ConnectError, "this transport is closed", sent=False)
 
     def _close(self, connection: Connection) -> None:
         self._open.discard(connection)
