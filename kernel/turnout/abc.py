@@ -15,7 +15,6 @@ from logging import Logger
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import attrs
-import trio
 
 from turnout._events import Event
 from turnout._values import (
@@ -32,8 +31,9 @@ from turnout._values import (
     Reply,
 )
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # so that the pure ring may name protocols without importing trio
     import httpx
+    import trio
 
 API = 1
 """The version of these protocols. A plugin declares the one it was written for as `api`."""
