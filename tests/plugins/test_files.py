@@ -1,0 +1,423 @@
+import logging
+import os
+import resource
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout import Record
+from turnout.abc import Limits, PluginContext, Store
+from turnout.errors import StoreConflict, StoreError
+from turnout.testing import MemoryStore, check_store
+from turnout_files import Files
+from turnout_files._archive import Archive
+from turnout_files._directory import LARGEST
+from turnout_files._envelope import Damaged, Newer, pack, unpack
+from turnout_files._names import PLAIN, RECORD, file_name
+
+NOW = 1_800_000_000.0
+WHEN = "20270115T080000Z"
+LOG = logging.getLogger("turnout.stores.files")
+
+
+def context() -> PluginContext:
+    return PluginContext(
+        key="files",
+        group="turnout.stores",
+        limits=Limits(),
+        drain=60.0,
+        now=lambda: NOW,
+        draw=lambda: 0.5,
+        log=LOG,
+    )
+
+
+def files(place: Path) -> AbstractAsyncContextManager[Files]:
+    return Files.open(Files.Settings(path=str(place)), context())
+
+
+@contextmanager
+def archive(place: Path) -> Iterator[Archive]:
+    one = Archive(place, LOG)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def names(place: Path) -> set[str]:
+    return {one.name for one in place.iterdir()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "credentials"
+
+
+# --- the laws of a store ---------------------------------------------------------------------------------------------
+
+
+async def test_the_files_store_keeps_the_laws_of_a_store(place: Path) -> None:
+    await check_store(lambda: files(place))
+
+
+async def test_the_memory_store_keeps_the_laws_of_a_store() -> None:
+    store = MemoryStore()
+
+    @asynccontextmanager
+    async def again() -> AsyncIterator[Store]:
+        yield store
+        await trio.lowlevel.checkpoint()
+
+    await check_store(again)
+
+
+async def test_the_check_finds_a_store_that_breaks_a_law() -> None:
+    class Careless(MemoryStore):  # type: ignore[misc]  # final for users, not for this test
+        async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+            return await super().save(kind, id, data, None)
+
+    @asynccontextmanager
+    async def careless() -> AsyncIterator[Store]:
+        yield Careless()
+        await trio.lowlevel.checkpoint()
+
+    with pytest.raises(AssertionError, match="a save that expects a version refuses a record that is not there"):
+        await check_store(careless)
+
+
+async def test_a_broken_memory_store_fails_and_recovers() -> None:
+    store = MemoryStore([Record(kind="state", id="a", data=b"x", version=3)])
+    store.broken = "the disk is away"
+    with pytest.raises(StoreError, match="the disk is away"):
+        await store.list()
+    store.broken = ""
+
+    assert await store.save("state", "a", b"y", 3) == 4
+
+
+# --- private files ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_files_and_directories_are_private_whatever_the_umask(place: Path, mask: int) -> None:
+    """F-10, S23: the directories that were missing on the way as well."""
+    old = os.umask(mask & 0o077)
+    try:
+        with archive(place) as one:
+            os.umask(mask)
+            one.save("secret", "anna", b"x", 0, NOW)
+    finally:
+        os.umask(old)
+
+    assert mode(place) == mode(place.parent) == 0o700
+    assert mode(place / "anna.secret.jsonl") == 0o600
+
+
+def test_a_file_that_others_can_read_is_made_private(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """F-10: and it is said."""
+    with archive(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+        (place / "anna.secret.jsonl").chmod(0o644)
+        assert [record.data for record in one.list(NOW)] == [b"x"]
+
+    assert mode(place / "anna.secret.jsonl") == 0o600
+    assert "anna.secret.jsonl had mode 0644" in caplog.text
+
+
+@pytest.mark.parametrize("found", [0o777, 0o770, 0o702])
+def test_a_directory_that_others_may_write_to_is_refused(place: Path, found: int) -> None:
+    """F-10: what is in it may have been planted."""
+    place.mkdir(parents=True)
+    place.chmod(found)
+    with pytest.raises(StoreError, match=rf"others may write to it \(mode {found:04o}\).* chmod 700"):
+        Archive(place, LOG)
+
+    assert mode(place) == found
+
+
+def test_a_directory_that_others_may_read_is_made_private_if_it_is_ours_alone(place: Path) -> None:
+    """F-10: a plain mkdir gives 0755; but the directory of somebody else's files is never changed."""
+    place.mkdir(parents=True, mode=0o755)
+    place.chmod(0o755)
+    with archive(place) as one:
+        one.save("state", "a", b"x", 0, NOW)
+    assert mode(place) == 0o700
+
+    place.chmod(0o750)
+    (place / "holiday.jpg").touch()
+    with pytest.raises(StoreError, match="not ours alone; make it private with: chmod 700"):
+        Archive(place, LOG)
+    assert mode(place) == 0o750
+
+
+def test_a_directory_that_is_a_symlink_or_no_directory_is_refused(tmp_path: Path) -> None:
+    """F-10, S25."""
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    for wrong in ("link", "file", "file/below"):
+        with pytest.raises(StoreError, match=f"cannot use .*{wrong}"):
+            Archive(tmp_path / wrong, LOG)
+
+
+@pytest.mark.root
+def test_a_directory_of_somebody_else_is_refused(place: Path) -> None:
+    """S23."""
+    place.mkdir(parents=True, mode=0o700)
+    os.chown(place, 12345, 12345)
+    with pytest.raises(StoreError, match="it belongs to user 12345"):
+        Archive(place, LOG)
+
+
+def test_a_planted_symlink_is_not_followed(place: Path, tmp_path: Path) -> None:
+    """F-10: neither when reading nor when writing."""
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    with archive(place) as one:
+        for name in ("anna.secret.jsonl", "ben.secret.jsonl"):
+            (place / name).symlink_to(outside)
+        assert one.list(NOW) == ()
+        (place / "anna.secret.jsonl").symlink_to(outside)
+        one.save("secret", "anna", b"mine", None, NOW)
+        one.save("secret", "ben", b"mine", 0, NOW)
+
+        assert {record.id for record in one.list(NOW)} == {"anna", "ben"}
+    assert outside.read_bytes() == b"precious"
+    assert not (place / "anna.secret.jsonl").is_symlink()
+
+
+def test_a_planted_pipe_or_directory_does_not_hang_the_store(place: Path) -> None:
+    with archive(place) as one:
+        os.mkfifo(place / "pipe.secret.jsonl")
+        (place / "folder.secret.jsonl").mkdir()
+        with (place / "huge.secret.jsonl").open("wb") as huge:
+            huge.truncate(LARGEST + 1)
+        one.save("secret", "sound", b"x", 0, NOW)
+
+        assert [record.id for record in one.list(NOW)] == ["sound"]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_plain_ids_are_their_own_names() -> None:
+    """S25."""
+    for id in ("a", "anna.json", "A-1_b.c", "x" * 128):
+        assert file_name("secret", id) == f"{id}.secret.jsonl"
+
+
+@given(st.text(min_size=1) | st.text("./%\\\0ab", min_size=1) | st.text("x", min_size=60, max_size=300))
+def test_no_id_gives_a_name_that_leads_out_hides_or_is_too_long(id: str) -> None:
+    """S25."""
+    name = file_name("secret", id)
+
+    assert RECORD.fullmatch(name)
+    assert len(name.encode()) <= 255
+    assert not set(name) & set("/\\\0 \n")
+    assert name[0] not in ".-"
+
+
+anything = st.text(min_size=1, max_size=8) | st.text("%2e.a", min_size=1, max_size=8)
+
+
+@given(anything, anything)
+def test_distinct_ids_give_distinct_names(one: str, other: str) -> None:
+    """S25."""
+    assert (file_name("secret", one) == file_name("secret", other)) is (one == other)
+    assert (file_name("secret", one) == one + ".secret.jsonl") is bool(PLAIN.fullmatch(one))
+
+
+@pytest.mark.parametrize(("kind", "id"), [("", "a"), ("../x", "a"), ("Secret", "a"), ("secret", "")])
+def test_a_record_without_a_proper_kind_or_id_is_refused(place: Path, kind: str, id: str) -> None:
+    with archive(place) as one, pytest.raises(StoreError, match="record"):
+        one.save(kind, id, b"x", None, NOW)
+    assert names(place) == set()
+
+
+def test_files_of_others_in_the_directory_are_left_alone(place: Path) -> None:
+    with archive(place) as one:
+        for name in ("notes.txt", "a.jsonl", ".secret.jsonl", "a.secret.jsonl~"):
+            (place / name).write_bytes(b"mine")
+        assert one.list(NOW) == ()
+    assert names(place) == {"notes.txt", "a.jsonl", ".secret.jsonl", "a.secret.jsonl~"}
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    return {
+        "empty": b"",
+        "truncated": content[:-3],
+        "first line only": content.split(b"\n")[0],
+        "first line cut": content[:20],
+        "longer": content + b"\n",
+        "zero bytes": bytes(len(content)),
+        "one bit": content[:-1] + bytes([content[-1] ^ 1]),
+        "torn": content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
+        "other JSON": b'{"api_key": "sk"}\n',
+        "no object": b"[]\n",
+        "deep": b"[" * 100_000 + b"\n",
+        "no version": b'{"format": 1, "kind": "secret", "id": "anna"}\n',
+        "bad kind": content.replace(b'"secret"', b'"../../"', 1),
+        "another record": content.replace(b'"anna"', b'"anne"'),
+    }
+
+
+@pytest.mark.parametrize("damage", sorted(damaged(b'{"kind": "secret"}\nx')))
+def test_a_damaged_file_is_set_aside_and_the_others_load(
+    place: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F-6: kept byte for byte, private, and never overwritten."""
+    with archive(place) as one:
+        one.save("secret", "anna", b'{"api_key": "sk-canary"}', 0, NOW)
+        one.save("secret", "ben", b"sound", 0, NOW)
+        file = place / "anna.secret.jsonl"
+        content = damaged(file.read_bytes())[damage]
+        file.write_bytes(content)
+        file.chmod(0o644)
+
+        assert [record.id for record in one.list(NOW)] == ["ben"]
+        assert one.save("secret", "anna", b"new", 0, NOW) == 1
+        assert {record.id for record in one.list(NOW)} == {"anna", "ben"}
+
+    aside = place / f"anna.secret.jsonl.corrupt-{WHEN}"
+    assert aside.read_bytes() == content
+    assert mode(aside) == 0o600
+    assert "anna.secret.jsonl cannot be read: " in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_saving_onto_a_damaged_file_sets_it_aside_first(place: Path) -> None:
+    """F-6: twice in one second, too."""
+    with archive(place) as one:
+        for turn in range(3):
+            (place / "anna.secret.jsonl").write_bytes(b"%d" % turn)
+            one.save("secret", "anna", b"new", None, NOW)
+
+    kept = {path.read_bytes() for path in place.glob("*.corrupt-*")}
+    assert kept == {b"0", b"1", b"2"}
+
+
+def test_a_save_that_expects_what_was_damaged_is_a_conflict(place: Path) -> None:
+    """F-6."""
+    with archive(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+        (place / "anna.secret.jsonl").write_bytes(b"")
+        with pytest.raises(StoreConflict) as caught:
+            one.save("secret", "anna", b"y", 1, NOW)
+    assert caught.value.current == 0
+
+
+def test_a_file_of_a_later_version_is_neither_read_nor_overwritten(place: Path) -> None:
+    """F-11: going back and forth between versions destroys nothing."""
+    content = b'{"format": 2, "sealed": true}\n?'
+    with archive(place) as one:
+        (place / "anna.secret.jsonl").write_bytes(content)
+        assert one.list(NOW) == ()
+        with pytest.raises(StoreError, match="not overwritten: it has format 2, this version knows 1"):
+            one.save("secret", "anna", b"x", None, NOW)
+
+    assert (place / "anna.secret.jsonl").read_bytes() == content
+
+
+@given(st.binary(max_size=60), st.integers(0, 300))
+def test_any_damage_is_noticed(cut: bytes, at: int) -> None:
+    """F-6: whatever is written over any part of a file, it is either the old record or none."""
+    from_ = Record(kind="secret", id="anna", data=b'{"api_key": "sk"}' * 3, version=7)
+    content = bytearray(pack(from_))
+    content[at : at + len(cut)] = cut
+    try:
+        found = unpack(bytes(content))
+    except (Damaged, Newer):
+        return
+    assert found.data == from_.data
+
+
+# --- one process, stray files, full disks ----------------------------------------------------------------------------
+
+
+async def test_a_second_opening_of_the_directory_is_refused(place: Path) -> None:
+    """F-8: until the first one is closed."""
+    async with files(place):
+        with pytest.raises(StoreError, match="another process uses it"):
+            async with files(place):
+                raise AssertionError("two stores own one directory")
+    async with files(place) as store:
+        assert await store.save("state", "a", b"x", 0) == 1
+
+
+def test_stray_files_of_a_crash_are_swept_when_the_directory_is_opened(place: Path) -> None:
+    """F-1."""
+    with archive(place) as one:
+        one.save("state", "a", b"x", 0, NOW)
+    (place / ".new-17").write_bytes(b"half")
+    with archive(place) as one:
+        assert names(place) == {"a.state.jsonl"}
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Writes beyond `size` bytes of a file fail, as they do on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+@pytest.mark.parametrize("size", [0, 50, 4096])
+def test_a_full_disk_leaves_the_old_record_and_no_stray_file(place: Path, size: int) -> None:
+    """F-4: and the store serves on as soon as there is room."""
+    with archive(place) as one:
+        one.save("secret", "anna", b"old", 0, NOW)
+        with full_disk(size), pytest.raises(StoreError, match=r"anna\.secret\.jsonl cannot be saved: File too large"):
+            one.save("secret", "anna", b"x" * 10_000, 1, NOW)
+
+        assert [(record.data, record.version) for record in one.list(NOW)] == [(b"old", 1)]
+        assert names(place) == {"anna.secret.jsonl"}
+        assert one.save("secret", "anna", b"new", 1, NOW) == 2
+
+
+def test_a_directory_that_went_away_is_an_error_of_the_store(place: Path) -> None:
+    with archive(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+        (place / "anna.secret.jsonl").unlink()
+        place.rmdir()
+        with pytest.raises(StoreError, match="cannot be saved"):
+            one.save("secret", "anna", b"y", None, NOW)
+
+
+async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
+    """Cancelling does not abandon the thread: the record is written, or was never touched."""
+    async with files(place) as store:
+        for turn in range(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(store.save, "state", "a", b"%d" % turn * 1000, None)
+                for _ in range(turn % 4):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            held = [record.data for record in await store.list()]
+            assert all(data == data[:1] * 1000 or data == data[:2] * 1000 for data in held)
+        assert not any(name.startswith(".new-") for name in names(place))
+
+
+def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """XDG base directories 0.8."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert Files.Settings().place() == tmp_path / "turnout" / "credentials"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    assert Files.Settings(path="").place() == Path.home() / ".local/state/turnout/credentials"
+    assert Files.Settings(path="~/x").place() == Path.home() / "x"
