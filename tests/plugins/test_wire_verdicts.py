@@ -344,6 +344,17 @@ def test_a_failure_of_the_way_is_blamed_by_its_class(exc: Exception, kind: type[
     assert type(verdict_of_exception(exc)) is kind
 
 
+@pytest.mark.parametrize(("marked", "sent"), [(True, Sent.MAYBE), (False, Sent.NO)])
+@pytest.mark.parametrize("kind", [httpx.ReadError, httpx.ConnectError])
+def test_a_transport_that_knows_how_far_the_request_got_is_believed(
+    kind: type[httpx.TransportError], marked: bool, sent: Sent
+) -> None:
+    exc = kind("")
+    exc.request_sent = marked  # type: ignore[attr-defined]
+    assert verdict_of_exception(exc).sent is sent
+    assert verdict_of_exception(exc, answered=True).sent is Sent.ANSWERED
+
+
 def test_a_timeout_says_which_limit_ran_out() -> None:
     connecting = verdict_of_exception(httpx.ConnectTimeout(""), phase=Phase.IDLE)
     assert isinstance(connecting, TimedOut)

@@ -67,22 +67,27 @@ _CONNECTING = (httpx.ConnectTimeout, httpx.PoolTimeout)
 def verdict_of_exception(exc: Exception, *, answered: bool = False, phase: Phase = Phase.HEADERS) -> Failure:
     """What an exception of the transport means.
 
+    A transport that knows better how far the request got says so in `exc.request_sent`, a bool.
+
     Args:
         exc: one of `UPSTREAM_EXCEPTIONS`; anything else is a bug and raises TypeError from it.
         answered: the status line had come; then the request was surely taken.
         phase: which limit a time-out speaks of, unless it came about while connecting.
     """
-    for kind in type(exc).__mro__:
-        if (found := NOT_SENT.get(kind)) is not None:
-            sent = Sent.ANSWERED if answered else Sent.NO
-            break
-        if (found := PERHAPS_SENT.get(kind)) is not None:
-            sent = Sent.ANSWERED if answered else Sent.MAYBE
-            break
-    else:
-        raise TypeError(f"{type(exc).__name__} is not an upstream's failure") from exc
-    message = f"{'answer' if sent is Sent.ANSWERED else 'exchange'} failed: {type(exc).__name__}"
+    found, nothing_left = _row(exc)
+    nothing_left = not getattr(exc, "request_sent", not nothing_left)
+    sent = Sent.ANSWERED if answered else Sent.NO if nothing_left else Sent.MAYBE
+    message = f"{'answer' if answered else 'exchange'} failed: {type(exc).__name__}"
     if found is TimedOut:
-        phase = Phase.CONNECT if isinstance(exc, _CONNECTING) else phase
-        return TimedOut(message=message, sent=sent, phase=phase)
+        return TimedOut(message=message, sent=sent, phase=Phase.CONNECT if isinstance(exc, _CONNECTING) else phase)
     return found(message=message, sent=sent)
+
+
+def _row(exc: Exception) -> tuple[type[Failure], bool]:
+    """The verdict of the nearest class up the line, and whether it stands in `NOT_SENT`."""
+    for kind in type(exc).__mro__:
+        if kind in NOT_SENT:
+            return NOT_SENT[kind], True
+        if kind in PERHAPS_SENT:
+            return PERHAPS_SENT[kind], False
+    raise TypeError(f"{type(exc).__name__} is not an upstream's failure") from exc

@@ -54,6 +54,11 @@ class BlockReader:
         """What came after the last complete block."""
         return bytes(self._held)
 
+    @property
+    def holds(self) -> bool:
+        """Whether a block has begun and not ended."""
+        return bool(self._held)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The blocks that these bytes complete, in order. Raises EventTooLarge."""
         if not self._held:

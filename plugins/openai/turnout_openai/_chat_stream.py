@@ -1,0 +1,116 @@
+"""An open chat completion stream: reads the exchange, gives chunks. The thin shell around `ChatEvents`."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from turnout import Chunk, Failure
+from turnout.errors import UpstreamFailed
+from turnout_openai._answer import error_of
+from turnout_openai._chat_events import ChatEvents
+from turnout_openai._exchange import Exchange, broken
+from turnout_wire import status_of_error
+
+EVENT_STREAM = "text/event-stream"
+
+_TAIL_SECONDS = 0.25
+"""How long the connection's own end may follow `[DONE]`, so that it can serve another call."""
+
+_TAIL_READS = 4
+
+
+class ChatStream:
+    """The chunks of a stream, one at most for each read from the upstream once it has begun to answer.
+
+    Attributes:
+        headers: those that a client may see.
+    """
+
+    def __init__(self, exchange: Exchange, headers: Mapping[str, str], judge: Callable[[int, bytes], Failure]) -> None:
+        self.headers = headers
+        self._exchange = exchange
+        self._events = ChatEvents(judge)
+        self._ready: deque[Chunk] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """The next chunk; waits. Raises StopAsyncIteration after `[DONE]`, UpstreamFailed otherwise."""
+        events = self._events
+        while not self._ready:
+            if events.failure is not None:
+                raise UpstreamFailed(events.failure)
+            if events.done:
+                await self._finish()
+                raise StopAsyncIteration
+            data = await self._exchange.read_more()
+            self._ready.extend(events.feed(data) if data else events.end())
+        return self._ready.popleft()
+
+    async def _finish(self) -> None:
+        """Read to the end of the body, which usually has come already: then the connection is kept.
+
+        The answer is complete, so whatever happens here only decides whether the connection can be used again.
+        """
+        with trio.move_on_after(_TAIL_SECONDS):
+            try:
+                for _ in range(_TAIL_READS):
+                    if not await self._exchange.read_more():
+                        return
+            except UpstreamFailed:
+                return
+
+
+class OpenChatStream:
+    """A streaming call, as an async context manager: entering waits until the upstream accepted it."""
+
+    __slots__ = ("_exchange", "_headers", "_judge")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        headers: Callable[[Exchange], Mapping[str, str]],
+        judge: Callable[[Exchange, int, bytes], Failure],
+    ) -> None:
+        """`headers` gives those that a client may see, `judge` the verdict of a status and a body."""
+        self._exchange = exchange
+        self._headers = headers
+        self._judge = judge
+
+    async def __aenter__(self) -> ChatStream:
+        exchange = await self._exchange.__aenter__()
+        accepted = False
+        try:
+            await self._accept(exchange)
+            accepted = True
+        finally:
+            if not accepted:
+                await exchange.__aexit__(None, None, None)
+        return ChatStream(exchange, self._headers(exchange), lambda status, body: self._judge(exchange, status, body))
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+    async def _accept(self, exchange: Exchange) -> None:
+        if not 200 <= exchange.status < 300:
+            raise UpstreamFailed(self._judge(exchange, exchange.status, await exchange.read_error()))
+        if exchange.encoded:
+            raise broken("the answer is compressed, although none was asked for")
+        if exchange.media_type == "application/json":
+            raise self._not_a_stream(exchange, await exchange.read_error())
+        if exchange.media_type not in {EVENT_STREAM, ""}:
+            raise broken("the answer is not a stream of events")
+
+    def _not_a_stream(self, exchange: Exchange, body: bytes) -> UpstreamFailed:
+        """What JSON in place of a stream means: an error as if it had its status (B22), or nonsense (B14)."""
+        error = error_of(body)
+        if error is None:
+            return broken("the answer is not a stream of events")
+        return UpstreamFailed(self._judge(exchange, status_of_error(error), body))
