@@ -6,6 +6,7 @@ letters. Messages name types and keys, never values: a value may be a secret.
 
 import enum
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ import attrs
 import cattrs
 
 from turnout import _units
-from turnout._problems import Misfit, Problem, Spot
+from turnout._problems import Misfit, Problem, Spot, Step
 from turnout._type_words import got, is_array, mentions_secret, name_of, nearest, without_values
 from turnout._values import ByteCount, Metadata, Seconds, Secret
 from turnout.errors import InvalidAsk
@@ -205,12 +206,31 @@ def _judged(cls: type, made: dict[str, Any], parts: dict[str, Any], error: Excep
         try:
             field.validator(stand_in, field, made[key])
         except (ValueError, TypeError) as refusal:
-            problems.append(Problem((key,), without_values(refusal, parts[key]), secret=mentions_secret(field.type)))
-    if problems:
-        return problems
-    argument = error.argument if isinstance(error, InvalidAsk) else ""
-    path = (argument,) if argument in parts else ()
-    return [Problem(path, without_values(error, parts))]
+            problems.append(_refusal(refusal, parts, (key,), secret=mentions_secret(field.type)))
+    return problems or [_refusal(error, parts, ())]
+
+
+def _refusal(error: Exception, parts: dict[str, Any], default: tuple[Step, ...], *, secret: bool = False) -> Problem:
+    """What a validator or a constructor said, at the place that it names, else at `default`."""
+    named = _steps(error.argument) if isinstance(error, InvalidAsk) else ()
+    while named and not _reaches(parts, named):
+        named = named[1:]
+    path = named or default
+    return Problem(path, without_values(error, parts), secret=secret)
+
+
+def _steps(argument: str) -> tuple[Step, ...]:
+    """`limits.keys[0]` as steps."""
+    return tuple(int(step) if step.isdecimal() else step for step in re.findall(r"[^.\[\]]+", argument))
+
+
+def _reaches(value: Any, path: tuple[Step, ...]) -> bool:
+    for step in path:
+        known = range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
+        if step not in known:
+            return False
+        value = value[step]
+    return True
 
 
 def _metadata(value: Any, _: Any) -> Metadata:

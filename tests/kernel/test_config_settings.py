@@ -161,6 +161,33 @@ def test_an_error_of_the_whole_class_stands_at_its_table_or_at_the_argument_it_n
     assert problems("low = 2\nhigh = 10", Range)[0].startswith("turnout.toml:3:8: frontends.http.high: too high")
 
 
+def test_an_error_may_name_a_path_inside_an_argument() -> None:
+    @attrs.frozen(kw_only=True)
+    class Inner:
+        cap: int = 1
+
+        def __attrs_post_init__(self) -> None:
+            if self.cap < 1:
+                raise InvalidAsk("cap is too small", argument="inner.cap")
+
+    @attrs.frozen(kw_only=True)
+    class Outer:
+        keys: tuple[Secret, ...] = ()
+        inner: Inner = attrs.field(factory=Inner)
+
+        def __attrs_post_init__(self) -> None:
+            if len(self.keys) > 1:
+                raise InvalidAsk("the second is weak", argument="keys[1]")
+            if self.keys:
+                raise InvalidAsk("there should be two", argument="keys[1]")
+
+    assert problems('keys = ["aaa", "bbb"]', Outer)[0].startswith(
+        "turnout.toml:2:16: frontends.http.keys[1]: the second is weak\n"
+    )
+    assert problems('keys = ["aaa"]', Outer)[0].startswith("turnout.toml:1:1: frontends.http: there should be two")
+    assert problems("inner = { cap = 0 }", Outer)[0].startswith("turnout.toml:2:17: frontends.http.inner.cap: cap is")
+
+
 def test_a_refusal_never_repeats_what_the_file_or_the_environment_says() -> None:
     """S4."""
 
