@@ -85,4 +85,5 @@ def troubled(entry: ModelState, now: float) -> bool:
 
 
 def remaining_error(models: Mapping[str, ModelState]) -> ErrorRecord | None:
+    """The error that an aggregate still shows: of the first model that has one; None when none has."""
     return next((entry.last_error for entry in models.values() if entry.last_error is not None), None)

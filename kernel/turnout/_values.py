@@ -6,6 +6,7 @@ that recording an outcome never copies a token and a cooldown never overwrites o
 Times are POSIX seconds unless a name says otherwise; None means unset and is neither past nor future (C0.2).
 """
 
+import copy
 import enum
 import hmac
 from collections.abc import Iterator, Mapping
@@ -76,6 +77,12 @@ class Secret:
     def __reduce__(self) -> tuple[type["Secret"], tuple[str]]:
         return Secret, (MASK,)
 
+    def __copy__(self) -> "Secret":
+        return self  # a copy stays in the process, so it is no mask that would be sent upstream
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
+
 
 @final
 class Metadata(Mapping[str, Any]):
@@ -108,6 +115,12 @@ class Metadata(Mapping[str, Any]):
 
     def __reduce__(self) -> tuple[type["Metadata"], tuple[()]]:
         return Metadata, ()
+
+    def __copy__(self) -> "Metadata":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Metadata":
+        return Metadata(copy.deepcopy(self._items, memo))
 
 
 class Status(enum.Enum):

@@ -35,6 +35,33 @@ if TYPE_CHECKING:  # so that the pure ring may name protocols without importing 
     import httpx
     import trio
 
+__all__ = [
+    "API",
+    "AnswerStream",
+    "Candidate",
+    "Counter",
+    "Embedder",
+    "Exposer",
+    "Frontend",
+    "Learner",
+    "Limits",
+    "ModelLister",
+    "Observer",
+    "PluginContext",
+    "Provider",
+    "Ready",
+    "Refresher",
+    "ReplyStream",
+    "RequestPreparer",
+    "Selector",
+    "Sender",
+    "SessionCloser",
+    "Store",
+    "Switch",
+    "Tier",
+    "Transport",
+]
+
 API = 1
 """The version of these protocols. A plugin declares the one it was written for as `api`."""
 

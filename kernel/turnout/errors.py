@@ -18,6 +18,24 @@ from typing import ClassVar
 
 from turnout._verdicts import Failure
 
+__all__ = [
+    "CallerError",
+    "ConfigError",
+    "CoolingDown",
+    "DeadlineExceeded",
+    "Draining",
+    "InvalidAsk",
+    "NoCredential",
+    "PluginError",
+    "PoolError",
+    "StoreConflict",
+    "StoreError",
+    "TurnoutError",
+    "Unavailable",
+    "UnknownModel",
+    "UpstreamFailed",
+]
+
 
 class TurnoutError(Exception):
     """The root: catch this to catch everything that Turnout raises on purpose."""
