@@ -11,6 +11,7 @@ the opposite order of opening, each in the task that opened it.
 import os
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -55,10 +56,10 @@ log = getLogger("turnout.kernel")
 class Kernel:
     """Conducts calls over the credentials of one configuration. Made by `open_kernel` only."""
 
-    def __init__(self, config: Config, plugins: Plugins) -> None:
+    def __init__(self, config: Config, plugins: Plugins, wall: Callable[[], float]) -> None:
         self._config = config
         self._plugins = plugins
-        self._clock = Clock()
+        self._clock = Clock(wall)
         self._opened = Opened()
         self._decisions = Decisions()
         self._origins = Origins()
@@ -282,13 +283,16 @@ class Kernel:
 
 
 @asynccontextmanager
-async def open_kernel(config: Config, *, plugins: Plugins | None = None) -> AsyncIterator[Kernel]:
+async def open_kernel(
+    config: Config, *, plugins: Plugins | None = None, wall: Callable[[], float] = time.time
+) -> AsyncIterator[Kernel]:
     """Open a kernel: plugins, credentials and frontends of `config` are up when the block begins, gone when it ends.
 
-    `plugins` is what can be named in the configuration; None means every installed plugin. Raises ConfigError,
-    PluginError or StoreError when it cannot start; then nothing is left open.
+    `plugins` is what can be named in the configuration; None means every installed plugin. `wall` reads the wall clock
+    in POSIX seconds. Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
     """
-    async with Kernel(config, plugins if plugins is not None else Plugins.discover(os.environ)).live() as kernel:
+    known = Plugins.discover(os.environ) if plugins is None else plugins
+    async with Kernel(config, known, wall).live() as kernel:
         yield kernel
 
 

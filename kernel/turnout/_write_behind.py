@@ -6,10 +6,11 @@ from typing import Any
 
 import trio
 
+from turnout._aggregate import clear
 from turnout._custody import Custody, kept
 from turnout._plugin_calls import plugin_code
 from turnout._records import encode_credential, encode_state
-from turnout._values import CLEAN, Record
+from turnout._values import CredentialState, Record, Status
 from turnout.abc import Store
 from turnout.errors import PluginError, StoreConflict, StoreError
 
@@ -100,4 +101,10 @@ class WriteBehind:
         if kind == "secret":
             return encode_credential(credential)
         state = self._custody.states[id]
-        return None if state is CLEAN or state == CLEAN else encode_state(state)
+        return None if _as_good_as_new(state) else encode_state(state)
+
+
+def _as_good_as_new(state: CredentialState) -> bool:
+    """Whether the state tells nothing that a fresh one would not."""
+    every = (state, *state.models.values())
+    return not state.needs_login and all(clear(one) and one.status is Status.ACTIVE for one in every)

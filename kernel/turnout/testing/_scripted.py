@@ -83,7 +83,7 @@ class ScriptedProvider:
     @asynccontextmanager
     async def stream(self, call: Call) -> Any:
         """Play the next script as a stream."""
-        script = await self._begin(call, stream=True)
+        script = await self._begin(call)
         if script.failure is not None and script.refuse and script.chunks is None:
             raise UpstreamFailed(script.failure)
         chunks = [Chunk(script.body)] if script.chunks is None and script.failure is None else script.chunks or ()
@@ -95,7 +95,7 @@ class ScriptedProvider:
             self.open_streams -= 1
             self.closed += not playing.ended
 
-    async def _begin(self, call: Call, *, stream: bool = False) -> Script:
+    async def _begin(self, call: Call) -> Script:
         self.calls.append(call)
         queue = self._queues[call.credential.id] or self._queues[""]
         script = queue.popleft() if queue else self.default

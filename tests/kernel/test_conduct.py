@@ -1,0 +1,494 @@
+"""The attempt loop, through the kernel's public calls, on scripted providers."""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout import (
+    Ask,
+    Chunk,
+    CountUnsupported,
+    Done,
+    Empty,
+    Failed,
+    Failure,
+    InvalidRequest,
+    Kernel,
+    ModelMissing,
+    Overloaded,
+    Protocol,
+    RateLimited,
+    Sent,
+    TimedOut,
+    Transient,
+    Unauthorized,
+    Unreachable,
+)
+from turnout.errors import (
+    CoolingDown,
+    DeadlineExceeded,
+    InvalidAsk,
+    NoCredential,
+    PluginError,
+    PoolError,
+    TurnoutError,
+    Unavailable,
+    UnknownModel,
+    UpstreamFailed,
+)
+from turnout.testing import Script, ScriptedProvider, scripted_kernel
+
+ASK = Ask(model="m", payload=b"{}")
+
+
+def toml(names: Sequence[str] = ("a", "b"), *, more: str = "", fields: str = "", provider: str = "scripted") -> str:
+    credentials = "".join(
+        f'[[providers.{provider}.credentials]]\nname = "{name}"\napi_key = "key-of-{name}-0123456789"\n{fields}\n'
+        for name in names
+    )
+    return f'{more}\n[[providers.{provider}.models]]\nname = "m"\n{credentials}'
+
+
+AT_ONCE = '[retry]\nmax_wait = "0s"\n'
+
+
+async def chunks(kernel: Kernel, ask: Ask = ASK) -> list[bytes]:
+    async with kernel.stream(ask) as stream:
+        return [chunk.data async for chunk in stream]
+
+
+async def run(kernel: Kernel, mode: str, ask: Ask = ASK) -> object:
+    return await chunks(kernel, ask) if mode == "stream" else await kernel.execute(ask)
+
+
+BOTH = pytest.mark.parametrize("mode", ["execute", "stream"])
+
+
+@BOTH
+async def test_a_rate_limited_credential_is_passed_over_for_the_next(mode: str) -> None:
+    """C8.3, C9.1: the client sees only the success."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited()), credential="a")
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        await run(kernel, mode)
+        assert provider.called() == ["a", "b"]
+        await run(kernel, mode)
+        assert provider.called() == ["a", "b", "b"]
+
+
+WALKS: tuple[Failure, ...] = (
+    RateLimited(),
+    Unauthorized(),
+    ModelMissing(),
+    Transient(),
+    Overloaded(),
+    Protocol(),
+    Unreachable(sent=Sent.NO),
+    TimedOut(sent=Sent.MAYBE),
+    Empty(),
+    Failed(),
+)
+
+
+@BOTH
+@pytest.mark.parametrize("failure", WALKS, ids=lambda failure: type(failure).__name__)
+async def test_every_failure_that_is_not_the_clients_leads_to_the_next_credential(mode: str, failure: Failure) -> None:
+    """C6.3.4, C8.3, B26."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=failure), credential="a")
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        await run(kernel, mode)
+        assert provider.called() == ["a", "b"]
+
+
+@BOTH
+async def test_a_mistake_of_the_client_ends_the_call_and_blames_nobody(mode: str) -> None:
+    """C6.3.4, O44, B27, D8."""
+    provider = ScriptedProvider(Script(failure=InvalidRequest(message="no such field")))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="no such field"):
+            await run(kernel, mode)
+        assert provider.called() == ["a"]
+        assert kernel.models()[0].ready == 2
+
+
+@BOTH
+async def test_a_bug_of_the_provider_ends_the_call_and_blames_nobody(mode: str) -> None:
+    """D8, H8."""
+    provider = ScriptedProvider()
+    provider.script(Script(raises=ZeroDivisionError()))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(PluginError):
+            await run(kernel, mode)
+        assert provider.called() == ["a"]
+        assert kernel.models()[0].ready == 2
+        await run(kernel, mode)
+
+
+@BOTH
+async def test_when_everybody_fails_the_last_failure_is_the_answer(mode: str) -> None:
+    """C8.3, C9.5 with O33."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=Failed(message="first")), Script(failure=Failed(message="last")))
+    async with scripted_kernel(toml(more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="last"):
+            await run(kernel, mode)
+        assert provider.called() == ["a", "b"]
+
+
+@BOTH
+async def test_when_everybody_cools_the_call_is_answered_at_once_with_the_soonest_time(
+    mode: str, autojump_clock: MockClock
+) -> None:
+    """D9, C6.2, O15."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=40)), credential="a")
+    provider.script(Script(failure=RateLimited(retry_after=60)), credential="b")
+    async with scripted_kernel(toml(more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await run(kernel, mode)
+        began = trio.current_time()
+        with pytest.raises(CoolingDown) as caught:
+            await run(kernel, mode)
+        assert trio.current_time() == began
+        assert str(caught.value) == "All credentials for model m are cooling down via provider scripted"
+        assert caught.value.until is not None
+        decision = kernel.explain
+        assert decision("nobody") is None
+        assert len(provider.calls) == 2
+
+
+@BOTH
+async def test_a_short_cooldown_is_waited_for(mode: str, autojump_clock: MockClock) -> None:
+    """C8.5, O40: with a little jitter."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=20)), credential="a")
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        began = trio.current_time()
+        await run(kernel, mode)
+        assert 20 <= trio.current_time() - began <= 22
+        assert provider.called() == ["a", "a"]
+
+
+async def test_a_wait_longer_than_the_limit_is_not_begun(autojump_clock: MockClock) -> None:
+    """C8.5.5."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=31)), credential="a")
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert trio.current_time() == began
+
+
+async def test_there_are_no_more_passes_than_configured(autojump_clock: MockClock) -> None:
+    """C8.5: retries are passes less one."""
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=2)))
+    async with scripted_kernel(toml(["a"], more="[retry]\npasses = 3\n"), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a", "a", "a"]
+
+
+async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(autojump_clock: MockClock) -> None:
+    """O40, D4."""
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=20)))
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="m", deadline=10))
+        assert trio.current_time() == began
+
+
+async def test_the_credential_limit_ends_a_pass() -> None:
+    """C8.3.1."""
+    provider = ScriptedProvider(Script(failure=Failed()))
+    more = '[retry]\nmax_wait = "0s"\nmax_credentials = 2\n'
+    async with scripted_kernel(toml(["a", "b", "c"], more=more), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a", "b"]
+
+
+@BOTH
+async def test_a_poisonous_request_stops_after_three_and_benches_nobody_for_long(
+    mode: str, autojump_clock: MockClock
+) -> None:
+    """D10, D1: it kills every upstream it meets."""
+    provider = ScriptedProvider()
+    poison = Script(failure=Protocol(message="died"))
+    provider.script(*[poison] * 20)
+    names = [f"c{number}" for number in range(9)]
+    hosts = toml(names, fields='base_url = "https://NAME.test"')
+    for name in names:
+        hosts = hosts.replace("NAME", name, 1)
+    async with scripted_kernel(hosts, {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="died"):
+            await run(kernel, mode)
+        assert len(provider.calls) == 3
+        await trio.sleep(61)
+        assert kernel.models()[0].ready == 9
+
+
+async def test_after_two_failures_an_origins_other_credentials_are_skipped() -> None:
+    """Design 8: two failures that blame one origin, then another origin is tried."""
+    provider = ScriptedProvider()
+    other = ScriptedProvider(origin="https://other.test:443")
+    provider.script(*[Script(failure=Protocol())] * 9)
+    text = toml(["a", "b", "c"]) + toml(["z"], provider="other").replace("[providers.other]", "")
+    async with scripted_kernel(text, {"scripted": provider, "other": other}) as kernel:
+        await kernel.execute(ASK)
+        assert len(provider.calls) <= 2
+        assert other.called() == ["z"]
+
+
+async def test_an_unanswered_request_is_tried_once_more_elsewhere_and_then_given_up() -> None:
+    """B6: it may have been billed."""
+    provider = ScriptedProvider(Script(failure=Failed(message="silence", sent=Sent.MAYBE)))
+    async with scripted_kernel(toml(["a", "b", "c"]), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="silence"):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a", "b"]
+
+
+async def test_retry_unsafe_zero_never_bills_twice() -> None:
+    provider = ScriptedProvider(Script(failure=Failed(message="silence", sent=Sent.MAYBE)))
+    async with scripted_kernel(toml(more="[retry]\nretry_unsafe = 0\n"), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="silence"):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a"]
+
+
+async def test_a_transient_fault_never_benches_the_last_ready_credential(autojump_clock: MockClock) -> None:
+    """Design 16, 18: one 5xx does not empty the pool."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=Transient()))
+    async with scripted_kernel(toml(["a"], more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await kernel.execute(ASK)
+
+
+async def test_without_keep_last_a_transient_fault_benches_for_a_minute(autojump_clock: MockClock) -> None:
+    """C10.4 to the letter, when `health.keep_last` is off."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=Transient()))
+    off = f"{AT_ONCE}[health]\nkeep_last = false\nhalf_open = false\nblame_routes = false\n"
+    async with scripted_kernel(toml(["a"], more=off), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        with pytest.raises(Unavailable):
+            await kernel.execute(ASK)
+        await trio.sleep(60)
+        await kernel.execute(ASK)
+
+
+async def test_failures_that_credentials_share_blame_the_origin_and_not_them(autojump_clock: MockClock) -> None:
+    """Design 8: the origin cools on the curve of C10.6, the credentials' states are given back."""
+    provider = ScriptedProvider()
+    provider.script(*[Script(failure=Transient())] * 2)
+    async with scripted_kernel(toml(["a", "b", "c"], more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert len(provider.calls) == 2
+        assert kernel.models()[0].ready == 3
+        with pytest.raises(Unavailable) as caught:
+            await kernel.execute(ASK)
+        assert caught.value.until is not None
+        await trio.sleep(1)
+        await kernel.execute(ASK)
+
+
+async def test_an_attempt_that_does_not_answer_ends_at_its_limit(autojump_clock: MockClock) -> None:
+    """B8, O38."""
+    provider = ScriptedProvider(Script(wait=10_000))
+    more = '[deadlines]\nheaders = "7s"\n[retry]\nretry_unsafe = 0\n'
+    async with scripted_kernel(toml(more=more), {"scripted": provider}) as kernel:
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed) as caught:
+            await kernel.execute(ASK)
+        assert isinstance(caught.value.verdict, TimedOut)
+        assert math.isclose(trio.current_time() - began, 7)
+
+
+@BOTH
+async def test_the_whole_call_ends_at_its_deadline(mode: str, autojump_clock: MockClock) -> None:
+    """D4, O40."""
+    provider = ScriptedProvider(Script(wait=4, failure=Failed()))
+    async with scripted_kernel(toml([f"c{n}" for n in range(9)]), {"scripted": provider}) as kernel:
+        began = trio.current_time()
+        with pytest.raises(DeadlineExceeded):
+            await run(kernel, mode, Ask(model="m", deadline=10))
+        assert math.isclose(trio.current_time() - began, 10)
+
+
+async def test_a_stream_that_outlives_the_deadline_ends_with_it(autojump_clock: MockClock) -> None:
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 100, gap=1))
+    got = []
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(DeadlineExceeded):
+            async with kernel.stream(Ask(model="m", deadline=9.5)) as stream:
+                async for chunk in stream:
+                    got.append(chunk)  # noqa: PERF401 # what came before the end counts
+        assert len(got) == 10
+        assert provider.open_streams == 0
+
+
+async def test_nothing_is_retried_after_the_first_payload() -> None:
+    """C9.4.4, D3, B11."""
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")], failure=Transient(message="cut off")))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        got = []
+        with pytest.raises(UpstreamFailed, match="cut off"):
+            async with kernel.stream(ASK) as stream:
+                async for chunk in stream:
+                    got.append(chunk.data)  # noqa: PERF401 # what came before the failure counts
+        assert got == [b"x"]
+        assert provider.called() == ["a"]
+
+
+async def test_the_hint_of_a_failure_mid_stream_is_used(autojump_clock: MockClock) -> None:
+    """O35, C9.4.1."""
+    provider = ScriptedProvider()
+    provider.script(Script(chunks=[Chunk(b"x")], failure=RateLimited(retry_after=500)), credential="a")
+    async with scripted_kernel(toml(["a"], more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await chunks(kernel)
+        await trio.sleep(499)
+        with pytest.raises(CoolingDown):
+            await chunks(kernel)
+        await trio.sleep(1)
+        await chunks(kernel)
+
+
+async def test_a_consumer_that_leaves_early_counts_as_a_success_once(autojump_clock: MockClock) -> None:
+    """O36, C9.4.3: and the upstream is closed at once."""
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 50, gap=1))
+    provider.script(Script(failure=RateLimited(retry_after=5)), credential="a")
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        async with kernel.stream(ASK) as stream:
+            await anext(stream)
+        assert (provider.open_streams, provider.closed) == (0, 1)
+        assert kernel.models()[0].ready == 1
+
+
+@BOTH
+async def test_a_cancelled_call_is_not_recorded_and_frees_its_slot(mode: str, autojump_clock: MockClock) -> None:
+    """C8.3.5, C9.3, D8: cancellation wins and benches nobody."""
+    provider = ScriptedProvider(Script(wait=100))
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        with trio.move_on_after(1) as scope:
+            await run(kernel, mode)
+        assert scope.cancelled_caught
+        assert kernel.models()[0].ready == 1
+        assert provider.open_streams == 0
+
+
+async def test_a_cancelled_call_is_not_begun() -> None:
+    """O43: cancellation is looked at before each call."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await kernel.execute(ASK)
+        assert provider.calls == []
+
+
+async def test_a_pin_allows_one_credential_only(autojump_clock: MockClock) -> None:
+    """C5.11: a pin never falls back, and the caller's ask is not written to."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=100)), credential="b")
+    pinned = Ask(model="m", pin="b")
+    async with scripted_kernel(toml(more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(pinned)
+        with pytest.raises(CoolingDown):
+            await kernel.execute(pinned)
+        with pytest.raises(NoCredential):
+            await kernel.execute(Ask(model="m", pin="nobody"))
+        assert provider.called() == ["b"]
+
+
+async def test_a_session_returns_to_its_credential_and_moves_when_that_fails() -> None:
+    """C12.5 with O1, O2."""
+    provider = ScriptedProvider()
+    ask = Ask(model="m", affinity="session-1")
+    async with scripted_kernel(toml(["a", "b", "c"]), {"scripted": provider}) as kernel:
+        for _ in range(3):
+            await kernel.execute(ask)
+        assert provider.called() == ["a", "a", "a"]
+        provider.script(Script(failure=RateLimited(retry_after=900)), credential="a")
+        await kernel.execute(ask)
+        await kernel.execute(ask)
+        assert provider.called()[3:] == ["a", "b", "b"]
+
+
+async def test_an_unsupported_count_benches_nobody() -> None:
+    """O41, C8.6."""
+    provider = ScriptedProvider(Script(failure=CountUnsupported()))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.count(ASK)
+        assert kernel.models()[0].ready == 2
+
+
+async def test_an_unknown_model_names_what_is_served() -> None:
+    async with scripted_kernel(toml(), {"scripted": ScriptedProvider()}) as kernel:
+        with pytest.raises(UnknownModel) as caught:
+            await kernel.execute(Ask(model="gpt-unknown"))
+        assert caught.value.served == ("m",)
+
+
+async def test_the_decision_record_tells_who_was_asked_and_how_it_went() -> None:
+    """O42: the chosen credential comes with the result; the record can be asked for later."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=9)), credential="a")
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        answer = await kernel.execute(Ask(model="m", id="call-7"))
+        decision = answer.decision
+        assert [(line.credential, type(line.verdict)) for line in decision.attempts] == [
+            ("a", RateLimited),
+            ("b", Done),
+        ]
+        assert (decision.served_by, decision.error, decision.passes) == ("b", "", 1)
+        assert kernel.explain("call-7") == decision
+
+
+async def test_a_failed_call_leaves_a_decision_record_too() -> None:
+    provider = ScriptedProvider(Script(failure=InvalidRequest()))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="m", id="bad"))
+        decision = kernel.explain("bad")
+        assert decision is not None
+        assert (decision.served_by, decision.error) == ("", "upstream_error")
+
+
+BAD_ASKS = (
+    (Ask(model=""), "ask.model"),
+    (Ask(model=3), "ask.model"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", payload="text"), "ask.payload"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", deadline=0), "ask.deadline"),
+    (Ask(model="m", deadline=-1), "ask.deadline"),
+    (Ask(model="m", deadline=math.nan), "ask.deadline"),
+    (Ask(model="m", pin=b"a"), "ask.pin"),  # type: ignore[arg-type]  # that is the point
+    ({"model": "m"}, "ask"),
+)
+
+
+@pytest.mark.parametrize(("ask", "argument"), BAD_ASKS, ids=str)
+@BOTH
+async def test_a_wrong_argument_is_named_and_nothing_happens(mode: str, ask: Ask, argument: str) -> None:
+    provider = ScriptedProvider()
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(InvalidAsk) as caught:
+            await run(kernel, mode, ask)
+        assert caught.value.argument == argument
+        assert provider.calls == []
+
+
+def test_every_error_of_the_pool_is_an_error_of_turnout() -> None:
+    assert issubclass(PoolError, TurnoutError)

@@ -1,0 +1,319 @@
+"""The nursery tree: what is opened, kept, drained and left."""
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout import Ask, Chunk, Credential, Metadata, Plugins, RateLimited, open_kernel, parse_config
+from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
+from turnout._records import encode_credential
+from turnout.errors import ConfigError, CoolingDown, Draining, PluginError, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
+
+ASK = Ask(model="m")
+TOML = """
+[retry]
+max_wait = "0s"
+[providers.scripted]
+models = [{ name = "m" }]
+credentials = [{ name = "a", api_key = "key-a-0123456789" }]
+"""
+
+
+def tasks() -> int:
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def test_nothing_is_left_when_the_block_ends(autojump_clock: MockClock) -> None:
+    before = tasks()
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        assert tasks() > before
+        await kernel.execute(ASK)
+    assert tasks() == before
+
+
+async def test_an_error_in_the_block_comes_out_as_itself_and_leaves_nothing(autojump_clock: MockClock) -> None:
+    before = tasks()
+    with pytest.raises(ValueError, match="mine"):
+        async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}):
+            raise ValueError("mine")
+    assert tasks() == before
+
+
+async def test_a_cooldown_survives_a_restart(autojump_clock: MockClock) -> None:
+    """D5, O18: runtime state is kept apart from secrets, and restored at start."""
+    store = MemoryStore()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=300)))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+    assert set(store.records) == {("state", "a")}
+    await trio.sleep(200)
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        with pytest.raises(CoolingDown):
+            await kernel.execute(ASK)
+        await trio.sleep(100)
+        await kernel.execute(ASK)
+    assert store.records == {}
+
+
+async def test_what_changes_is_written_behind_and_together(autojump_clock: MockClock) -> None:
+    """O19: coalesced, and never while a call waits."""
+
+    class Counting:
+        api: ClassVar[int] = 1
+        saves: ClassVar[int] = 0
+        kept = MemoryStore()
+        list = kept.list
+        delete = kept.delete
+
+        async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+            Counting.saves += 1
+            return await self.kept.save(kind, id, data, if_version)
+
+    provider = ScriptedProvider()
+    provider.script(*[Script(failure=RateLimited(retry_after=1))] * 3)
+    text = TOML.replace('max_wait = "0s"', 'max_wait = "9s"')
+    async with scripted_kernel(text, {"scripted": provider}, store=Counting()) as kernel:
+        await kernel.execute(ASK)
+        for _ in range(100):
+            await kernel.execute(ASK)
+        await trio.sleep(10)
+        assert 1 <= Counting.saves <= 6
+
+
+async def test_a_store_that_fails_loses_nothing_and_stops_nobody(autojump_clock: MockClock) -> None:
+    """O20: tried again until it succeeds; F-4."""
+
+    store = MemoryStore()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=3000)))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        store.broken = "no space left on device"
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await trio.sleep(100)
+        assert store.records == {}
+        store.broken = ""
+        await trio.sleep(35)
+        assert set(store.records) == {("state", "a")}
+
+
+async def test_a_damaged_record_is_left_out_and_the_others_load(autojump_clock: MockClock) -> None:
+    store = MemoryStore()
+    await store.save("state", "a", b"{torn", 0)
+    await store.save("secret", "b", b"\xff", 0)
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
+        await kernel.execute(ASK)
+    assert store.records["secret", "b"].data == b"\xff"
+
+
+async def test_draining_takes_no_new_calls_and_lets_those_under_way_finish(autojump_clock: MockClock) -> None:
+    """H4."""
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 10, gap=1))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        got = []
+
+        async def read(task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+            async with kernel.stream(ASK) as stream:
+                task_status.started()
+                async for chunk in stream:
+                    got.append(chunk)  # noqa: PERF401 # read one by one
+
+        await nursery.start(read)
+        kernel.drain()
+        assert not kernel.readiness().ready
+        with pytest.raises(Draining):
+            await kernel.execute(ASK)
+        await kernel.wait_drained()
+        assert len(got) == 10
+
+
+async def test_calls_that_outlast_the_drain_are_ended_with_the_reason(autojump_clock: MockClock) -> None:
+    """H4: in-band by the frontend; here as `Draining` on leaving the stream."""
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 1000, gap=1))
+    text = '[turnout]\ndrain = "5s"\n' + TOML
+    async with scripted_kernel(text, {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        ended: list[float] = []
+
+        async def read(task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+            with pytest.raises(Draining):
+                async with kernel.stream(ASK) as stream:
+                    task_status.started()
+                    async for _ in stream:
+                        pass
+            ended.append(trio.current_time())
+
+        await nursery.start(read)
+        began = trio.current_time()
+        kernel.drain()
+        await kernel.wait_drained()
+        assert math.isclose(ended[0] - began, 5)
+        assert provider.open_streams == 0
+
+
+class Ear:
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+
+    async def hear(self, event: Event) -> None:
+        self.heard.append(event)
+
+    def expose(self) -> dict[str, str]:
+        return {"text/plain": f"heard {len(self.heard)}\n"}
+
+
+async def test_an_observer_hears_registrations_outcomes_and_decisions(autojump_clock: MockClock) -> None:
+    """C2.7: after the change is visible."""
+    ear = Ear()
+    async with scripted_kernel(
+        TOML + "[observers.ear]\n", {"scripted": ScriptedProvider()}, observers={"ear": ear}
+    ) as kernel:
+        await kernel.execute(ASK)
+        await trio.sleep(1)
+        assert [type(event) for event in ear.heard] == [CredentialRegistered, OutcomeRecorded, CallDecided]
+        assert kernel.expose() == {"text/plain": "heard 3\n"}
+
+
+async def test_an_observer_that_raises_or_hangs_harms_nobody(autojump_clock: MockClock) -> None:
+    """O25, H8, H9, H12."""
+
+    class Deaf(Ear):
+        async def hear(self, event: Event) -> None:
+            await super().hear(event)
+            if len(self.heard) % 2:
+                raise ZeroDivisionError
+            await trio.sleep_forever()
+
+    deaf, ear = Deaf(), Ear()
+    text = TOML + "[observers.deaf]\n[observers.ear]\n"
+    async with scripted_kernel(text, {"scripted": ScriptedProvider()}, observers={"deaf": deaf, "ear": ear}) as kernel:
+        began = trio.current_time()
+        for _ in range(3000):
+            await kernel.execute(ASK)
+        assert trio.current_time() == began
+        await trio.sleep(30)
+        assert len(deaf.heard) > 2
+        assert ear.heard
+
+
+class Opening:
+    """A selector that fails or hangs while it is opened or closed."""
+
+    api: ClassVar[int] = 1
+    mode: ClassVar[str] = ""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: object, context: Any) -> AsyncIterator["Opening"]:
+        if cls.mode == "raise":
+            raise ZeroDivisionError
+        if cls.mode == "exit":
+            raise SystemExit
+        if cls.mode == "hang":
+            await trio.sleep_forever()
+        try:
+            yield cls()
+        finally:
+            if cls.mode == "hang at the end":
+                await trio.sleep_forever()
+            if cls.mode == "raise at the end":
+                raise ZeroDivisionError
+
+    def select(self, ready: Any, ask: Ask, draw: object) -> Any:
+        return ready.best.first()
+
+
+def with_selector(mode: str) -> Plugins:
+    provider, store = ScriptedProvider(), MemoryStore()
+
+    class NoTransport:
+        api: ClassVar[int] = 1
+
+        def for_credential(self, credential: Credential) -> None:
+            return None
+
+    return Plugins.of(
+        {
+            "turnout.providers": {"scripted": given(provider)},
+            "turnout.stores": {"memory": given(store)},
+            "turnout.transports": {"none": NoTransport},
+            "turnout.selectors": {"odd": type("Odd", (Opening,), {"mode": mode})},
+        }
+    )
+
+
+ODD = parse_config('[turnout]\nselector = "odd"\nstore = "memory"\ntransport = "none"\n' + TOML)
+
+
+@pytest.mark.parametrize("mode", ["raise", "exit", "hang"])
+async def test_a_plugin_that_does_not_open_is_named_and_nothing_is_left(mode: str, autojump_clock: MockClock) -> None:
+    """H8, H9."""
+    before = tasks()
+    with pytest.raises(PluginError, match="odd"):
+        async with open_kernel(ODD, plugins=with_selector(mode)):
+            pytest.fail("it opened")
+    assert tasks() == before
+
+
+@pytest.mark.parametrize("mode", ["hang at the end", "raise at the end"])
+async def test_a_plugin_that_does_not_close_is_cut_off(mode: str, autojump_clock: MockClock) -> None:
+    """H9."""
+    before = tasks()
+    async with open_kernel(ODD, plugins=with_selector(mode)) as kernel:
+        await kernel.execute(ASK)
+        began = trio.current_time()
+    assert tasks() == before
+    assert trio.current_time() - began <= 10
+
+
+async def test_every_plugin_that_cannot_be_loaded_is_told_at_once(autojump_clock: MockClock) -> None:
+    """H11: nothing is opened."""
+    config = parse_config('[turnout]\nselector = "nosuch"\nstore = "neither"\n' + TOML)
+    with pytest.raises(ConfigError) as caught:
+        async with open_kernel(config, plugins=with_selector("")):
+            pytest.fail("it opened")
+    assert len(caught.value.problems) == 3
+    assert "nosuch" in str(caught.value)
+    assert "neither" in str(caught.value)
+
+
+async def test_a_selector_that_chooses_a_stranger_hurts_its_call_only(autojump_clock: MockClock) -> None:
+    """H10, O25."""
+
+    class Liar:
+        api: ClassVar[int] = 1
+        lies: ClassVar[list[object]] = ["a", object(), None]
+
+        def select(self, ready: Any, ask: Ask, draw: object) -> Any:
+            return self.lies.pop() if self.lies else ready.best.first()
+
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, selector=Liar()) as kernel:
+        for error in (Exception, PluginError, PluginError):
+            with pytest.raises(error):
+                await kernel.execute(ASK)
+        await kernel.execute(ASK)
+
+
+async def test_credentials_of_the_store_join_those_of_the_file(autojump_clock: MockClock) -> None:
+    """C3.4."""
+    from_store = Credential(id="kept", provider="scripted", metadata=Metadata({"access_token": "t"}))
+    stranger = Credential(id="other", provider="unknown", metadata=Metadata({"access_token": "t"}))
+    store = MemoryStore()
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store):
+        pass
+    for credential in (from_store, stranger):
+        await store.save("secret", credential.id, encode_credential(credential), 0)
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        for _ in range(4):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a", "kept", "a", "kept"]
+    assert ("secret", "other") in store.records
