@@ -113,7 +113,9 @@ def _sliced(pieces: tuple[bytes, ...], size: int) -> Iterable[bytes]:
     return (whole[at : at + size] for at in range(0, len(whole), size))
 
 
+@lru_cache(maxsize=16)
 def _chunk(data: bytes) -> bytes:
+    """One chunk; pieces that repeat share it, so that 200 MB of them take no memory."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
