@@ -24,8 +24,8 @@ class ReplyParser:
     """
 
     __slots__ = (
-        "_barren", "_bodiless", "_fields", "_header_bytes", "_informational", "_max_bytes", "_max_fields", "_parser",
-        "_pieces", "_until_close", "answered", "complete", "fault", "head_complete", "headers", "keep_alive", "status",
+        "_barren", "_bodiless", "_informational", "_max_bytes", "_max_fields", "_parser", "_pieces", "_until_close",
+        "answered", "complete", "fault", "head_complete", "headers", "keep_alive", "status",
     )  # fmt: skip
 
     def __init__(self, *, max_header_bytes: int, max_header_fields: int) -> None:
@@ -46,12 +46,7 @@ class ReplyParser:
         self.keep_alive = False
         self.fault = ""
         self.status = 0
-        self._clear_fields()
-
-    def _clear_fields(self) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
-        self._fields = 0
-        self._header_bytes = 0
         self._until_close = True
 
     def feed(self, data: bytes) -> None:
@@ -113,21 +108,8 @@ class ReplyParser:
             self.keep_alive = False  # a reply that nobody asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields += 1
-        self._header_bytes += len(name) + len(value) + 4
-        if self._fields > self._max_fields or self._header_bytes > self._max_bytes:
-            self.fault = f"sent more than {self._max_fields} header fields or {self._max_bytes} bytes of them"
-        elif not self.head_complete:
+        if not self.head_complete:
             self.headers.append((name, value))
-            self._note_framing(name.lower(), value)
-
-    def _note_framing(self, name: bytes, value: bytes) -> None:
-        if name == b"content-length":
-            self._until_close = False
-        elif name == b"transfer-encoding":
-            self._until_close = False
-            if value.strip().lower() != b"chunked":
-                self.fault = "used a transfer coding other than chunked"
 
     def on_headers_complete(self) -> None:
         if self.complete:
@@ -137,10 +119,25 @@ class ReplyParser:
             self._note_informational()
             return
         self.head_complete = True
-        if not self._parser.get_http_version().startswith("1."):
-            self.fault = "answered in another version of HTTP"
+        self._check_head()
         if self._bodiless:
             self.complete = True
+
+    def _check_head(self) -> None:
+        size = 0
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            lower = name.lower()
+            if lower == b"content-length":
+                self._until_close = False
+            elif lower == b"transfer-encoding":
+                self._until_close = False
+                if value.strip().lower() != b"chunked":
+                    self.fault = "used a transfer coding other than chunked"
+        if len(self.headers) > self._max_fields or size > self._max_bytes:
+            self.fault = f"sent more than {self._max_fields} header fields or {self._max_bytes} bytes of them"
+        if not self._parser.get_http_version().startswith("1."):
+            self.fault = "answered in another version of HTTP"
 
     def _note_informational(self) -> None:
         self._informational += 1
@@ -157,7 +154,7 @@ class ReplyParser:
         if self.complete:
             return
         if self.status < 200:
-            self._clear_fields()
+            self.headers = []
         else:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()

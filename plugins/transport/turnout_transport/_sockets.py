@@ -1,7 +1,7 @@
 """A TCP connection as a Trio stream, with the two things a pool needs: closing without waiting, and a look at it.
 
-Trio's own `SocketStream` passes the scheduler at each call even when nothing has to be waited for; a pooled request
-would pay for three passes where one is enough (measured on loopback, 1 KB: 88 µs against 61 µs a request).
+Trio's own `SocketStream` passes the scheduler at each call even when nothing has to be waited for, so a request pays
+for three passes where one is enough (loopback, 1 KB, 32 clients: 119 µs of CPU a request against 93 with this one).
 """
 
 import abc
