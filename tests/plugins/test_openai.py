@@ -420,6 +420,7 @@ def test_payload_is_what_a_client_can_use(delta: str, payload: bool) -> None:
         b'data: {"choices":{"delta":1}}\n\n',
         b'data: {"choices":[null,{"delta":[]}]}\n\n',
         b"data: 7\n\n",
+        b"data: {nonsense\n\n",
         b"\n\n",
     ],
 )

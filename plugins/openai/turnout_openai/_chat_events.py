@@ -82,14 +82,15 @@ class ChatEvents:
         return chunks
 
     def _read(self, event: Event) -> bool:
-        """Whether the event is payload; notes an end, an error, and what is no event of a chat at all."""
+        """Whether the event is payload; notes an end and an error.
+
+        What is not JSON is no payload, and passes like anything unknown: a page of garbage has no `[DONE]` (B14, B15).
+        """
         if event.data.strip() == DONE:
             self.done = True
             return False
         found = _decoded(event.data)
-        if found is _GARBAGE:
-            self.failure = Protocol(message="the stream holds something else than JSON before its first payload")
-        elif (error := _error_in(found, event)) is not None:
+        if (error := _error_in(found, event)) is not None:
             self.failure = self._judge(status_of_error(error), event.data)
         return is_payload(found)
 
@@ -133,14 +134,12 @@ def _is_usable(choice: dict[str, Any]) -> bool:
     return usable or bool(choice.get("finish_reason")) or bool(choice.get("text"))
 
 
-_GARBAGE = object()
-
-
 def _decoded(data: bytes) -> object:
+    """What the data says, None when it is not JSON."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _GARBAGE
+        return None
 
 
 def _error_in(found: object, event: Event) -> object:
@@ -148,7 +147,7 @@ def _error_in(found: object, event: Event) -> object:
     error = found.get("error") if isinstance(found, dict) else None
     if error:
         return error
-    return found if event.name == b"error" else None
+    return (found or {}) if event.name == b"error" else None
 
 
 def _is_plain(data: bytes) -> bool:
