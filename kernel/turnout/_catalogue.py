@@ -5,6 +5,7 @@ credential is ready is asked of the schedule, so that nothing here can lapse lat
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import final
 
 from turnout._model_name import parse
@@ -31,16 +32,23 @@ def announced(
         excluded: patterns for names that must not be served, `*` for any run of characters, ignoring case.
         force_prefix: names without the credential's prefix are not served.
     """
+    asked = (tuple(models), tuple(excluded), force_prefix)
+    if naming.announced is None or naming.announced[0] != asked:  # thousands of keys share one naming and one list
+        naming.announced = (asked, _announced(asked[0], naming, asked[1], force=force_prefix))
+    return naming.announced[1]
+
+
+def _announced(models: Iterable[ModelEntry | str], naming: Naming, excluded: Sequence[str], *, force: bool) -> Serves:
     visible = [name for name in _visible(models) if not is_excluded(name, excluded)]
     serves: dict[str, dict[str, None]] = {}
-    for text in _prefixed(_renamed(visible, naming.oauth), naming.prefix.strip(), force=force_prefix):
+    for text in _prefixed(_renamed(visible, naming.oauth), naming.prefix.strip(), force=force):
         name = parse(text)
         upstreams = (
             *naming.upstreams(parse(name.key)),
             *naming.upstreams(name),
         )  # alike, but for aliases with a suffix
         serves.setdefault(name.key, {}).update(dict.fromkeys(upstream.recorded for upstream in upstreams))
-    return {key: tuple(recorded) for key, recorded in serves.items()}
+    return MappingProxyType({key: tuple(recorded) for key, recorded in serves.items()})
 
 
 def is_excluded(name: str, patterns: Iterable[str]) -> bool:

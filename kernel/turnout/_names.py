@@ -83,6 +83,7 @@ class Naming:
         models: of the configured list that belongs to it, empty when none does.
         pools: several models may stand behind one alias (C7.7).
         keyed: it is an API key (C7.6.1).
+        announced: what the catalogue last made of these rules, and of what.
     """
 
     prefix: str
@@ -90,6 +91,9 @@ class Naming:
     models: tuple[ModelEntry, ...]
     pools: bool
     keyed: bool
+    announced: tuple[tuple[object, ...], Mapping[str, tuple[str, ...]]] | None = attrs.field(
+        init=False, default=None, repr=False
+    )
     _oauth_table: dict[str, str] = attrs.field(init=False, repr=False)
     _key_table: dict[str, str] = attrs.field(init=False, repr=False)
     _known: dict[str, tuple[Upstream, ...]] = attrs.field(init=False, factory=dict, repr=False)

@@ -137,6 +137,18 @@ def test_names_with_suffix_are_announced_by_their_base() -> None:
     assert announced(models, rules) == {"fast": ("x", "y")}
 
 
+def test_credentials_that_agree_share_one_announcement_that_nobody_can_change() -> None:
+    """O13: ten thousand keys of one provider do not mean ten thousand computations."""
+    rules = naming()
+    first = announced(["m"], rules)
+
+    assert announced(("m",), rules) is first
+    assert announced(["m"], rules, excluded=["m"]) == {}
+    assert announced(["m", "n"], rules) == {"m": ("m",), "n": ("n",)}
+    with pytest.raises(TypeError):
+        first["n"] = ("n",)  # type: ignore[index]  # read-only
+
+
 @given(
     st.lists(st.builds(ModelEntry, name=WORDS, alias=WORDS | st.just("")), max_size=5).map(tuple),
     st.lists(st.builds(ModelEntry, name=WORDS, alias=WORDS, fork=st.booleans()), max_size=3).map(tuple),
