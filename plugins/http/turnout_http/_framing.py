@@ -30,7 +30,7 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 def check_framing(scope: Mapping[str, Any], head: Head) -> None:
     """Raise Refusal for what has no single reading, or asks for what this server is not."""
     if scope["http_version"] not in {"1.1", "1.0", "2"}:
-        raise _malformed("HTTP/1.1 is spoken here")
+        raise _malformed("its version of HTTP is not spoken here")
     if scope["method"] in {"CONNECT", "TRACE"}:
         raise Refusal("method_not_allowed", "this is no proxy", close=True)
     if b"transfer-encoding" in head and (b"content-length" in head or scope["http_version"] != "1.1"):

@@ -126,6 +126,7 @@ class Protocol(H11Protocol):
         super().__init__(cast("Any", app), config, context, tasks, ConnectionState({}), *ends)
         self._limits = limits
         self._head = bytearray()
+        self._early = bytearray()
         self._ahead = False
 
     @property
@@ -150,11 +151,17 @@ class Protocol(H11Protocol):
 
     async def handle(self, event: Event) -> None:
         """Take in what was read, head first: only a sound head reaches the parser."""
-        if not isinstance(event, RawData) or self.connection.their_state is not h11.IDLE:
-            if not (self._ahead and isinstance(event, RawData)):  # bytes ahead of their turn are dropped
-                await super().handle(event)
-            return
-        self._head += event.data
+        if not isinstance(event, RawData):
+            await super().handle(event)
+        elif self.connection.their_state is h11.IDLE:
+            await self._take_head(event.data)
+        elif self.request_complete and event.data:
+            self._take_early(event.data)
+        else:
+            await super().handle(event)
+
+    async def _take_head(self, data: bytes) -> None:
+        self._head += data
         end = self._head.find(b"\r\n\r\n")
         status = self._judge_head(bytes(self._head[: end + 2] if end >= 0 else self._head), complete=end >= 0)
         if status:
@@ -173,6 +180,17 @@ class Protocol(H11Protocol):
             return 431
         return 0
 
+    def _take_early(self, data: bytes) -> None:
+        """Bytes behind a whole request.
+
+        A client may send its next request as soon as it has the last byte of an answer, which can be before we know
+        that we sent it. Whoever sends before the answer has begun pipelines: that is never run, and the connection
+        closes after this answer (F4).
+        """
+        self._ahead |= not self.answer_begun or len(self._early) > MAX_RECV
+        if not self._ahead:
+            self._early += data
+
     async def say_continue(self) -> None:
         """Ask for the body once the application wants it, not before: it may refuse by the headers alone (A7)."""
         if self.connection.they_are_waiting_for_100_continue:
@@ -188,7 +206,7 @@ class Protocol(H11Protocol):
                 await self.send(Closed())
                 return
             if event is h11.PAUSED:
-                self._ahead = True  # a pipelined request is never run: the connection closes after this one (F4)
+                self._take_early(self.connection.trailing_data[0])
                 return
             if isinstance(event, h11.Request):
                 await self._begin(event)
@@ -217,6 +235,9 @@ class Protocol(H11Protocol):
             await self.send(Closed())
         else:
             await super()._maybe_recycle()
+            if self._early and self.connection.their_state is h11.IDLE:
+                early, self._early = bytes(self._early), bytearray()
+                await self.handle(RawData(data=early))
 
 
 @final

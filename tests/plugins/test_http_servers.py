@@ -1,0 +1,715 @@
+"""Both servers of the HTTP frontend on real sockets, raw bytes in and out: one suite, so that either can serve."""
+
+import logging
+import socket
+import ssl
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from turnout import Ask, Chunk, Reply, Seconds, Secret
+from turnout.abc import Limits, PluginContext
+from turnout.testing._scripted_switch import ScriptedSwitch
+from turnout_http import ClientLimits, Http, Settings
+
+KEY = "k7-Qd2mX9vLw4TzR8"
+HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
+
+SERVERS: tuple[Literal["hypercorn"], ...] = ("hypercorn",)
+
+
+def post(body: bytes = b'{"model":"fast"}', *, more: bytes = b"", length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    return b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + more + b"Content-Length: %d\r\n\r\n" % size + body
+
+
+GET = b"GET /v1/models HTTP/1.1\r\n" + HEAD + b"\r\n"
+STREAM = post(b'{"model":"fast","stream":true}')
+
+
+@attrs.define
+class House:
+    """A frontend that is being served."""
+
+    port: int
+    switch: ScriptedSwitch
+    addresses: list[str]
+
+    async def connect(self, source: str = "127.0.0.1") -> trio.SocketStream:
+        sock = trio.socket.socket()
+        try:
+            await sock.bind((source, 0))
+            await sock.connect(("127.0.0.1", self.port))
+        except OSError:
+            sock.close()
+            raise
+        return trio.SocketStream(sock)
+
+    async def talk(self, data: bytes, *, eof: bool = False) -> bytes:
+        """Send, and read to the end of the connection."""
+        async with await self.connect() as stream:
+            await stream.send_all(data)
+            if eof:
+                await stream.send_eof()
+            return await read_all(stream)
+
+    async def settled(self) -> None:
+        """Wait until no call is running."""
+        with trio.fail_after(5):
+            while self.switch.open:  # noqa: ASYNC110  # observed from outside
+                await trio.sleep(0.005)
+
+
+async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
+    pieces = []
+    with trio.fail_after(20):
+        try:
+            while piece := await stream.receive_some():
+                pieces.append(bytes(piece))
+        except trio.BrokenResourceError:
+            pieces.append(b"<reset>")
+    return b"".join(pieces)
+
+
+async def read_until(stream: trio.abc.ReceiveStream, mark: bytes) -> bytes:
+    seen = b""
+    with trio.fail_after(20):
+        while mark not in seen:
+            piece = await stream.receive_some()
+            assert piece, f"the connection ended after {seen!r}"
+            seen += piece
+    return seen
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def dechunk(answer: bytes) -> bytes:
+    """The body of a chunked answer; fails unless it ended properly."""
+    rest, body = answer.partition(b"\r\n\r\n")[2], b""
+    while True:
+        size, _, rest = rest.partition(b"\r\n")
+        count = int(size, 16)
+        if not count:
+            assert rest == b"\r\n"
+            return body
+        body, rest = body + rest[:count], rest[count + 2 :]
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture(params=SERVERS)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """A context manager that serves a scripted switch and, at its end, drains and proves that everything came home."""
+
+    @asynccontextmanager
+    async def serving(
+        switch: ScriptedSwitch | None = None, *, drain: float = 1.0, grace: float = 1.0, **settings: Any
+    ) -> AsyncIterator[House]:
+        switch = switch or ScriptedSwitch()
+        limits = ClientLimits(**settings.pop("limits", {}))
+        own = Settings(
+            listen=("127.0.0.1:0",),
+            keys=(Secret(KEY),),
+            server=request.param,
+            limits=limits,
+            drain_grace=Seconds(grace),
+            **settings,
+        )
+        context = PluginContext(
+            key="http",
+            group="turnout.frontends",
+            limits=Limits(),
+            drain=drain,
+            now=trio.current_time,
+            draw=lambda: 0.5,
+            log=logging.getLogger("turnout.frontends.http"),
+        )
+        async with trio.open_nursery() as nursery, Http.open(own, context) as http:
+            addresses = await nursery.start(partial(http.serve, switch))
+            yield House(int(addresses[0].rpartition(":")[2]), switch, list(addresses))
+            switch.drain()
+        assert switch.open == 0
+
+    return serving
+
+
+async def test_port_zero_is_reported_as_what_it_became(serve: Serve) -> None:
+    async with serve() as house:
+        assert house.addresses == [f"http://127.0.0.1:{house.port}"]
+        assert house.port > 0
+
+
+async def test_a_connection_serves_one_request_after_another(serve: Serve) -> None:
+    async with serve() as house, await house.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(post())
+            answer = await read_until(stream, b'"chat.completion"}')
+            assert status(answer) == 200
+            assert b"server:" not in answer.lower()
+        await stream.send_all(GET)
+        assert b'"fast"' in await read_until(stream, b'"list"')
+
+
+async def test_a_stream_arrives_chunk_by_chunk_and_leaves_the_connection_usable(serve: Serve) -> None:
+    async with serve() as house, await house.connect() as stream:
+        for _ in range(2):
+            await stream.send_all(STREAM)
+            answer = await read_until(stream, b"0\r\n\r\n")
+            assert dechunk(answer) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
+
+
+async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(serve: Serve) -> None:
+    async with serve() as house:
+        answer = await house.talk(STREAM.replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    assert answer.partition(b"\r\n\r\n")[2] == b'data: {"n":1}\n\ndata: [DONE]\n\n'
+
+
+async def test_head_has_no_body(serve: Serve) -> None:
+    async with serve() as house, await house.connect() as stream:
+        await stream.send_all(GET.replace(b"GET", b"HEAD"))
+        assert (await read_until(stream, b"\r\n\r\n")).endswith(b"\r\n\r\n")
+        await stream.send_all(GET)
+        assert (await read_until(stream, b'"list"')).startswith(b"HTTP/1.1 200")
+
+
+async def endless(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+    while True:
+        yield Chunk(b"data: 1\n\n")
+        await trio.sleep(0.01)
+
+
+H1_REQUESTS = {
+    "h2c upgrade with bad settings": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    b"Upgrade: h2c\r\nHTTP2-Settings: A\r\n\r\n",
+    "clear-text h2 with a strange path": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    b"\x00\x00\x0b\x01\x05\x00\x00\x00\x01\x82\x86\x04\x02/\xff\x41\x03a.b",
+    "clear-text h2 CONNECT": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    b"\x00\x00\x0e\x01\x05\x00\x00\x00\x01\x02\x07CONNECT\x41\x03a.b",
+}
+
+
+@pytest.mark.parametrize("request_bytes", H1_REQUESTS.values(), ids=H1_REQUESTS.keys())
+async def test_a_request_that_ends_a_plain_hypercorn_ends_only_its_connection(
+    serve: Serve, request_bytes: bytes
+) -> None:
+    """A1, S50."""
+    async with serve(ScriptedSwitch(on_stream=endless)) as house, await house.connect() as parallel:
+        await parallel.send_all(STREAM)
+        for _ in range(30):
+            assert status(await house.talk(request_bytes)) in {400, 405, 501}
+        await read_until(parallel, b"data: 1\n\n")
+        await trio.aclose_forcefully(parallel)
+        await house.settled()
+
+
+async def test_a_bug_is_a_500_on_the_wire_and_the_connection_goes_on(serve: Serve) -> None:
+    """A2."""
+
+    async def fail(_ask: Ask) -> Reply:
+        raise ExceptionGroup("canary-text", [MemoryError("canary-text")])
+
+    async with serve(ScriptedSwitch(on_execute=fail)) as house, await house.connect() as stream:
+        for _ in range(2):
+            await stream.send_all(post())
+            answer = await read_until(stream, b'"request_id":"req-')
+            assert status(answer) == 500
+            assert b"canary" not in answer
+
+
+async def test_a_bug_in_mid_stream_is_told_in_band_and_the_body_ends_well_formed(serve: Serve) -> None:
+    """A3."""
+
+    async def break_off(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        yield Chunk(b"data: 1\n\n")
+        raise KeyError("canary-text")
+
+    async with serve(ScriptedSwitch(on_stream=break_off)) as house, await house.connect() as stream:
+        await stream.send_all(STREAM)
+        body = dechunk(await read_until(stream, b"0\r\n\r\n"))
+
+    assert b'"internal"' in body
+    assert b"DONE" not in body
+    assert b"canary" not in body
+
+
+async def never(_ask: Ask) -> Reply:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """Make closing send a reset instead of an end of file."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+async def test_a_client_that_leaves_before_the_answer_cancels_the_call_at_once(serve: Serve, rudely: bool) -> None:
+    """C-1."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with serve(switch) as house:
+        stream = await house.connect()
+        await stream.send_all(post())
+        await arrived(switch)
+        if rudely:
+            reset(stream)
+        await stream.aclose()
+        with trio.fail_after(1):
+            await house.settled()
+
+    assert switch.cancelled == 1
+
+
+async def arrived(switch: ScriptedSwitch, calls: int = 1) -> None:
+    with trio.fail_after(5):
+        while switch.open < calls:  # noqa: ASYNC110  # observed from outside
+            await trio.sleep(0.002)
+
+
+async def test_many_clients_that_leave_in_mid_stream_leave_nothing_behind(serve: Serve) -> None:
+    """C-2, in its short form."""
+    switch = ScriptedSwitch(on_stream=endless)
+    async with serve(switch) as house:
+        for number in range(60):
+            stream = await house.connect()
+            await stream.send_all(STREAM)
+            for _ in range(1 + number % 2):
+                await read_until(stream, b"data: 1\n\n")
+            if number % 3 == 0:
+                reset(stream)
+            await stream.aclose()
+        await house.settled()
+        assert status(await house.talk(post(more=b"Connection: close\r\n"))) == 200
+
+
+async def test_a_silent_stream_whose_client_leaves_is_cancelled_at_its_next_event_or_soon(serve: Serve) -> None:
+    """C-2, C-5: in mid-stream nothing can be asked; the half-close limit ends it."""
+
+    async def silent(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        yield Chunk(b"data: 1\n\n")
+        await trio.sleep_forever()
+
+    async with serve(ScriptedSwitch(on_stream=silent), limits={"half_close": 0.2}) as house:
+        stream = await house.connect()
+        await stream.send_all(STREAM)
+        await read_until(stream, b"data: 1\n\n")
+        await stream.aclose()
+        await house.settled()
+
+
+async def test_clients_that_stop_reading_hold_back_the_upstream_and_are_cut(serve: Serve) -> None:
+    """C-3, in its short form: back-pressure, bounded memory, the write limit."""
+    sent = 0
+
+    async def flood(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield Chunk(b"x" * 65536)
+
+    clients = 100
+    async with serve(
+        ScriptedSwitch(on_stream=flood), limits={"write_stall": 0.5, "requests": 200, "per_key": 200}
+    ) as house:
+        streams = [await house.connect() for _ in range(clients)]
+        for stream in streams:
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            await stream.send_all(STREAM)
+        await arrived(house.switch, clients // 2)
+        await house.settled()
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+
+    assert sent < clients * 128  # 8 MiB each: what the kernels' socket buffers take, not what the stream would give
+
+
+async def test_a_client_that_only_half_closes_still_gets_its_answer(serve: Serve) -> None:
+    """C-5."""
+
+    async def slow(_ask: Ask) -> Reply:
+        await trio.sleep(0.3)
+        return Reply(body=b'{"late":true}')
+
+    async with serve(ScriptedSwitch(on_execute=slow)) as house:
+        answer = await house.talk(post(), eof=True)
+
+    assert answer.endswith(b'{"late":true}')
+
+
+async def test_a_half_closed_client_does_not_wait_for_ever(serve: Serve) -> None:
+    """C-5."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with serve(switch, limits={"half_close": 0.2}) as house:
+        answer = await house.talk(post(), eof=True)
+
+    assert b"200" not in answer
+    assert switch.cancelled == 1
+
+
+async def test_a_request_sent_ahead_of_its_turn_is_never_run(serve: Serve) -> None:
+    """C-6."""
+
+    async def slow(_ask: Ask) -> Reply:
+        await trio.sleep(0.1)
+        return Reply(body=b'{"first":true}')
+
+    switch = ScriptedSwitch(on_execute=slow)
+    async with serve(switch) as house:
+        answer = await house.talk(post() + post() + GET)
+
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert answer.endswith(b'{"first":true}')
+    assert len(switch.asks) == 1
+
+
+async def test_a_client_that_pipelines_and_leaves_is_noticed(serve: Serve) -> None:
+    """C-6."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with serve(switch) as house:
+        stream = await house.connect()
+        await stream.send_all(post() + post())
+        await arrived(switch)
+        await trio.sleep(0.05)
+        await stream.aclose()
+        with trio.fail_after(1):
+            await house.settled()
+
+    assert len(switch.asks) == 1
+
+
+CHUNKED = b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+BAD_BODIES: dict[str, tuple[bytes, bool, int]] = {
+    "shorter than announced, then the end": (post(b'{"model":', length=50), True, 400),
+    "never sent": (post(b"", length=50), False, 408),
+    "half sent": (post(b'{"model":', length=50), False, 408),
+    "longer than allowed": (post(b"{}", length=2000), False, 413),
+    "longer than allowed, in chunks": (CHUNKED + (b"190\r\n" + b" " * 400 + b"\r\n") * 4, False, 413),
+    "longer than announced": (post(b'{"model":"fast"}', length=9), False, 400),
+    "broken chunk": (CHUNKED + b"zz\r\n", False, 400),
+}
+
+
+@pytest.mark.parametrize(("data", "eof", "expected"), BAD_BODIES.values(), ids=BAD_BODIES.keys())
+async def test_a_body_that_is_not_what_it_says_never_becomes_a_call(
+    serve: Serve, data: bytes, eof: bool, expected: int
+) -> None:
+    """C-7."""
+    switch = ScriptedSwitch()
+    async with serve(switch, limits={"body_idle": 0.3, "body_bytes": 1000}) as house:
+        answer = await house.talk(data, eof=eof)
+
+    assert status(answer) == expected
+    assert not switch.asks
+
+
+async def test_a_body_that_drips_is_cut(serve: Serve) -> None:
+    """C-7."""
+    async with serve(limits={"body_idle": 0.3}) as house, await house.connect() as stream:
+        await stream.send_all(post(b"", length=5000))
+        answers: list[bytes] = []
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                answers.append(await read_until(stream, b"\r\n\r\n"))
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            for _ in range(100):
+                await stream.send_all(b" ")
+                await trio.sleep(0.02)
+
+    assert status(answers[0]) == 408
+
+
+async def test_a_chunked_body_is_put_together(serve: Serve) -> None:
+    switch = ScriptedSwitch()
+    async with serve(switch) as house, await house.connect() as stream:
+        await stream.send_all(CHUNKED + b'8\r\n{"model"\r\n')
+        await trio.sleep(0.02)
+        await stream.send_all(b'8\r\n:"fast"}\r\n0\r\n\r\n')
+        await read_until(stream, b"chat.completion")
+
+    assert switch.asks[0].payload == b'{"model":"fast"}'
+
+
+async def test_a_large_body_arrives_whole(serve: Serve) -> None:
+    switch = ScriptedSwitch()
+    body = b'{"model":"fast","text":"' + b"x" * 3_000_000 + b'"}'
+    async with serve(switch) as house, await house.connect() as stream:
+        await stream.send_all(post(body))
+        await read_until(stream, b"chat.completion")
+
+    assert switch.asks[0].payload == body
+
+
+async def test_an_answer_reaches_a_client_whose_body_nobody_reads(serve: Serve) -> None:
+    """S1: refused by its head; the rest of the body must not turn the answer into a reset."""
+    async with serve() as house:
+        request = post(b"x" * 2_000_000).replace(KEY.encode(), b"wrong-key-wrong-key")
+        async with await house.connect() as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(send_quietly, stream, request)
+            answer = await read_all(stream)
+            nursery.cancel_scope.cancel()
+
+    assert status(answer) == 401
+    assert not answer.endswith(b"<reset>")
+
+
+async def send_quietly(stream: trio.SocketStream, data: bytes) -> None:
+    try:
+        await stream.send_all(data)
+    except trio.BrokenResourceError:
+        return
+
+
+async def test_a_body_is_asked_for_only_when_it_is_wanted(serve: Serve) -> None:
+    """A7."""
+    expecting = b"Expect: 100-continue\r\n"
+    async with serve(limits={"body_bytes": 1000}) as house:
+        too_large = await house.talk(post(b"", more=expecting, length=2000))
+        async with await house.connect() as stream:
+            await stream.send_all(post(b"", more=expecting, length=16))
+            asked = await read_until(stream, b"\r\n\r\n")
+            await stream.send_all(b'{"model":"fast"}')
+            answer = await read_until(stream, b"chat.completion")
+
+    assert status(too_large) == 413
+    assert status(asked) == 100
+    assert status(answer) == 200
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+MODELS = b"GET /v1/models HTTP/1.1\r\n"
+
+SMUGGLING: dict[str, tuple[bytes, set[int]]] = {
+    "length and chunked": (
+        b"POST /v1/chat/completions HTTP/1.1\r\n"
+        + HEAD
+        + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        {400},
+    ),
+    "two lengths": (post(more=b"Content-Length: 5\r\n"), {400}),
+    "signed length": (post(b"").replace(b"Length: 0", b"Length: +5"), {400}),
+    "list of lengths": (post(b"").replace(b"Length: 0", b"Length: 0, 5"), {400}),
+    "unknown coding": (CHUNKED.replace(b"chunked", b"xchunked"), {400, 501}),
+    "chunked not last": (CHUNKED.replace(b"chunked", b"chunked, identity"), {400, 501}),
+    "chunked twice": (CHUNKED.replace(b"chunked", b"chunked, chunked"), {400, 501}),
+    "folded header": (MODELS + HEAD + b"X-A: 1\r\n b\r\n\r\n", {400}),
+    "folded coding": (CHUNKED.replace(b" chunked", b"\r\n chunked"), {400}),
+    "bare line feed": (MODELS + HEAD + b"X-A: 1\n\r\n", {400}),
+    "bare line feeds only": ((MODELS + HEAD + b"\r\n").replace(b"\r\n", b"\n"), {400}),
+    "bare carriage return": (MODELS + HEAD + b"X-A: 1\rX-B: 2\r\n\r\n", {400}),
+    "space before colon": (MODELS + HEAD + b"X-A : 1\r\n\r\n", {400}),
+    "space before length's colon": (post(b"").replace(b"Length:", b"Length :"), {400}),
+    "nul in a value": (MODELS + HEAD + b"X-A: a\x00b\r\n\r\n", {400}),
+    "nul in the path": (b"GET /v1/mo\x00dels HTTP/1.1\r\n" + HEAD + b"\r\n", {400}),
+    "CONNECT": (b"CONNECT 127.0.0.1:443 HTTP/1.1\r\n" + HEAD + b"\r\n", {400, 405, 501}),
+    "TRACE": (b"TRACE / HTTP/1.1\r\n" + HEAD + b"\r\n", {400, 405, 501}),
+    "HTTP/9.9": (b"GET /v1/models HTTP/9.9\r\n" + HEAD + b"\r\n", {400}),
+    "HTTP/1.10": (b"GET /v1/models HTTP/1.10\r\n" + HEAD + b"\r\n", {400}),
+    "HTTP/0.9": (b"GET /v1/models\r\n\r\n", {400}),
+    "h2c upgrade": (MODELS + HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", {400}),
+    "websocket upgrade": (
+        MODELS + HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        {400},
+    ),
+    "clear-text h2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {400, 405, 501}),
+    "absolute form": (b"GET http://127.0.0.1/v1/models HTTP/1.1\r\n" + HEAD + b"\r\n", {400}),
+    "no host": (MODELS + b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n", {400}),
+    "two hosts": (MODELS + b"Host: 127.0.0.1\r\n" + HEAD + b"\r\n", {400}),
+    "chunk size with a sign": (CHUNKED + b"+2\r\n{}\r\n0\r\n\r\n", {400}),
+    "chunk size in hex notation": (CHUNKED + b"0x2\r\n{}\r\n0\r\n\r\n", {400}),
+    "chunk size too large": (CHUNKED + b"f" * 20 + b"\r\n{}\r\n0\r\n\r\n", {400, 408, 413}),
+    "chunk longer than it says": (CHUNKED + b"1\r\n{}\r\n0\r\n\r\n", {400}),
+    "garbage": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), SMUGGLING.values(), ids=SMUGGLING.keys())
+async def test_a_request_with_two_readings_is_refused_and_what_follows_never_runs(
+    serve: Serve, data: bytes, expected: set[int]
+) -> None:
+    """S50: refused, closed, and the bytes after it are no request."""
+    switch = ScriptedSwitch()
+    async with serve(switch, limits={"body_idle": 0.3}) as house:
+        answer = await house.talk(data + SMUGGLED)
+
+    assert status(answer) in expected
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not switch.asks
+
+
+async def test_a_coding_in_a_trailer_changes_nothing(serve: Serve) -> None:
+    """S50: bytes after the body are never run."""
+    switch = ScriptedSwitch()
+    trailer = b'10\r\n{"model":"fast"}\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n'
+    async with serve(switch) as house:
+        answer = await house.talk(CHUNKED + trailer + SMUGGLED)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert len(switch.asks) <= 1
+
+
+@pytest.mark.parametrize(
+    "lines", [b"X-A: " + b"a" * 20_000 + b"\r\n", b"X-A: a\r\n" * 101, b"X-" + b"a" * 20_000 + b": a\r\n"]
+)
+async def test_a_head_that_is_too_large_is_refused(serve: Serve, lines: bytes) -> None:
+    """Section 4: 16 KiB, 100 fields."""
+    async with serve() as house:
+        assert status(await house.talk(MODELS + HEAD + lines + b"\r\n")) == 431
+
+
+async def test_a_slow_head_and_an_idle_connection_are_cut(serve: Serve) -> None:
+    """A6, in its short form."""
+    async with serve(limits={"header_timeout": 0.2, "keep_alive": 0.3}) as house:
+        began = trio.current_time()
+        slow = await house.talk(b"GET /v1/mo")
+        cut = trio.current_time()
+        async with await house.connect() as stream:
+            await stream.send_all(GET)
+            rest = await read_all(stream)
+        idle = trio.current_time()
+
+    assert slow == b"" or status(slow) == 408
+    assert b"200" in rest
+    assert 0.15 < cut - began < 2
+    assert 0.25 < idle - cut < 2
+
+
+async def test_a_long_answer_outlives_the_limits_of_an_idle_connection(serve: Serve) -> None:
+    async def slow(_ask: Ask) -> Reply:
+        await trio.sleep(0.6)
+        return Reply(body=b'{"late":true}')
+
+    limits = {"header_timeout": 0.2, "keep_alive": 0.2, "body_idle": 0.2, "write_stall": 0.2}
+    async with serve(ScriptedSwitch(on_execute=slow), limits=limits) as house:
+        assert (await house.talk(post(more=b"Connection: close\r\n"))).endswith(b'{"late":true}')
+
+
+async def test_connections_beyond_the_limit_are_closed_and_places_come_back(serve: Serve) -> None:
+    """A4, in its short form: in all, and per address."""
+    async with serve(limits={"connections": 5, "per_address": 2}) as house:
+        held = [await house.connect() for _ in range(5)]
+        for stream in held:
+            await stream.send_all(GET)
+            await read_until(stream, b'"list"')
+        assert b"200" not in await house.talk(GET)
+        for stream in held:
+            await stream.aclose()
+        await trio.sleep(0.05)
+        assert status(await house.talk(GET.replace(b"Host", b"Connection: close\r\nHost"))) == 200
+
+
+async def test_health_is_answered_while_every_place_is_taken(serve: Serve) -> None:
+    """A9."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with serve(switch, limits={"requests": 2, "queue": 2}, drain=0.1) as house:
+        streams = [await house.connect() for _ in range(4)]
+        for stream in streams:
+            await stream.send_all(post())
+        await arrived(switch, 2)
+        for path in (b"/healthz", b"/readyz"):
+            answer = await house.talk(b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            assert status(answer) == 200
+            assert KEY.encode() not in answer
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+
+
+async def test_draining_lets_calls_end_tells_the_rest_and_does_not_wait_for_who_does_not_read(serve: Serve) -> None:
+    """H4, in its short form."""
+
+    async def ends_soon(_ask: Ask) -> Reply:
+        await trio.sleep(0.3)
+        return Reply(body=b'{"done":true}')
+
+    async def flood(ask: Ask) -> AsyncGenerator[Chunk, None]:
+        while ask.model == "flood":
+            yield Chunk(b"x" * 65536)
+        while True:
+            yield Chunk(b"data: 1\n\n")
+            await trio.sleep(0.05)
+
+    answers: dict[str, bytes] = {}
+
+    async def ask(house: House, name: str, request: bytes) -> None:
+        answers[name] = await house.talk(request)
+
+    async with trio.open_nursery() as nursery:
+        switch = ScriptedSwitch(on_execute=ends_soon, on_stream=flood)
+        async with serve(switch, drain=0.6, grace=0.5) as house:
+            idle = await house.connect()
+            await idle.send_all(GET)
+            await read_until(idle, b'"list"')
+            deaf = [await house.connect() for _ in range(5)]
+            for stream in deaf:
+                await stream.send_all(post(b'{"model":"flood","stream":true}'))
+            nursery.start_soon(ask, house, "short", post())
+            nursery.start_soon(ask, house, "stream", STREAM)
+            await arrived(switch, 7)
+            began = trio.current_time()
+            switch.drain()
+            assert await idle.receive_some() == b""
+            with pytest.raises(OSError, match="refused"):
+                await house.connect()
+            assert trio.current_time() - began < 0.3
+        assert trio.current_time() - began < 2.5
+        for stream in [*deaf, idle]:
+            await trio.aclose_forcefully(stream)
+
+    assert answers["short"].endswith(b'{"done":true}')
+    assert b"connection: close" in answers["short"].lower()
+    assert b'"draining"' in dechunk(answers["stream"])
+    assert b"DONE" not in answers["stream"]
+
+
+async def test_a_cancelled_frontend_leaves_at_once(serve: Serve) -> None:
+    """H5: the frontend's part."""
+    switch = ScriptedSwitch(on_stream=endless)
+    with trio.move_on_after(0.5) as scope:
+        async with serve(switch, drain=60) as house:
+            stream = await house.connect()
+            await stream.send_all(STREAM)
+            await read_until(stream, b"data: 1\n\n")
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    await trio.aclose_forcefully(stream)
+
+    assert switch.open == 0
+
+
+async def test_over_tls_calls_and_streams_work_and_a_hello_in_clear_text_is_turned_away(
+    serve: Serve, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async with serve(server="auto", tls_certificate=str(certificate), tls_key=str(key)) as house:
+        assert house.addresses == [f"https://127.0.0.1:{house.port}"]
+        assert b"HTTP" not in await house.talk(GET)
+        async with trio.SSLStream(await house.connect(), trusting, server_hostname="127.0.0.1") as stream:
+            await stream.send_all(STREAM)
+            assert dechunk(await read_until(stream, b"0\r\n\r\n")) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
+            await stream.send_all(GET)
+            assert status(await read_until(stream, b'"list"')) == 200
