@@ -7,26 +7,25 @@ import msgspec
 _MISSING = msgspec.Raw(b"")
 
 
-class _Head(msgspec.Struct):
+class Head(msgspec.Struct):
+    """The members of an answer that tell what it is; their values are skipped, not built, but for an error."""
+
     error: Any = None
     choices: msgspec.Raw = _MISSING
     data: msgspec.Raw = _MISSING
 
+    def has(self, member: str) -> bool:
+        """Whether it has `choices`, or `data`."""
+        return getattr(self, member) is not _MISSING
 
-_decode = msgspec.json.Decoder(_Head).decode
+
+_decode = msgspec.json.Decoder(Head).decode
+NOTHING = Head()
 
 
-def error_of(body: bytes) -> object:
-    """The error object that a body holds, None when it holds none or is no JSON object."""
+def head_of(body: bytes) -> Head:
+    """What a body says it is; `NOTHING` for what is not a JSON object."""
     try:
-        return _decode(body).error or None
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def is_answer(body: bytes, member: str) -> bool:
-    """Whether a body is a JSON object with this member: `choices` or `data`. Its values are skipped, not built."""
-    try:
-        return bytes(getattr(_decode(body), member)) != b""
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        return NOTHING

@@ -9,7 +9,7 @@ import trio
 
 from turnout import Chunk, Failure
 from turnout.errors import UpstreamFailed
-from turnout_openai._answer import error_of
+from turnout_openai._answer import head_of
 from turnout_openai._chat_events import ChatEvents
 from turnout_openai._exchange import Exchange, broken
 from turnout_wire import status_of_error
@@ -110,7 +110,7 @@ class OpenChatStream:
 
     def _not_a_stream(self, exchange: Exchange, body: bytes) -> UpstreamFailed:
         """What JSON in place of a stream means: an error as if it had its status (B22), or nonsense (B14)."""
-        error = error_of(body)
-        if error is None:
+        error = head_of(body).error
+        if not error:
             return broken("the answer is not a stream of events")
         return UpstreamFailed(self._judge(exchange, status_of_error(error), body))

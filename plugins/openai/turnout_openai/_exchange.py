@@ -5,7 +5,6 @@ closing is shielded, because it usually happens inside a cancelled scope, and bo
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -32,9 +31,24 @@ class Exchange:
     """A request under way, as an async context manager. Entering waits for the headers of the answer.
 
     Entering and reading raise UpstreamFailed when the way to the upstream fails.
+
+    Attributes:
+        response: its status and headers.
+        media_type: content type without its parameters, lower-case; empty when there is none.
+        encoding: content encoding, lower-case; `identity` when there is none.
     """
 
-    __slots__ = ("_body", "_expected", "_read", "_request", "_response", "_transport")
+    __slots__ = (
+        "_body",
+        "_expected",
+        "_read",
+        "_request",
+        "_stream",
+        "_transport",
+        "encoding",
+        "media_type",
+        "response",
+    )
 
     def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
         self._transport = transport
@@ -43,46 +57,46 @@ class Exchange:
 
     async def __aenter__(self) -> Self:
         try:
-            self._response: httpx.Response = await self._transport.handle_async_request(self._request)
+            response = await self._transport.handle_async_request(self._request)
         except UPSTREAM_EXCEPTIONS as exc:
             raise UpstreamFailed(verdict_of_exception(exc)) from exc
-        stream = self._response.stream
-        if not isinstance(stream, httpx.AsyncByteStream):
+        if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError("the transport gave a response that cannot be read asynchronously")
-        self._body: AsyncIterator[bytes] = aiter(stream)
-        length = self.headers.get("content-length", "")
-        self._expected = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+        self.response = response
+        self._stream = response.stream
+        self._body: AsyncIterator[bytes] = aiter(response.stream)
+        self._note(response.headers.raw)
         return self
+
+    def _note(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """One pass over the headers: looking one up in httpx's takes longer than this."""
+        given = {name.lower(): value for name, value in fields}
+        length = given.get(b"content-length", b"")
+        self._expected = int(length) if length.isdigit() and len(length) < 20 else None
+        self.media_type = given.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        self.encoding = given.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The outcome is known by now; a connection that fails while it closes is gone, which is all we want of it.
-        with trio.move_on_after(_CLOSING_SECONDS, shield=True), suppress(*UPSTREAM_EXCEPTIONS):
-            if isinstance(self._body, AsyncGenerator):
-                await self._body.aclose()  # left half way; a stream that is its own iterator needs nothing
-            await self._response.aclose()
+        with trio.CancelScope(relative_deadline=_CLOSING_SECONDS, shield=True):
+            try:
+                if isinstance(self._body, AsyncGenerator):
+                    await self._body.aclose()  # left half way; a stream that is its own iterator needs nothing
+                await self._stream.aclose()
+            except UPSTREAM_EXCEPTIONS:
+                # The outcome is known; a connection that fails while it closes is gone, which is all we want of it.
+                return
 
     @property
     def status(self) -> int:
         """HTTP status of the answer."""
-        return self._response.status_code
-
-    @property
-    def headers(self) -> httpx.Headers:
-        """Headers of the answer."""
-        return self._response.headers
-
-    @property
-    def media_type(self) -> str:
-        """Content type without its parameters, lower-case; empty when there is none."""
-        given: str = self.headers.get("content-type", "")
-        return given.partition(";")[0].strip().lower()
+        return self.response.status_code
 
     @property
     def encoded(self) -> bool:
         """Whether the body is compressed, although we asked for none: such a body is never decoded (B20)."""
-        return self.headers.get("content-encoding", "").strip().lower() not in {"", "identity"}
+        return self.encoding not in {"", "identity"}
 
     async def read_more(self) -> bytes:
         """The next bytes of the body, empty at its end. Waits; raises UpstreamFailed when it is cut off."""

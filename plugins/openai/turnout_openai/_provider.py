@@ -10,7 +10,7 @@ import msgspec
 from turnout import Call, Credential, Failure, Reply, Sent, Unauthorized
 from turnout.abc import PluginContext
 from turnout.errors import InvalidAsk, UpstreamFailed
-from turnout_openai._answer import error_of, is_answer
+from turnout_openai._answer import head_of
 from turnout_openai._chat_stream import OpenChatStream
 from turnout_openai._exchange import Exchange, broken
 from turnout_openai._settings import OpenAISettings, endpoint, origin_of, origin_of_url, parsed_base
@@ -59,7 +59,7 @@ class OpenAI:
         """A chat completion event by event."""
         return OpenChatStream(
             self._exchange(call, "/chat/completions"),
-            headers=lambda exchange: reply_headers(exchange.headers, CHAT),
+            headers=lambda exchange: reply_headers(exchange.response.headers, CHAT),
             judge=lambda exchange, status, body: self._judge(call.credential, exchange, status, body),
         )
 
@@ -86,12 +86,12 @@ class OpenAI:
         self.prepare(request, credential)
         async with Exchange(_given(transport), request) as exchange:
             body = await exchange.read_body()
-        return httpx.Response(exchange.status, headers=exchange.headers, content=body, request=request)
+        return httpx.Response(exchange.status, headers=exchange.response.headers, content=body, request=request)
 
     async def _reply(self, call: Call, path: str, member: str) -> Reply:
         async with self._exchange(call, path) as exchange:
             body = await self._body(call.credential, exchange, member)
-        return Reply(body=body, headers=reply_headers(exchange.headers, CHAT))
+        return Reply(body=body, headers=reply_headers(exchange.response.headers, CHAT))
 
     async def _body(self, credential: Credential, exchange: Exchange, member: str) -> bytes:
         """The body of a successful answer that has this member; raises UpstreamFailed for any other."""
@@ -100,15 +100,16 @@ class OpenAI:
         if exchange.encoded:
             raise broken("the answer is compressed, although none was asked for")
         body = await exchange.read_body()
-        if (error := error_of(body)) is not None:
-            raise UpstreamFailed(self._judge(credential, exchange, status_of_error(error), body))
-        if not is_answer(body, member):
+        head = head_of(body)
+        if head.error:
+            raise UpstreamFailed(self._judge(credential, exchange, status_of_error(head.error), body))
+        if not head.has(member):
             raise broken(f"the answer is not a JSON object with {member!r}")
         return body
 
     def _judge(self, credential: Credential, exchange: Exchange, status: int, body: bytes) -> Failure:
         secrets = (*secrets_of(credential), parsed_base(self._base_url(credential)).host)
-        return verdict(status, body, exchange.headers, now=self._now(), secrets=secrets)
+        return verdict(status, body, exchange.response.headers, now=self._now(), secrets=secrets)
 
     def _exchange(self, call: Call, path: str) -> Exchange:
         ask = call.ask
@@ -118,7 +119,7 @@ class OpenAI:
         if ask.headers:
             headers |= request_headers(ask.headers, CHAT)
         url = endpoint(self._base_url(call.credential), path)
-        return Exchange(_given(call.transport), httpx.Request("POST", url, headers=headers, content=payload))
+        return Exchange(_given(call.transport), _posted(url, headers, payload))
 
     def _headers(self, credential: Credential) -> dict[str, str]:
         """What every request of this credential carries; its own `header:NAME` attributes win (C1.17).
@@ -144,6 +145,14 @@ class OpenAI:
 
     def _base_url(self, credential: Credential) -> str:
         return credential.attributes.get("base_url") or self._settings.base_url
+
+
+def _posted(url: httpx.URL, headers: dict[str, str], payload: bytes) -> httpx.Request:
+    """A request with everything in its headers: with `content=` httpx would build them three times."""
+    whole = {"host": url.netloc.decode("ascii"), "content-length": str(len(payload)), **headers}
+    request = httpx.Request("POST", url, headers=whole, stream=httpx.ByteStream(payload))
+    request.read()
+    return request
 
 
 def _given(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:

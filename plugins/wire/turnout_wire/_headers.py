@@ -35,6 +35,8 @@ REPLY_HEADERS: Mapping[str, frozenset[str]] = {
 }
 """Per dialect: what an upstream may say to a client."""
 
+_REPLY_FIELDS = {dialect: frozenset(name.encode() for name in names) for dialect, names in REPLY_HEADERS.items()}
+
 _MEDIA_TYPES = {False: "application/json", True: "text/event-stream; charset=utf-8"}
 
 
@@ -49,16 +51,13 @@ def request_headers(headers: Mapping[str, str], dialect: str) -> dict[str, str]:
 
 def reply_headers(headers: httpx.Headers, dialect: str) -> dict[str, str]:
     """Those of an upstream's headers that a client may see. A bad or repeated one is left out."""
-    allowed = REPLY_HEADERS[dialect]
-    kept: dict[str, str] = {}
-    twice: set[str] = set()
-    for raw_name, raw_value in headers.raw:
-        name = raw_name.decode("latin-1").lower()
-        if name in allowed:
-            value = raw_value.decode("latin-1").strip()
-            twice |= {name} & kept.keys()
-            kept |= {name: value} if _VALUE.fullmatch(value) else {}
-    return {name: value for name, value in kept.items() if name not in twice}
+    allowed = _REPLY_FIELDS[dialect]
+    found = [(name, value) for raw_name, value in headers.raw if (name := raw_name.lower()) in allowed]
+    kept = {name.decode(): text for name, value in found if _VALUE.fullmatch(text := value.decode("latin-1").strip())}
+    if len(kept) < len(found):
+        names = [name for name, _ in found]
+        return {name: text for name, text in kept.items() if names.count(name.encode()) == 1}
+    return kept
 
 
 def client_headers(*, stream: bool) -> dict[str, str]:
