@@ -3,13 +3,10 @@
 Loading and checking come first, for all of them, so that every problem is told at once and nothing is half open.
 """
 
-import random
-from collections.abc import Callable, Iterator
-from logging import getLogger
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import attrs
-import trio
 
 from turnout._attempts import Retry
 from turnout._config import Config
@@ -19,7 +16,6 @@ from turnout._listing import aliases_of
 from turnout._names import Aliases
 from turnout._plugin_calls import plugin_code
 from turnout._plugins import Plugins
-from turnout._supervise import Supervisor
 from turnout._values import Call, Operation, Reply
 from turnout._verdicts import CountUnsupported, Failed
 from turnout.abc import (
@@ -27,7 +23,6 @@ from turnout.abc import (
     Embedder,
     Learner,
     ModelLister,
-    PluginContext,
     Provider,
     Refresher,
     RequestPreparer,
@@ -35,8 +30,6 @@ from turnout.abc import (
     SessionCloser,
 )
 from turnout.errors import ConfigError, PluginError, UpstreamFailed
-
-C = TypeVar("C")
 
 GROUPS = ("stores", "observers", "transports", "selectors", "providers", "frontends")
 """In the order in which they are opened; they are closed in the opposite one."""
@@ -81,49 +74,10 @@ def choose(config: Config, plugins: Plugins) -> list[Chosen]:
     return chosen
 
 
-class Opened:
-    """The open plugins of one kernel, by group and key, with the supervisors that hold them."""
-
-    def __init__(self) -> None:
-        self.instances: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
-        self._supervisors: list[Supervisor[Any]] = []
-
-    async def open(
-        self, chosen: Chosen, context: PluginContext, nursery: trio.Nursery, failed: Callable[[str, str, str], Any]
-    ) -> None:
-        """Open one plugin. Raises PluginError or a TurnoutError of the plugin's own."""
-        supervisor: Supervisor[Any] = Supervisor(
-            chosen.cls, chosen.settings, context, lambda reason: failed(context.group, chosen.key, reason)
-        )
-        self.instances[chosen.group][chosen.key] = await supervisor.start(nursery)
-        self._supervisors.append(supervisor)
-
-    async def close(self) -> None:
-        """Close all of them, the last one first; each within its limit."""
-        while self._supervisors:
-            await self._supervisors.pop().stop()
-
-    def only(self, group: str) -> Any:
-        """The one plugin of a group of which exactly one is used."""
-        return next(iter(self.instances[group].values()))
-
-
-def context_of(chosen: Chosen, config: Config, now: Callable[[], float]) -> PluginContext:
-    """What a plugin is handed when it is opened."""
-    return PluginContext(
-        key=chosen.key,
-        group=f"turnout.{chosen.group}",
-        limits=config.limits,
-        drain=config.drain,
-        now=now,
-        draw=random.random,
-        log=getLogger(f"turnout.{chosen.group}.{chosen.key}"),
-    )
-
-
-def generation_of(config: Config, opened: Opened, number: int) -> Generation:
-    """The generation that these open plugins make."""
-    selector = opened.only("selectors")
+def generation_of(config: Config, instances: Callable[[str], Mapping[str, Any]], number: int) -> Generation:
+    """The generation that these open plugins make; `instances` gives those of a group by key."""
+    (selector,) = instances("selectors").values()
+    (transport,) = instances("transports").values()
     return Generation(
         number=number,
         retry=Retry(**attrs.asdict(config.retry)),
@@ -132,12 +86,12 @@ def generation_of(config: Config, opened: Opened, number: int) -> Generation:
         affinity=config.affinity.enabled,
         providers={
             key: provider_instance(key, plugin, aliases_of(config, key, plugin))
-            for key, plugin in opened.instances["providers"].items()
+            for key, plugin in instances("providers").items()
         },
         selector=selector,
         selector_border=plugin_code("turnout.selectors", config.selector),
         observe=selector.observe if isinstance(selector, Learner) else None,
-        transport=opened.only("transports"),
+        transport=transport,
         transport_border=plugin_code("turnout.transports", config.transport),
     )
 

@@ -23,7 +23,7 @@ class CallScope:
         self._scope = trio.CancelScope(deadline=run.deadline)
 
     def __enter__(self) -> Self:
-        self._calls.enter(self._scope)
+        self._calls.enter(self._scope, self._run.generation.number)
         self._scope.__enter__()
         return self
 
@@ -47,39 +47,37 @@ class CallScope:
 
 
 class Calls:
-    """The calls under way in one kernel."""
+    """The calls under way in one kernel, each with the generation it began in."""
 
-    __slots__ = ("_idle", "_open", "draining")
+    __slots__ = ("_left", "_open", "draining")
 
     def __init__(self) -> None:
-        self._open: set[trio.CancelScope] = set()
-        self._idle = trio.Event()
+        self._open: dict[trio.CancelScope, int] = {}
+        self._left = trio.lowlevel.ParkingLot()
         self.draining = trio.Event()
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def enter(self, scope: trio.CancelScope) -> None:
+    def enter(self, scope: trio.CancelScope, generation: int) -> None:
         """Count a call in; raises Draining when no new ones are taken."""
         if self.draining.is_set():
             raise Draining("the gateway is closing and takes no new calls")
-        self._open.add(scope)
+        self._open[scope] = generation
 
     def leave(self, scope: trio.CancelScope) -> None:
         """Count a call out."""
-        self._open.discard(scope)
-        if not self._open and self.draining.is_set():
-            self._idle.set()
+        self._open.pop(scope, None)
+        self._left.unpark_all()
 
     def drain(self) -> None:
         """Take no new calls from now on."""
         self.draining.set()
-        if not self._open:
-            self._idle.set()
 
-    async def wait_idle(self) -> None:
-        """After `drain`: wait until no call is under way."""
-        await self._idle.wait()
+    async def wait_gone(self, generation: int | None = None) -> None:
+        """Wait until no call of this generation or an earlier one is under way; None: no call at all."""
+        while any(generation is None or number <= generation for number in self._open.values()):
+            await self._left.park()
 
     def cancel(self) -> None:
         """End the calls that are still under way: each raises Draining in its own task."""

@@ -19,11 +19,12 @@ from turnout._bootstrap import StreamAttempt
 from turnout._calls import Calls, CallScope
 from turnout._custody import Custody
 from turnout._entry import Entry
-from turnout._events import CallDecided, Event
+from turnout._events import CallDecided
 from turnout._generation import Generation, ProviderInstance
 from turnout._judge import DONE, Judge
 from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
+from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._run import Run
 from turnout._slot import Slot
@@ -54,10 +55,10 @@ class Conductor:
     __slots__ = (
         "_custody",
         "_draw",
-        "_emit",
         "_judge",
         "_new_id",
         "_now",
+        "_observers",
         "_origins",
         "_remember",
         "_turns",
@@ -76,7 +77,7 @@ class Conductor:
         draw: Callable[[], float],
         new_id: Callable[[], str],
         remember: Callable[[Decision], Any],
-        emit: Callable[[Event], Any] | None,
+        observers: Observers,
     ) -> None:
         self._custody = custody
         self._origins = origins
@@ -86,7 +87,7 @@ class Conductor:
         self._draw = draw
         self._new_id = new_id
         self._remember = remember
-        self._emit = emit
+        self._observers = observers
         self._turns: dict[tuple[str, str, str], int] = {}
         self.calls = Calls()
 
@@ -305,8 +306,8 @@ class Conductor:
         now = self._now()
         decision = run.decision(error, now, ())
         self._remember(decision)
-        if self._emit is not None:
-            self._emit(CallDecided(at=now, decision=decision))
+        if self._observers:
+            self._observers.tell(CallDecided(at=now, decision=decision))
         return decision
 
 

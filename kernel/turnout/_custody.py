@@ -17,7 +17,7 @@ Serves = Mapping[str, tuple[str, ...]]
 """Base name that clients ask for -> recorded names whose states decide."""
 
 
-def kept(credential: Credential, kind: str) -> bool:
+def is_kept(credential: Credential, kind: str) -> bool:
     """Whether a store keeps this record (C3.7, O18): secrets only of credentials that have metadata, states of all."""
     if credential.attributes.get("runtime_only", "").strip().lower() == "true":
         return False
@@ -51,9 +51,15 @@ class Dirty:
 
 
 class Custody:
-    """The credentials of one kernel, with their states. Single-threaded: every method is one step."""
+    """The credentials of one kernel, with their states. Single-threaded: every method is one step.
 
-    __slots__ = ("_now", "_serves", "affinity", "catalogue", "credentials", "dirty", "schedule", "states")
+    Attributes:
+        credentials: by id.
+        states: by id; every credential has one.
+        listed: model names that upstreams listed, by credential id, where the configuration lists none.
+    """
+
+    __slots__ = ("_now", "_serves", "affinity", "catalogue", "credentials", "dirty", "listed", "schedule", "states")
 
     def __init__(
         self, *, schedule: Schedule, catalogue: Catalogue, affinity: Affinity, now: Callable[[], float]
@@ -64,13 +70,22 @@ class Custody:
         self.dirty = Dirty()
         self.credentials: dict[str, Credential] = {}
         self.states: dict[str, CredentialState] = {}
+        self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
         self._now = now
 
     def put(
-        self, credential: Credential, *, state: CredentialState | None = None, serves: Serves | None = None
+        self,
+        credential: Credential,
+        *,
+        state: CredentialState | None = None,
+        serves: Serves | None = None,
+        kept: bool = False,
     ) -> None:
-        """Take a credential in, or replace its snapshot. None keeps what is known: its state, what it serves."""
+        """Take a credential in, or replace its snapshot. None keeps what is known: its state, what it serves.
+
+        `kept` says that the store has this very snapshot already.
+        """
         id = credential.id
         before = self.credentials.get(id)
         self.credentials[id] = credential
@@ -80,7 +95,7 @@ class Custody:
         if before is not None and (credential.disabled or before.provider != credential.provider):
             self.affinity.forget_credential(id)
         self._announce(credential)
-        if kept(credential, "secret"):
+        if not kept and is_kept(credential, "secret"):
             self.dirty.mark("secret", id)
 
     def _announce(self, credential: Credential) -> None:
@@ -91,19 +106,23 @@ class Custody:
             self.catalogue.register(credential.id, credential.provider, serves)
         self.schedule.upsert(credential, self.states[credential.id], serves, self._now())
 
-    def serve(self, id: str, serves: Serves) -> None:
-        """Replace what a credential serves."""
+    def serve(self, id: str, serves: Serves, listed: tuple[str, ...] = ()) -> None:
+        """Replace what a credential serves; `listed` is what its upstream said, to be remembered over a reload."""
         self._serves[id] = serves
+        if listed:
+            self.listed[id] = listed
         self._announce(self.credentials[id])
 
-    def remove(self, id: str) -> None:
-        """Let go of a credential and of everything derived from it (O18)."""
+    def remove(self, id: str, *, forget: bool = True) -> None:
+        """Let go of a credential and of everything derived from it (O18); `forget` removes it from the store, too."""
         del self.credentials[id], self.states[id], self._serves[id]
+        self.listed.pop(id, None)
         self.catalogue.unregister(id)
         self.schedule.remove(id)
         self.affinity.forget_credential(id)
-        self.dirty.mark("secret", id)
-        self.dirty.mark("state", id)
+        if forget:
+            self.dirty.mark("secret", id)
+            self.dirty.mark("state", id)
 
     def settle(self, id: str, state: CredentialState, recorded: str | None) -> None:
         """Put a credential's new state in force; `recorded` names the model it is about, None for all of them."""

@@ -5,12 +5,12 @@ and the credentials' states are given back (design 8, 16).
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from turnout._cooldown import PASSING, speaks_against_origin
 from turnout._custody import Custody
-from turnout._events import Event, OutcomeRecorded
+from turnout._events import OutcomeRecorded
 from turnout._ledger import record, restore, settled
+from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
@@ -23,7 +23,7 @@ DONE = Done()
 class Judge:
     """Records how attempts ended."""
 
-    __slots__ = ("_ask_refresh", "_custody", "_emit", "_now", "_origins")
+    __slots__ = ("_ask_refresh", "_custody", "_now", "_observers", "_origins")
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class Judge:
         custody: Custody,
         origins: Origins,
         now: Callable[[], float],
-        emit: Callable[[Event], Any] | None,
+        observers: Observers,
         ask_refresh: Callable[[str], bool],
     ) -> None:
         self._custody = custody
         self._origins = origins
         self._now = now
-        self._emit = emit
+        self._observers = observers
         self._ask_refresh = ask_refresh
 
     def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
@@ -48,8 +48,8 @@ class Judge:
             self._settle(run, credential, outcome, before)
         if run.generation.observe is not None:
             run.generation.observe(outcome, took)
-        if self._emit is not None:
-            self._emit(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
+        if self._observers:
+            self._observers.tell(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
 
     def _settle(self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState) -> None:
         policy = run.generation.policy

@@ -12,60 +12,66 @@ import os
 import random
 import secrets
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from functools import partial
 from logging import getLogger
-from typing import TypeVar
+from typing import Any
 
 import attrs
 import trio
 
 from turnout._affinity import Affinity
-from turnout._assemble import Chosen, Opened, choose, context_of, generation_of
-from turnout._catalogue import Catalogue
+from turnout._assemble import Chosen, choose, generation_of
+from turnout._catalogue import Catalogue, Serves
 from turnout._checks import checked
 from turnout._clock import Clock
 from turnout._conduct import Conductor
-from turnout._config import Config, credentials_of
+from turnout._config import Config
 from turnout._custody import Custody
 from turnout._decisions import Decisions
-from turnout._events import CredentialRegistered, Event, PluginFailed, StoreFailed
+from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded, StoreFailed
+from turnout._house import Furnished, House, close, context_of
+from turnout._intake import Intake
 from turnout._judge import Judge
 from turnout._listing import Listing, serves_of
-from turnout._observers import Listener, broadcast
+from turnout._observers import Observers
 from turnout._origins import Origins
-from turnout._plugin_calls import plugin_code
 from turnout._plugins import Plugins
-from turnout._records import decode_credential, decode_state
+from turnout._registry import Registry
 from turnout._schedule import Schedule
-from turnout._supervise import opening
+from turnout._served import Served
+from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
-from turnout._values import Answer, Ask, Decision, Model, Operation, Readiness, Record
+from turnout._values import Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
 from turnout.abc import AnswerStream, Exposer
+from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
 """Seconds that closing may spend on bringing what is dirty to the store."""
-
-T = TypeVar("T")
 
 log = getLogger("turnout.kernel")
 
 
 class Kernel:
-    """Conducts calls over the credentials of one configuration. Made by `open_kernel` only."""
+    """Conducts calls over the credentials of one configuration. Made by `open_kernel` only.
+
+    Attributes:
+        credentials: for those who manage them while the kernel runs.
+    """
+
+    credentials: Registry
 
     def __init__(self, config: Config, plugins: Plugins, wall: Callable[[], float]) -> None:
         self._config = config
         self._plugins = plugins
         self._clock = Clock(wall)
-        self._opened = Opened()
         self._decisions = Decisions()
         self._origins = Origins()
-        self._listeners: list[Listener] = []
-        self._addresses: dict[str, tuple[str, ...]] = {}
-        self._frontends_left = trio.Event()
+        self._observers = Observers()
+        self._frontends: dict[str, Served] = {}
+        self._reloading = trio.Lock()
         self._started = False
         self._custody = Custody(
             schedule=Schedule(half_open=config.health.half_open),
@@ -73,9 +79,12 @@ class Kernel:
             affinity=Affinity(ttl=config.affinity.ttl, entries=config.affinity.entries),
             now=self._clock.now,
         )
-        self._chosen: list[Chosen] = []
+        self._intake = Intake(self._custody)
+        self._house: House
+        self._rooms: trio.Nursery
         self._conductor: Conductor
-        self._write_behind: WriteBehind | None = None
+        self._writer: WriteBehind
+        self._loaded: Sequence[Credential] = ()
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -124,7 +133,7 @@ class Kernel:
     def expose(self) -> Mapping[str, str]:
         """Text that observers offer, such as metrics: media type to text."""
         shown: dict[str, str] = {}
-        for observer in self._opened.instances["observers"].values():
+        for observer in self._house.now.instances("observers").values():
             if isinstance(observer, Exposer):
                 for media_type, text in observer.expose().items():
                     shown[media_type] = shown.get(media_type, "") + text
@@ -133,7 +142,7 @@ class Kernel:
     @property
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
         """Addresses that frontends serve, by the key of the frontend."""
-        return dict(self._addresses)
+        return {key: served.addresses for key, served in self._frontends.items()}
 
     # --- closing -----------------------------------------------------------------------------------------------------
 
@@ -145,13 +154,79 @@ class Kernel:
         """After `drain`: wait until calls and frontends are done; calls still open after `drain` seconds are ended."""
         calls = self._conductor.calls
         with trio.move_on_after(self._config.drain) as patience:
-            await calls.wait_idle()
+            await calls.wait_gone()
         if patience.cancelled_caught:
             log.warning("%d calls are ended: they took longer than the %g s of a drain", len(calls), self._config.drain)
             calls.cancel()
-            await calls.wait_idle()
-        with trio.move_on_after(FLUSH_LIMIT):
-            await self._frontends_left.wait()
+            with trio.move_on_after(CLOSE_LIMIT):
+                await calls.wait_gone()
+        with trio.move_on_after(CLOSE_LIMIT):
+            for served in self._frontends.values():
+                await served.left.wait()
+
+    # --- reload ------------------------------------------------------------------------------------------------------
+
+    async def reload(self, config: Config) -> None:
+        """Put another configuration in force as a new generation; calls under way finish on theirs (design 11).
+
+        Plugins whose tables did not change carry over (O64). Raises ConfigError or PluginError; then nothing has
+        changed. Waits for plugins to open.
+        """
+        async with self._reloading:
+            chosen = choose(config, self._plugins)
+            self._check_frontends(chosen)
+            old = self._conductor.generation
+            furnished = await self._house.furnish(chosen, config)
+            try:
+                generation = generation_of(config, furnished.instances, old.number + 1)
+                writer = await self._writer_of(furnished, config)
+                change_credentials = self._intake.plan(config, generation)
+            except BaseException:
+                await self._house.abandon(furnished)
+                raise
+            retired = self._house.move_in(furnished)
+            self._config, self._conductor.generation = config, generation
+            self._tell_of(*change_credentials())
+            for served in self._frontends.values():
+                served.reconfigure(chosen)
+            self._observers.follow(furnished.instances("observers"), self._rooms)
+            if writer is not self._writer:
+                self._writer.close()
+                self._write_to(writer)
+            self._rooms.start_soon(self._retire, retired, old.number, name=f"retiring generation {old.number}")
+            await Listing(config, self._custody, generation).start(self._rooms)
+            self._observers.tell(Reloaded(at=self._clock.now(), generation=generation.number))
+            log.info("generation %d of the configuration is in force", generation.number)
+
+    def _check_frontends(self, chosen: Sequence[Chosen]) -> None:
+        """Raise ConfigError if the new configuration asks a frontend for something that takes a restart."""
+        wanted = {one.key: one for one in chosen if one.group == "frontends"}
+        if wanted.keys() != self._frontends.keys():
+            raise ConfigError(["frontends cannot be added or removed while Turnout runs; restart it for that"])
+        for key, served in self._frontends.items():
+            served.check(wanted[key])
+
+    async def _retire(self, retired: Sequence[Supervisor[Any]], generation: int) -> None:
+        """Close plugins that nothing uses any more, once the calls that began with them are over."""
+        await self._conductor.calls.wait_gone(generation)
+        await close(retired)
+
+    async def _writer_of(self, furnished: Furnished, config: Config) -> WriteBehind:
+        """Who writes to the store of this set: the one in use when it is the same store, else a new one, loaded."""
+        store = furnished.only("stores")
+        if self._started and store is self._house.now.only("stores"):
+            return self._writer
+        writer = WriteBehind(self._custody, store, config.store, self._store_failed)
+        await writer.load()
+        return writer
+
+    def _write_to(self, writer: WriteBehind) -> None:
+        """Write to this store from now on; everything worth keeping goes there."""
+        self._writer = writer
+        for id in self._custody.credentials:
+            self._custody.dirty.mark("secret", id)
+            self._custody.dirty.mark("state", id)
+        self._rooms.start_soon(writer.run, name="write-behind")
 
     # --- the nursery tree --------------------------------------------------------------------------------------------
 
@@ -160,10 +235,12 @@ class Kernel:
         """Everything is up when the block begins and gone when it ends; once only."""
         with _lone_errors():
             async with trio.open_nursery() as house:
+                self._house = House(house, self._clock.now, self._plugin_told)
                 try:
-                    await self._open(house)
+                    await self._open()
                     async with trio.open_nursery() as rooms:
-                        await self._start(rooms)
+                        self._rooms = rooms
+                        await self._start()
                         yield self
                         rooms.cancel_scope.cancel()
                 finally:
@@ -171,85 +248,65 @@ class Kernel:
                         await self._close()
                     house.cancel_scope.cancel()
 
-    async def _open(self, house: trio.Nursery) -> None:
+    async def _open(self) -> None:
         """Open every plugin, then take the credentials into custody."""
-        self._chosen = choose(self._config, self._plugins)
-        for chosen in self._chosen:
-            if chosen.group != "frontends":
-                context = context_of(chosen, self._config, self._clock.now)
-                await self._opened.open(chosen, context, house, self._plugin_failed)
-        self._listeners = [Listener(key, one) for key, one in self._opened.instances["observers"].items()]
-        emit = self._emit if self._listeners else None
+        chosen = choose(self._config, self._plugins)
+        self._house.move_in(await self._house.furnish(chosen, self._config))
+        generation = generation_of(self._config, self._house.now.instances, 1)
         judge = Judge(
             custody=self._custody,
             origins=self._origins,
             now=self._clock.now,
-            emit=emit,
+            observers=self._observers,
             ask_refresh=lambda _: False,
         )
         self._conductor = Conductor(
             custody=self._custody,
             origins=self._origins,
             judge=judge,
-            generation=generation_of(self._config, self._opened, 1),
+            generation=generation,
             now=self._clock.now,
             draw=random.random,
             new_id=lambda: secrets.token_hex(8),
             remember=self._decisions.remember,
-            emit=emit,
+            observers=self._observers,
         )
-        self._write_behind = WriteBehind(
-            self._custody, self._opened.only("stores"), self._config.store, self._store_failed
+        self.credentials = Registry(
+            custody=self._custody,
+            intake=self._intake,
+            generation=lambda: self._conductor.generation,
+            now=self._clock.now,
+            new_id=lambda: str(uuid.uuid4()),
+            tell=self._observers.tell,
+            save=self._save,
+            serves=self._serves,
         )
-        await self._load(self._write_behind)
+        self._writer = WriteBehind(
+            self._custody, self._house.now.only("stores"), self._config.store, self._store_failed
+        )
+        records = await self._writer.load()
+        self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
 
-    async def _load(self, store: WriteBehind) -> None:
-        """Take in the credentials of the file, then those of the store; states come from the store (C3.4, O18)."""
-        records = await store.load()
-        credentials = {one.id: one for one in credentials_of(self._config)}
-        for (kind, id), record in records.items():
-            if kind == "secret" and id not in credentials and (stored := _read(record, decode_credential)):
-                credentials[id] = stored
-        for credential in credentials.values():
-            provider = self._conductor.generation.providers.get(credential.provider)
-            if provider is None:
-                log.warning(
-                    "credential %s is left out: no provider %r is configured", credential.id, credential.provider
-                )
-                continue
-            state = None
-            if (kept := records.get(("state", credential.id))) is not None:
-                state = _read(kept, partial(decode_state, now=self._clock.now(), cap=self._config.health.hint_cap))
-            bound = attrs.evolve(credential, origin=provider.plugin.origin(credential))
-            self._custody.put(bound, state=state, serves=serves_of(self._config, provider, bound))
-            self._emit(CredentialRegistered(at=self._clock.now(), credential=bound.id, provider=bound.provider))
-
-    async def _start(self, rooms: trio.Nursery) -> None:
+    async def _start(self) -> None:
         """Start what lives on the open plugins, frontends last."""
-        if self._write_behind is not None:
-            rooms.start_soon(self._write_behind.run, name="write-behind")
-        for listener in self._listeners:
-            rooms.start_soon(listener.run, name=f"observer {listener.name}")
-        await Listing(self._config, self._custody, self._conductor.generation).start(rooms)
-        await rooms.start(self._serve, name="frontends")
+        self._observers.follow(self._house.now.instances("observers"), self._rooms)
+        self._tell_of(self._loaded, ())
+        self._rooms.start_soon(self._writer.run, name="write-behind")
+        await Listing(self._config, self._custody, self._conductor.generation).start(self._rooms)
+        for chosen in choose(self._config, self._plugins):
+            if chosen.group == "frontends":
+                served = Served(chosen, self._switch())
+                context = context_of(chosen, self._config, self._clock.now)
+                await self._rooms.start(served.run, context, name=f"frontend {chosen.key}")
+                self._frontends[chosen.key] = served
         self._started = True
 
-    async def _serve(self, *, task_status: "trio.TaskStatus[None]") -> None:
-        """Open and serve every frontend; each is opened and left in its own task."""
-        try:
-            async with trio.open_nursery() as frontends:
-                for chosen in self._chosen:
-                    if chosen.group == "frontends":
-                        self._addresses[chosen.key] = tuple(await frontends.start(self._serve_one, chosen))
-                task_status.started()
-        finally:
-            self._frontends_left.set()
+    async def _save(self, kind: str, id: str) -> None:
+        await self._writer.save_now(kind, id)
 
-    async def _serve_one(self, chosen: Chosen, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
-        context = context_of(chosen, self._config, self._clock.now)
-        with plugin_code(context.group, chosen.key):
-            async with opening(chosen.cls, chosen.settings, context) as frontend:
-                await frontend.serve(self._switch(), task_status=task_status)
+    def _serves(self, credential: Credential) -> Serves:
+        provider = self._conductor.generation.providers[credential.provider]
+        return serves_of(self._config, provider, credential, self._custody.listed.get(credential.id))
 
     def _switch(self) -> Switch:
         return Switch(
@@ -266,20 +323,30 @@ class Kernel:
 
     async def _close(self) -> None:
         """Bring what is dirty to the store, then close the plugins."""
-        if self._write_behind is not None and not await self._write_behind.flush():
+        if self._started and not await self._writer.flush():
             log.error("closing, although not everything could be saved")
-        await self._opened.close()
+        await self._house.close()
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def _emit(self, event: Event) -> None:
-        broadcast(self._listeners, event)
+    def _tell_of(self, put: Sequence[Credential], removed: Sequence[Credential]) -> None:
+        now = self._clock.now()
+        for one in put:
+            self._observers.tell(CredentialRegistered(at=now, credential=one.id, provider=one.provider))
+        for one in removed:
+            self._observers.tell(CredentialRemoved(at=now, credential=one.id, provider=one.provider))
 
-    def _plugin_failed(self, group: str, name: str, reason: str) -> None:
-        self._emit(PluginFailed(at=self._clock.now(), group=group, name=name, reason=reason))
+    def _plugin_told(self, group: str, name: str, reason: str) -> None:
+        """A plugin failed while it was open, or, without a reason, was opened again: then its new instance serves."""
+        if reason:
+            self._observers.tell(PluginFailed(at=self._clock.now(), group=group, name=name, reason=reason))
+            return
+        generation = self._conductor.generation
+        self._conductor.generation = generation_of(self._config, self._house.now.instances, generation.number)
+        self._observers.follow(self._house.now.instances("observers"), self._rooms)
 
     def _store_failed(self, kind: str, id: str, reason: str) -> None:
-        self._emit(StoreFailed(at=self._clock.now(), kind=kind, credential=id, reason=reason))
+        self._observers.tell(StoreFailed(at=self._clock.now(), kind=kind, credential=id, reason=reason))
 
 
 @asynccontextmanager
@@ -294,15 +361,6 @@ async def open_kernel(
     known = Plugins.discover(os.environ) if plugins is None else plugins
     async with Kernel(config, known, wall).live() as kernel:
         yield kernel
-
-
-def _read(record: Record, decode: Callable[[bytes], T]) -> T | None:
-    """What a record says; None when it is damaged: it is left where it is, and everything else goes on."""
-    try:
-        return decode(record.data)
-    except ValueError as error:
-        log.warning("the %s of %s in the store cannot be read and is left out: %s", record.kind, record.id, error)
-        return None
 
 
 @contextmanager

@@ -97,5 +97,5 @@ class Listing:
             log.warning("%s does not say which models it serves: %s", credential.id, str(error) or type(error).__name__)
             return False
         if credential.id in self._custody.credentials:
-            self._custody.serve(credential.id, serves_of(self._config, provider, credential, names))
+            self._custody.serve(credential.id, serves_of(self._config, provider, credential, names), tuple(names))
         return True

@@ -1,6 +1,6 @@
 """Events on their way to observers: each has a bounded queue and a task; a slow one loses events, counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from logging import getLogger
 
 import trio
@@ -8,7 +8,7 @@ import trio
 from turnout._events import Event
 from turnout._plugin_calls import plugin_code
 from turnout.abc import Observer
-from turnout.errors import PluginError
+from turnout.errors import TurnoutError
 
 QUEUE = 1024
 """Events that wait for one observer at most."""
@@ -25,7 +25,8 @@ class Listener:
     def __init__(self, name: str, observer: Observer) -> None:
         self.name = name
         self.lost = 0
-        self._observer = observer
+        self.observer = observer
+        self._scope = trio.CancelScope()
         self._send, self._receive = trio.open_memory_channel[Event](QUEUE)
 
     def offer(self, event: Event) -> None:
@@ -36,17 +37,43 @@ class Listener:
             self.lost += 1
 
     async def run(self) -> None:
-        """Hand events over one by one, until cancelled. What the observer raises is logged and harms nobody (O25)."""
-        async for event in self._receive:
-            try:
-                with trio.fail_after(HEAR_LIMIT), plugin_code("turnout.observers", self.name):
-                    await self._observer.hear(event)
-            except (PluginError, trio.TooSlowError) as error:
-                log.warning("observer %r lost %s: %s", self.name, type(event).__name__, type(error).__name__)
-                self.lost += 1
+        """Hand events over one by one, until closed. What the observer raises is logged and harms nobody (O25)."""
+        with self._scope:
+            async for event in self._receive:
+                try:
+                    with trio.fail_after(HEAR_LIMIT), plugin_code("turnout.observers", self.name):
+                        await self.observer.hear(event)
+                except (TurnoutError, trio.TooSlowError) as error:
+                    log.warning("observer %r lost %s: %s", self.name, type(event).__name__, type(error).__name__)
+                    self.lost += 1
+
+    def close(self) -> None:
+        """End `run`; events that still wait are lost."""
+        self._scope.cancel()
 
 
-def broadcast(listeners: Sequence[Listener], event: Event) -> None:
-    """Queue an event for every observer. Never waits."""
-    for listener in listeners:
-        listener.offer(event)
+class Observers:
+    """Every observer's queue. False while there is none, so that events nobody hears are not even made."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Listener] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._listeners)
+
+    def tell(self, event: Event) -> None:
+        """Queue an event for every observer. Never waits."""
+        for listener in self._listeners.values():
+            listener.offer(event)
+
+    def follow(self, observers: Mapping[str, Observer], nursery: trio.Nursery) -> None:
+        """Have a queue for each of these observers and for no other; their tasks live in `nursery`."""
+        for key in [key for key, one in self._listeners.items() if observers.get(key) is not one.observer]:
+            self._listeners.pop(key).close()
+        for key in observers.keys() - self._listeners.keys():
+            listener = self._listeners[key] = Listener(key, observers[key])
+            nursery.start_soon(listener.run, name=f"observer {key}")
+
+    def lost(self) -> Mapping[str, int]:
+        """How many events each observer lost."""
+        return {key: listener.lost for key, listener in self._listeners.items()}

@@ -1,4 +1,4 @@
-"""Open plugins, each in a task of its own.
+"""Open plugins, each in a task of its own, and open them again when they fail.
 
 A plugin's context manager may hold nurseries and cancel scopes, so it is entered, used up and left in one task
 (design 8a): its supervisor, which waits to be told to stop. Closing never touches a foreign context.
@@ -13,7 +13,7 @@ import trio
 
 from turnout._plugin_calls import plugin_code
 from turnout.abc import PluginContext
-from turnout.errors import PluginError
+from turnout.errors import PluginError, TurnoutError
 
 T = TypeVar("T")
 
@@ -23,6 +23,12 @@ OPEN_LIMIT = 30.0
 CLOSE_LIMIT = 5.0
 """Seconds that a plugin may take to close before its scope is cancelled (acceptance H9)."""
 
+RESTARTS = 5
+"""How often a plugin that fails while it is open is opened again (acceptance H8)."""
+
+RESTART_FLOOR, RESTART_CAP = 1.0, 60.0
+"""Seconds until it is opened again: doubled each time (acceptance H8)."""
+
 log = getLogger("turnout.plugins")
 
 
@@ -30,51 +36,75 @@ class Supervisor(Generic[T]):
     """Holds one plugin open.
 
     Attributes:
-        instance: the open plugin; valid from the end of `start` to the end of `stop`.
+        instance: the plugin as it was opened last.
+        broken: why it is not open any more, empty while it is.
     """
 
     instance: T
 
-    def __init__(self, cls: type[T], settings: object, context: PluginContext, failed: Callable[[str], Any]) -> None:
-        self._opening = opening(cls, settings, context)
+    def __init__(
+        self,
+        open_plugin: Callable[[], AbstractAsyncContextManager[T]],
+        context: PluginContext,
+        told: Callable[[str], Any],
+    ) -> None:
+        self.broken = ""
+        self._open_plugin = open_plugin
+        self._border = plugin_code(context.group, context.key)
         self._context = context
-        self._failed = failed
-        self._told = trio.Event()
+        self._tell = told
+        self._stop = trio.Event()
         self._closed = trio.Event()
         self._scope = trio.CancelScope()
 
     async def start(self, nursery: trio.Nursery) -> T:
         """Open the plugin in a task of `nursery` and give it. Raises PluginError when it fails or takes too long."""
         with trio.move_on_after(OPEN_LIMIT):
-            self.instance = await nursery.start(self._hold)
+            await nursery.start(self._hold, name=f"{self._context.group} {self._context.key}")
             return self.instance
-        raise self._broken(f"did not open within {OPEN_LIMIT:g} s")
+        reason = f"did not open within {OPEN_LIMIT:g} s"
+        raise PluginError(reason, group=self._context.group, name=self._context.key)
 
-    async def _hold(self, *, task_status: "trio.TaskStatus[T]") -> None:
-        opened = False
-        border = plugin_code(self._context.group, self._context.key)
+    async def _hold(self, *, task_status: "trio.TaskStatus[None]") -> None:
         try:
-            with self._scope, border:
-                async with self._opening as instance:
-                    opened = True
-                    task_status.started(instance)
-                    await self._told.wait()
-                    self._scope.deadline = trio.current_time() + CLOSE_LIMIT
-        except PluginError as error:
-            if not opened:
-                raise
-            log.exception("a plugin failed while it was open")
-            self._failed(str(error))
+            with self._scope:
+                await self._hold_until_stopped(task_status)
         finally:
             self._closed.set()
 
+    async def _hold_until_stopped(self, task_status: "trio.TaskStatus[None]") -> None:
+        opened = False
+        pause = RESTART_FLOOR
+        for left in range(RESTARTS, -1, -1):
+            try:
+                with self._border:
+                    async with self._open_plugin() as self.instance:
+                        self.broken = ""
+                        if opened:
+                            self._tell("")
+                        else:
+                            task_status.started()
+                            opened = True
+                        await self._stop.wait()
+                        self._scope.deadline = trio.current_time() + CLOSE_LIMIT
+            except TurnoutError as error:
+                if not opened:
+                    raise
+                self.broken = f"{error}; {'opened again soon' if left else 'given up'}"
+                log.exception("a plugin failed while it was open: %s", self.broken)
+                self._tell(self.broken)
+            if self._stop.is_set():
+                return
+            with trio.move_on_after(pause):
+                await self._stop.wait()
+                return
+            pause = min(2 * pause, RESTART_CAP)
+
     async def stop(self) -> None:
         """Close the plugin, by force after a while, and wait for that."""
-        self._told.set()
+        self._stop.set()
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + 2 * CLOSE_LIMIT)
         await self._closed.wait()
-
-    def _broken(self, reason: str) -> PluginError:
-        return PluginError(reason, group=self._context.group, name=self._context.key)
 
 
 def opening(cls: type[T], settings: object, context: PluginContext) -> AbstractAsyncContextManager[T]:

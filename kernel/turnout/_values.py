@@ -149,6 +149,11 @@ def _not_blank(instance: object, attribute: "attr.Attribute[str]", value: str) -
         )
 
 
+def _id_or_none_yet(instance: object, attribute: "attr.Attribute[str]", value: str) -> None:
+    if value != "":  # a credential may get its id when it is registered (C3.2)
+        _not_blank(instance, attribute, value)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class ErrorRecord:
@@ -221,7 +226,7 @@ class Credential:
     """One account or key at one provider: who it is and what it may use (C1.1).
 
     Attributes:
-        id: unique and stable; what logs and decision records show.
+        id: unique and stable; what logs and decision records show. Empty: the kernel makes one when it is registered.
         provider: key of the configured provider, lower-cased and trimmed.
         api_key: the key, when it has one; the contract's attribute `api_key`.
         index: stable short identifier (C1.7), assigned by the kernel when empty.
@@ -232,7 +237,7 @@ class Credential:
         runtime: in-memory companion of the provider, never kept (C2.3).
     """
 
-    id: str = attrs.field(validator=_not_blank)
+    id: str = attrs.field(validator=_id_or_none_yet)
     provider: str = attrs.field(validator=_not_blank, converter=_key)
     api_key: Secret | None = None
     index: str = ""

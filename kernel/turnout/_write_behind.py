@@ -7,10 +7,10 @@ from typing import Any
 import trio
 
 from turnout._aggregate import clear
-from turnout._custody import Custody, kept
+from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
 from turnout._records import encode_credential, encode_state
-from turnout._values import CredentialState, Record, Status
+from turnout._values import CredentialState, ModelState, Record, Status
 from turnout.abc import Store
 from turnout.errors import PluginError, StoreConflict, StoreError
 
@@ -35,6 +35,7 @@ class WriteBehind:
         self._border = plugin_code("turnout.stores", name)
         self._failed = failed
         self._versions: dict[tuple[str, str], int] = {}
+        self._scope = trio.CancelScope()
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
@@ -44,16 +45,21 @@ class WriteBehind:
         return records
 
     async def run(self) -> None:
-        """Write what gets dirty, until cancelled."""
+        """Write what gets dirty, until closed."""
         pause = RETRY_FLOOR
-        while True:
-            await self._custody.dirty.wait_marked()
-            await trio.sleep(COALESCE)
-            if await self.flush():
-                pause = RETRY_FLOOR
-            else:
-                await trio.sleep(pause)
-                pause = min(2 * pause, RETRY_CAP)
+        with self._scope:
+            while True:
+                await self._custody.dirty.wait_marked()
+                await trio.sleep(COALESCE)
+                if await self.flush():
+                    pause = RETRY_FLOOR
+                else:
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, RETRY_CAP)
+
+    def close(self) -> None:
+        """End `run`; what is dirty stays so."""
+        self._scope.cancel()
 
     async def flush(self) -> bool:
         """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty."""
@@ -68,6 +74,12 @@ class WriteBehind:
             for kind, id in taken[done:]:
                 self._custody.dirty.mark(kind, id)
         return True
+
+    async def save_now(self, kind: str, id: str) -> None:
+        """Write one dirty record and what else is dirty. Raises StoreError when it is not in the store afterwards."""
+        await self.flush()
+        if (kind, id) in self._custody.dirty.marks:
+            raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
     async def _bring(self, kind: str, id: str) -> bool:
         try:
@@ -96,7 +108,7 @@ class WriteBehind:
     def _data(self, kind: str, id: str) -> bytes | None:
         """What the store should hold; None for nothing: it is gone, not kept (C3.7), or as good as new."""
         credential = self._custody.credentials.get(id)
-        if credential is None or not kept(credential, kind):
+        if credential is None or not is_kept(credential, kind):
             return None
         if kind == "secret":
             return encode_credential(credential)
@@ -106,5 +118,5 @@ class WriteBehind:
 
 def _as_good_as_new(state: CredentialState) -> bool:
     """Whether the state tells nothing that a fresh one would not."""
-    every = (state, *state.models.values())
+    every: tuple[CredentialState | ModelState, ...] = (state, *state.models.values())
     return not state.needs_login and all(clear(one) and one.status is Status.ACTIVE for one in every)

@@ -12,7 +12,7 @@ when the plugin is loaded. Nobody implements stubs.
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from logging import Logger
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import attrs
 
@@ -50,6 +50,7 @@ __all__ = [
     "PluginContext",
     "Provider",
     "Ready",
+    "Reconfigurable",
     "Refresher",
     "ReplyStream",
     "RequestPreparer",
@@ -397,6 +398,19 @@ class Frontend(Protocol):
 
     async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
         """Serve until draining is over; report addresses such as `http://127.0.0.1:8080` once listening."""
+        ...
+
+
+@runtime_checkable
+class Reconfigurable(Protocol):
+    """A frontend that can take on new settings while it serves."""
+
+    def check(self, settings: Any) -> None:
+        """Raise ConfigError for settings that take a restart, saying which."""
+        ...
+
+    def reconfigure(self, settings: Any) -> None:
+        """Take on settings that `check` let pass; calls under way finish on the old ones. Raises nothing."""
         ...
 
 

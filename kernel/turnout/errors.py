@@ -26,12 +26,14 @@ __all__ = [
     "Draining",
     "InvalidAsk",
     "NoCredential",
+    "NotSupported",
     "PluginError",
     "PoolError",
     "StoreConflict",
     "StoreError",
     "TurnoutError",
     "Unavailable",
+    "UnknownCredential",
     "UnknownModel",
     "UpstreamFailed",
 ]
@@ -61,6 +63,18 @@ class InvalidAsk(CallerError, ValueError):
     def __init__(self, message: str, *, argument: str = "") -> None:
         super().__init__(message)
         self.argument = argument
+
+
+class UnknownCredential(InvalidAsk):
+    """No credential has the id that was named; nothing has changed."""
+
+    code: ClassVar[str] = "auth_not_found"
+
+
+class NotSupported(CallerError):
+    """The provider of this credential cannot do what was asked (C13)."""
+
+    code: ClassVar[str] = "not_supported"
 
 
 class UnknownModel(CallerError):

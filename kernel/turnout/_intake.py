@@ -1,0 +1,128 @@
+"""Credentials on their way into custody: those of the file, those of the store, and what each of them serves."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from logging import getLogger
+from typing import TypeVar
+
+import attrs
+
+from turnout._config import Config, credentials_of
+from turnout._custody import Custody
+from turnout._generation import Generation
+from turnout._listing import serves_of
+from turnout._records import decode_credential, decode_state
+from turnout._values import Credential, Record
+from turnout.errors import ConfigError
+
+T = TypeVar("T")
+Records = Mapping[tuple[str, str], Record]
+
+log = getLogger("turnout.intake")
+
+
+class Intake:
+    """Brings credentials into one custody.
+
+    Attributes:
+        from_file: ids of those that the configuration names; a reload may remove them.
+    """
+
+    def __init__(self, custody: Custody) -> None:
+        self._custody = custody
+        self.from_file: frozenset[str] = frozenset()
+
+    def bound(self, credential: Credential, generation: Generation) -> Credential:
+        """The credential with the origin that its provider says. Raises ConfigError when it has no usable one."""
+        provider = generation.providers[credential.provider]
+        try:
+            with provider.border:
+                return attrs.evolve(credential, origin=provider.plugin.origin(credential))
+        except Exception as error:
+            reason = f"credential {credential.id}: its provider finds no origin to send it to: check its base_url"
+            raise ConfigError([reason]) from error
+
+    def load(self, config: Config, generation: Generation, records: Records, now: float) -> list[Credential]:
+        """Take in the credentials of the file, then those of the store; states come from the store (C3.4, O18).
+
+        Gives what was taken in. Raises ConfigError before anything changes.
+        """
+        listed = {one.id: self.bound(one, generation) for one in credentials_of(config)}
+        self.from_file = frozenset(listed)
+        for credential in _stored(records):
+            if credential.id not in listed and (known := self._of_known_provider(credential, generation)):
+                listed[credential.id] = known
+        read_state = partial(decode_state, now=now, cap=config.health.hint_cap)
+        for credential in listed.values():
+            record = records.get(("state", credential.id))
+            state = None if record is None else _read(record, read_state)
+            serves = serves_of(config, generation.providers[credential.provider], credential)
+            self._custody.put(credential, state=state, serves=serves, kept=("secret", credential.id) in records)
+        return list(listed.values())
+
+    def _of_known_provider(self, credential: Credential, generation: Generation) -> Credential | None:
+        if credential.provider not in generation.providers:
+            log.warning("credential %s waits: no provider %r is configured", credential.id, credential.provider)
+            return None
+        try:
+            return self.bound(credential, generation)
+        except ConfigError as error:
+            log.warning("%s; it is left out", error)
+            return None
+
+    def plan(self, config: Config, generation: Generation) -> Callable[[], tuple[list[Credential], list[Credential]]]:
+        """Work out what a reload does to the credentials; the plan, when called, does it and gives (put, removed).
+
+        Raises ConfigError now, so that the plan itself cannot fail.
+        """
+        listed = {one.id: self.bound(one, generation) for one in credentials_of(config)}
+        known = self._custody.credentials
+        kept = {
+            id: self.bound(one, generation)
+            for id, one in known.items()
+            if id not in self.from_file and id not in listed and one.provider in generation.providers
+        }
+
+        def carry_out() -> tuple[list[Credential], list[Credential]]:
+            gone = [one for id, one in list(known.items()) if id not in listed and id not in kept]
+            for one in gone:
+                self._custody.remove(one.id, forget=one.id in self.from_file)
+            self.from_file = frozenset(listed)
+            changed = []
+            for one in (*listed.values(), *kept.values()):
+                provider = generation.providers[one.provider]
+                before = known.get(one.id)
+                serves = serves_of(config, provider, one, self._custody.listed.get(one.id))
+                self._custody.put(_carried_over(before, one), serves=serves, kept=one.id in kept)
+                if before != one:
+                    changed.append(one)
+            return changed, gone
+
+        return carry_out
+
+
+def _carried_over(before: Credential | None, after: Credential) -> Credential:
+    """A credential of the file after a reload: the times that are the kernel's stay (C3.3)."""
+    if before is None:
+        return after
+    return attrs.evolve(
+        after,
+        created_at=before.created_at,
+        updated_at=before.updated_at,
+        last_refreshed_at=before.last_refreshed_at,
+        next_refresh_after=before.next_refresh_after,
+    )
+
+
+def _stored(records: Records) -> list[Credential]:
+    read = (_read(record, decode_credential) for (kind, _), record in records.items() if kind == "secret")
+    return [credential for credential in read if credential is not None]
+
+
+def _read(record: Record, decode: Callable[[bytes], T]) -> T | None:
+    """What a record says; None when it is damaged: it is left where it is, and everything else goes on."""
+    try:
+        return decode(record.data)
+    except ValueError as error:
+        log.warning("the %s of %s in the store cannot be read and is left out: %s", record.kind, record.id, error)
+        return None

@@ -1,0 +1,187 @@
+"""What an operator or a service may do with credentials while the kernel runs (C3, C13, O18, O22 to O24, O26).
+
+Everything handed out is a frozen snapshot. A change is in force when the method returns, and, where it is awaited,
+durable; a store that fails is told as StoreError, with the change still in force and tried again in the background.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from turnout._custody import Custody
+from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout._generation import Generation, ProviderInstance
+from turnout._intake import Intake
+from turnout._readings import stable_index
+from turnout._values import CLEAN, Credential, CredentialState, refuse
+from turnout.errors import InvalidAsk, NotSupported, UnknownCredential
+
+if TYPE_CHECKING:
+    import httpx
+
+ALL_SESSIONS = "__all_execution_sessions__"
+"""Stands for every session when sessions are closed (C2.2)."""
+
+
+class Registry:
+    """The credentials of one kernel, for those who manage them."""
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        intake: Intake,
+        generation: Callable[[], Generation],
+        now: Callable[[], float],
+        new_id: Callable[[], str],
+        tell: Callable[[Event], Any],
+        save: Callable[[str, str], Awaitable[None]],
+        serves: Callable[[Credential], Any],
+    ) -> None:
+        self._custody = custody
+        self._intake = intake
+        self._generation = generation
+        self._now = now
+        self._new_id = new_id
+        self._tell = tell
+        self._save = save
+        self._serves = serves
+
+    def list(self) -> tuple[Credential, ...]:
+        """Every credential, in no particular order (C3.5.1)."""
+        return tuple(self._custody.credentials.values())
+
+    def get(self, id: str) -> Credential | None:
+        """A credential, None when there is none of this id (C3.5.1)."""
+        return self._custody.credentials.get(_text(id, "id"))
+
+    def state(self, id: str) -> CredentialState:
+        """What is known about a credential. Raises UnknownCredential."""
+        return self._custody.states[self._known(id).id]
+
+    async def register(self, credential: Credential) -> Credential:
+        """Take a credential in, in place of one of the same id, with nothing carried over (C3.2).
+
+        One without an id gets a new one. Gives it as it is in force. Waits for the store; raises InvalidAsk,
+        StoreError.
+        """
+        credential = self._sound(credential)
+        if not credential.id:
+            credential = attrs.evolve(credential, id=self._new_id())
+        self._put(credential, CLEAN)
+        self._tell(CredentialRegistered(at=self._now(), credential=credential.id, provider=credential.provider))
+        await self._save("secret", credential.id)
+        return self._custody.credentials[credential.id]
+
+    async def update(self, credential: Credential) -> Credential:
+        """Replace a credential's configuration and secrets; its state stays (C3.3, O22). An unknown id is taken in.
+
+        Gives it as it is in force. Waits for the store; raises InvalidAsk, StoreError.
+        """
+        credential = self._sound(credential)
+        if not credential.id:
+            refuse("a credential without an id cannot be updated", "credential.id")
+        self._put(credential, None)
+        self._tell(CredentialUpdated(at=self._now(), credential=credential.id, provider=credential.provider))
+        await self._save("secret", credential.id)
+        return self._custody.credentials[credential.id]
+
+    async def remove(self, id: str) -> None:
+        """Let go of a credential for good, in the store as well (O18). Calls that use it end as they would have.
+
+        Waits for the store; raises UnknownCredential, StoreError.
+        """
+        gone = self._known(id)
+        self._custody.remove(gone.id)
+        self._tell(CredentialRemoved(at=self._now(), credential=gone.id, provider=gone.provider))
+        await self._save("secret", gone.id)
+
+    async def disable(self, id: str) -> Credential:
+        """Switch a credential off: no outcome and no refresh switches it on again (O23). Raises UnknownCredential."""
+        return await self.update(attrs.evolve(self._known(id), disabled=True))
+
+    async def enable(self, id: str) -> Credential:
+        """Switch a credential on. Raises UnknownCredential."""
+        return await self.update(attrs.evolve(self._known(id), disabled=False))
+
+    def reset(self, id: str) -> None:
+        """Forget every cooldown, error and backoff level of a credential (O22). Raises UnknownCredential."""
+        self._custody.settle(self._known(id).id, CLEAN, None)
+
+    def _put(self, credential: Credential, state: CredentialState | None) -> None:
+        now = self._now()
+        before = self._custody.credentials.get(credential.id)
+        index = credential.index or (before.index if before is not None else "") or stable_index(credential)
+        bound = self._intake.bound(credential, self._generation())
+        created = bound.created_at or (before.created_at if before is not None else None) or now
+        bound = attrs.evolve(bound, index=index, created_at=created, updated_at=now)
+        self._custody.put(bound, state=state, serves=self._serves(bound))
+
+    def _sound(self, credential: object) -> Credential:
+        if not isinstance(credential, Credential):
+            refuse(f"expected a Credential, got {type(credential).__name__}", "credential")
+        if credential.provider not in self._generation().providers:
+            refuse(f"no provider {credential.provider!r} is configured", "credential.provider")
+        if credential.id != credential.id.strip():
+            refuse("credential.id has spaces around it", "credential.id")
+        return credential
+
+    def _known(self, id: str) -> Credential:
+        credential = self.get(id)
+        if credential is None:
+            raise UnknownCredential(f"there is no credential {id!r}", argument="id")
+        return credential
+
+    # --- raw requests (C13) ------------------------------------------------------------------------------------------
+
+    def _provider_of(self, credential: Credential) -> ProviderInstance:
+        provider = self._generation().providers.get(credential.provider)
+        if provider is None:
+            raise NotSupported(f"executor not registered for provider: {credential.provider}")
+        return provider
+
+    def prepare(self, request: "httpx.Request", id: str) -> None:
+        """Put a credential on an HTTP request that its provider knows how to sign (C13.2). Records no outcome.
+
+        Raises UnknownCredential, NotSupported, PluginError, and ValueError for a request to another origin.
+        """
+        credential = self._known(id)
+        provider = self._provider_of(credential)
+        if provider.preparer is None:
+            raise NotSupported("executor does not support http request preparation")
+        provider.preparer.prepare(request, credential)
+
+    async def send(self, request: "httpx.Request", id: str) -> "httpx.Response":
+        """Put a credential on an HTTP request and send it over the credential's own transport (C13.4, C13.6).
+
+        Waits; raises UnknownCredential, NotSupported, UpstreamFailed, PluginError.
+        """
+        credential = self._known(id)
+        provider = self._provider_of(credential)
+        if provider.sender is None:
+            raise NotSupported("executor does not send raw requests")
+        generation = self._generation()
+        with provider.border:
+            transport = generation.transport.for_credential(credential) if generation.transport else None
+            return await provider.sender.send(request, credential, transport)
+
+    def inject(self, request: "httpx.Request", id: str) -> bool:
+        """Put a credential on a request if that can be done; gives whether it was (C13.5)."""
+        try:
+            self.prepare(request, id)
+        except (InvalidAsk, NotSupported):
+            return False
+        return True
+
+    async def close_session(self, session: str) -> None:
+        """Tell every provider that can that an execution session is over (C3.6.4); a blank one is none."""
+        if _text(session, "session").strip():
+            for provider in self._generation().providers.values():
+                if provider.closer is not None:
+                    with provider.border:
+                        await provider.closer.close_session(session.strip())
+
+
+def _text(value: object, argument: str) -> str:
+    return value if isinstance(value, str) else refuse(f"{argument} must be a text", argument)
