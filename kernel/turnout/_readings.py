@@ -65,8 +65,13 @@ class Account:
 
 
 def stable_index(credential: Credential) -> str:
-    """The short identifier that stays the same over restarts, 16 hex digits (C1.7); one that is set is kept."""
-    return credential.index or hashlib.sha256(_seed(credential).encode("utf-8", "surrogatepass")).digest()[:8].hex()
+    """The short identifier that stays the same over restarts, 16 hex digits (C1.7); one that is set is kept.
+
+    Empty when nothing tells the credential from others yet.
+    """
+    if credential.index or not (seed := _seed(credential)):
+        return credential.index
+    return hashlib.sha256(seed.encode("utf-8", "surrogatepass")).digest()[:8].hex()
 
 
 def account(credential: Credential) -> Account:
@@ -161,8 +166,8 @@ def ident(credential: Credential) -> str:
 
 
 def _seed(credential: Credential) -> str:
-    file_name = credential.file_name.strip()
-    return f"file:{file_name}" if file_name else _configured_seed(credential) or f"id:{credential.id.strip()}"
+    file_name, id = credential.file_name.strip(), credential.id.strip()
+    return f"file:{file_name}" if file_name else _configured_seed(credential) or (f"id:{id}" if id else "")
 
 
 def _configured_seed(credential: Credential) -> str:

@@ -85,6 +85,12 @@ def test_the_index_is_made_of_the_first_seed_that_applies(credential: Credential
     assert stable_index(credential) == index_of(seed)
 
 
+def test_a_credential_that_nothing_identifies_has_no_index_yet() -> None:
+    """C1.7, step 4: an id comes with registration (C3.2)."""
+    assert stable_index(make(id="")) == ""
+    assert stable_index(make(id="", api_key=Secret("k1"))) == index_of("config:provider=openai\0api_key=k1")
+
+
 @given(st.text(min_size=1).filter(str.strip), st.text(), st.text())
 def test_an_index_is_always_sixteen_hex_digits(id: str, file_name: str, key: str) -> None:
     """C1.7: for every text, also one with lone surrogates."""

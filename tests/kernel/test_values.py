@@ -109,13 +109,20 @@ def test_a_new_snapshot_leaves_the_old_one_alone() -> None:
 
 
 @pytest.mark.parametrize("field", ["id", "provider"])
-@pytest.mark.parametrize("value", ["", "  ", None, 7], ids=repr)
-def test_a_credential_without_id_or_provider_is_refused(field: str, value: Any) -> None:
+@pytest.mark.parametrize("value", ["  ", None, 7], ids=repr)
+def test_a_credential_with_a_blank_id_or_provider_is_refused(field: str, value: Any) -> None:
     """C1.1: and the refusal names the argument."""
     with pytest.raises(InvalidAsk, match=f"Credential.{field}") as caught:
         Credential(**{"id": "c1", "provider": "openai", field: value})
 
     assert caught.value.argument == field
+
+
+def test_a_credential_may_wait_for_its_id_but_not_for_its_provider() -> None:
+    """C1.1, C3.2."""
+    assert Credential(id="", provider="openai").id == ""
+    with pytest.raises(InvalidAsk, match=r"Credential\.provider"):
+        Credential(id="c1", provider="")
 
 
 def test_a_provider_key_is_trimmed_and_lower_case() -> None:
