@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import pytest
@@ -24,7 +24,7 @@ from turnout_http import ClientLimits, Http, Settings
 KEY = "k7-Qd2mX9vLw4TzR8"
 HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
 
-SERVERS: tuple[Literal["hypercorn"], ...] = ("hypercorn",)
+SERVERS = ("hypercorn", "llhttp")
 
 
 def post(body: bytes = b'{"model":"fast"}', *, more: bytes = b"", length: int | None = None) -> bytes:
@@ -122,7 +122,7 @@ def serve(request: pytest.FixtureRequest) -> Serve:
         own = Settings(
             listen=("127.0.0.1:0",),
             keys=(Secret(KEY),),
-            server=request.param,
+            server=settings.pop("server", request.param),
             limits=limits,
             drain_grace=Seconds(grace),
             **settings,

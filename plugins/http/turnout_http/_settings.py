@@ -129,4 +129,4 @@ class Settings:
         """`server` with `auto` decided."""
         if self.server != "auto":
             return self.server
-        return "hypercorn"
+        return "hypercorn" if self.tls_certificate else "llhttp"

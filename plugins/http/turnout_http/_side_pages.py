@@ -1,9 +1,8 @@
 """The pages beside the hot one: health, readiness, models, metrics."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, final
-
-import msgspec
 
 from turnout import Model
 from turnout.abc import Switch
@@ -52,12 +51,12 @@ class Models:
         wanted = scope.get("path_params", {}).get("name")
         if wanted is None:
             listing: Mapping[str, Any] = {"object": "list", "data": [_listing(model) for model in models]}
-            await send_whole(send, msgspec.json.encode(listing))
+            await send_whole(send, json.dumps(listing).encode())
             return
         found = next((model for model in models if model.name == wanted), None)
         if found is None:
             raise UnknownModel(wanted, [model.name for model in models])
-        await send_whole(send, msgspec.json.encode(_listing(found)))
+        await send_whole(send, json.dumps(_listing(found)).encode())
 
 
 @final

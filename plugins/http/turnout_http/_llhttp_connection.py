@@ -1,0 +1,278 @@
+"""One connection of our own server: a task that reads for as long as it lives, and one that answers.
+
+The reader feeds the parser, which fills a request and hands it over; whatever it reads while a request runs tells of a
+client that left or that sends ahead of its turn. Nothing here waits under a shield, and every wait ends with the
+connection's scope.
+"""
+
+import math
+import socket
+from typing import Any, final
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import trio
+
+import turnout_wire
+from turnout_http._llhttp_exchange import Exchange, Shared
+from turnout_http._server import Asgi
+from turnout_http._silence import LOOK, PROBE, was_reset
+from turnout_http._visit import CANCELS
+
+LINGER = 1.0
+"""Seconds in which unread bytes of a client are still taken after the last answer: closing over them would reset the
+connection, and the client would lose the answer."""
+
+EXTENSIONS: dict[str, dict[str, Any]] = {CANCELS: {}}
+
+ASGI = {"version": "3.0", "spec_version": "2.4"}
+
+
+def _refusal(code: str, message: str) -> bytes:
+    answer = turnout_wire.refusal(code, message, "openai.chat")
+    head = b"HTTP/1.1 %d Refused\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    return head % (answer.status, len(answer.body)) + answer.body
+
+
+MALFORMED = _refusal("bad_request", "malformed request")
+HEAD_TOO_LARGE = _refusal("headers_too_large", "the request line and headers are too large")
+
+
+@final
+class Connection:
+    """A connection, and the parser's listener (its `on_…` methods).
+
+    Attributes:
+        due: when the connection ends unless something happens before, on Trio's clock.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_app",
+        "_arrived",
+        "_exchange",
+        "_head_bytes",
+        "_head_done",
+        "_headers",
+        "_parser",
+        "_peer",
+        "_refused",
+        "_scope",
+        "_server",
+        "_shared",
+        "_sock",
+        "_target",
+        "due",
+    )
+
+    def __init__(self, app: Asgi, sock: socket.socket, peer: tuple[str, int], shared: Shared) -> None:
+        self._app = app
+        self._sock = sock
+        self._peer = peer
+        self._server = sock.getsockname()[:2]
+        self._shared = shared
+        self._parser = httptools.HttpRequestParser(self)
+        self._scope = trio.CancelScope()
+        self._arrived: trio.Event | None = None
+        self._exchange: Exchange | None = None
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._target = b""
+        self._head_bytes = 0
+        self._head_done = False
+        self._refused = b""
+        self._ahead = False
+        self.due = trio.current_time() + shared.limits.header_timeout
+
+    async def run(self) -> None:
+        """Serve the connection to its end."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._answer_requests)
+                await self._read()
+                nursery.cancel_scope.cancel()
+
+    @property
+    def idle(self) -> bool:
+        """No request is being served."""
+        return self._exchange is None
+
+    def close_if_idle(self) -> None:
+        """Close now, unless a request is being served: its end will then close it."""
+        if self.idle:
+            self._scope.cancel()
+
+    def expire(self) -> None:
+        """Its time is over: a head that did not come, an idle connection, or the last unread bytes."""
+        self._scope.cancel()
+
+    # Reading
+
+    async def _read(self) -> None:
+        """Read until the client is gone; returning ends the connection and whatever it was being served."""
+        view = memoryview(self._shared.buffer)
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                count = self._sock.recv_into(view)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return
+            if not count:
+                await self._after_end_of_file()
+                return
+            if self._ahead:
+                continue
+            self._feed(view[:count])
+            if self._refused:
+                self._refuse()
+            while self._exchange is not None and self._exchange.full:
+                await self._exchange.wait_changed()
+
+    def _feed(self, data: memoryview) -> None:
+        if self._exchange is None and not self._head_bytes:
+            self.due = trio.current_time() + self._shared.limits.header_timeout
+        self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._spoil(MALFORMED)
+        if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
+            self._spoil(HEAD_TOO_LARGE)
+
+    def _spoil(self, refusal: bytes) -> None:
+        """What came cannot be understood: refuse it, or break off the request whose body it should have been."""
+        exchange = self._exchange
+        if exchange is None:
+            self._refused = self._refused or refusal
+        elif not exchange.complete:
+            exchange.break_off()
+        self._ahead = True
+
+    def _refuse(self) -> None:
+        """Answer what never became a request. An idle connection's buffer takes these few bytes at once."""
+        self._ahead = True
+        try:
+            self._sock.send(self._refused)
+        except OSError:
+            self._scope.cancel()
+        self._hang_up()
+
+    async def _after_end_of_file(self) -> None:
+        """The client sends no more. A whole request is still answered for a while, if anybody is there (C-5)."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if not exchange.complete:
+            exchange.break_off()
+            await exchange.over.wait()
+            return
+        if not exchange.begun and exchange.scope["http_version"] == "1.1":
+            try:
+                self._sock.send(PROBE)
+            except OSError:
+                return
+        until = trio.current_time() + self._shared.limits.half_close
+        while not exchange.over.is_set() and trio.current_time() < until and not was_reset(self._sock):
+            with trio.move_on_after(LOOK):
+                await exchange.over.wait()
+
+    # The parser's listener
+
+    def on_message_begin(self) -> None:
+        """A request begins. Before the last answer has ended it is ahead of its turn, and never run (F4)."""
+        if self._exchange is not None and not self._exchange.ended:
+            self._ahead = True
+        self._headers = []
+        self._target = b""
+        self._head_done = False
+
+    def on_url(self, piece: bytes) -> None:
+        """A piece of the request target."""
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is of no use to anybody here."""
+        if self._head_done or self._ahead:
+            return
+        self._headers.append((name.lower(), value))
+        if len(self._headers) > self._shared.limits.header_fields:
+            self._refused = HEAD_TOO_LARGE
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: hand the request over."""
+        self._head_done = True
+        if self._ahead or self._refused:
+            return
+        size = len(self._target) + sum([len(name) + len(value) + 4 for name, value in self._headers])
+        if size > self._shared.limits.header_bytes:
+            self._refused = HEAD_TOO_LARGE
+            return
+        self.due = math.inf
+        self._exchange = Exchange(
+            self._asgi_scope(),
+            self._sock,
+            self._shared,
+            self._scope,
+            keep=self._parser.should_keep_alive(),
+            expects=any(name == b"expect" for name, _ in self._headers),
+        )
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        if self._exchange is not None and not self._ahead:
+            self._exchange.add(piece)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._head_bytes = 0
+        if self._exchange is not None and not self._ahead:
+            self._exchange.end()
+
+    def _asgi_scope(self) -> dict[str, Any]:
+        raw_path, _, query = self._target.partition(b"?")
+        path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+        return {
+            "type": "http",
+            "asgi": ASGI,
+            "http_version": self._parser.get_http_version(),
+            "method": self._parser.get_method().decode("latin-1"),
+            "scheme": "http",
+            "path": path.decode("utf-8", "replace"),
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": self._headers,
+            "client": self._peer,
+            "server": self._server,
+            "extensions": EXTENSIONS,
+        }
+
+    # Answering
+
+    async def _answer_requests(self) -> None:
+        while True:
+            while self._exchange is None:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            exchange = self._exchange
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+            exchange.over.set()
+            if self._exchange is exchange:  # a quick client's next request may be here already
+                self._exchange = None
+                self.due = trio.current_time() + self._shared.limits.keep_alive
+            if not (exchange.ended and exchange.keep) or self._ahead or self._shared.closing:
+                self._ahead = True
+                self._hang_up()
+                return
+
+    def _hang_up(self) -> None:
+        """Say that no more comes; the reader takes what is still on its way (see LINGER)."""
+        self.due = trio.current_time() + LINGER
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._scope.cancel()

@@ -1,0 +1,247 @@
+"""One request and its answer on a connection of our own server, as ASGI's `receive` and `send`."""
+
+import http
+import socket
+from collections.abc import Sequence
+from typing import final
+
+import trio
+
+from turnout_http._settings import ClientLimits
+from turnout_http._visit import Message, Scope
+
+UNREAD = 256 * 1024
+"""Bytes of a body that may wait for the application before the connection stops reading."""
+
+YIELD_EVERY = 32
+"""Pieces of a stream after which others get their turn, for a send that never has to wait would never let them."""
+
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus
+}
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+BODYLESS = frozenset({204, 304})
+
+
+@final
+class Shared:
+    """What all connections of a server have in common.
+
+    Attributes:
+        date: value of the `date` header now.
+        closing: no connection serves another request.
+        buffer: what is read is parsed before anybody else can run, so one is enough.
+    """
+
+    def __init__(self, limits: ClientLimits) -> None:
+        self.limits = limits
+        self.date = b""
+        self.closing = False
+        self.buffer = bytearray(64 * 1024)
+
+
+@final
+class Exchange:
+    """A request as the parser fills it, and the answer as the application sends it.
+
+    Attributes:
+        scope: the ASGI scope.
+        complete: the whole request has been read.
+        begun: a part of the answer has been sent.
+        ended: the whole answer has been handed to the system.
+        keep: the connection may serve another request afterwards.
+        over: set when the application has returned.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_chunked",
+        "_connection",
+        "_expects",
+        "_head",
+        "_pieces",
+        "_sent",
+        "_shared",
+        "_sock",
+        "_told_end",
+        "_torn",
+        "_unread",
+        "begun",
+        "broken_off",
+        "complete",
+        "ended",
+        "keep",
+        "over",
+        "scope",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        sock: socket.socket,
+        shared: Shared,
+        connection: trio.CancelScope,
+        *,
+        keep: bool,
+        expects: bool,
+    ) -> None:
+        self.scope = scope
+        self.complete = False
+        self.broken_off = False
+        self.begun = False
+        self.ended = False
+        self.keep = keep
+        self.over = trio.Event()
+        self._sock = sock
+        self._shared = shared
+        self._connection = connection
+        self._expects = expects
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._told_end = False
+        self._changed: trio.Event | None = None
+        self._head: list[bytes] = []
+        self._chunked = False
+        self._torn = False
+        self._sent = 0
+
+    # The request
+
+    @property
+    def full(self) -> bool:
+        """More of the body is unread than may be."""
+        return self._unread > UNREAD
+
+    def add(self, piece: bytes) -> None:
+        """A piece of the body has been read."""
+        self._pieces.append(piece)
+        self._unread += len(piece)
+        self._tell()
+
+    def end(self) -> None:
+        """The whole request has been read."""
+        self.complete = True
+        self._tell()
+
+    def break_off(self) -> None:
+        """The rest of the request will never come."""
+        self.broken_off = True
+        self._tell()
+
+    async def receive(self) -> Message:
+        """The next message of ASGI. The end of the client itself comes as cancellation."""
+        while not (self._pieces or self.broken_off or (self.complete and not self._told_end)):
+            if self._expects and not self.complete:
+                self._expects = False
+                await self._write([CONTINUE])
+            await self.wait_changed()
+        if self.broken_off:
+            return {"type": "http.disconnect"}
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._unread = 0
+        self._told_end = self.complete
+        self._tell()
+        return {"type": "http.request", "body": body, "more_body": not self.complete}
+
+    async def wait_changed(self) -> None:
+        """Wait until the other side has read or added something."""
+        if self._changed is None:
+            self._changed = trio.Event()
+        await self._changed.wait()
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    # The answer
+
+    async def send(self, message: Message) -> None:
+        """Take a message of ASGI; waits while the client does not read, and cancels the connection if it never does."""
+        if message["type"] == "http.response.start":
+            self._head = self._compose_head(message["status"], message["headers"])
+            return
+        body, more = message.get("body", b""), message.get("more_body", False)
+        if self._head:
+            parts = self._begin(body, more=more)
+        elif self._chunked:
+            parts = _chunk(body, last=not more)
+        else:
+            parts = [body]
+        await self._write(parts)
+        self.ended = not more
+        self._sent += 1
+        if more and self._sent % YIELD_EVERY == 0:
+            await trio.lowlevel.checkpoint()
+
+    def _compose_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        lines = [STATUS_LINES[status]]
+        for name, value in headers:
+            if name == b"connection":
+                self.keep = False
+            else:
+                lines.append(b"%b: %b\r\n" % (name, value))
+        if sum(line.count(b"\n") for line in lines) != len(lines):
+            raise ValueError("a header of the answer holds a line feed")
+        lines.append(b"date: %b\r\n" % self._shared.date)
+        return lines
+
+    def _begin(self, body: bytes, *, more: bool) -> list[bytes]:
+        """Head and first piece, in one write."""
+        head, self._head = self._head, []
+        bodyless = self.scope["method"] == "HEAD" or int(head[0][9:12]) in BODYLESS
+        sized = any(line.startswith(b"content-length:") for line in head)
+        if more and not sized and not bodyless:
+            self._chunked = self.scope["http_version"] == "1.1"
+            self.keep = self.keep and self._chunked
+            head += [b"transfer-encoding: chunked\r\n"] if self._chunked else []
+        elif not sized and not bodyless:
+            head.append(b"content-length: %d\r\n" % len(body))
+        self.keep = self.keep and self.complete and not self._shared.closing
+        head.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        if bodyless:
+            return head
+        return head + (_chunk(body, last=False) if self._chunked else [body])
+
+    async def _write(self, parts: list[bytes]) -> None:
+        self.begun = True
+        if self._torn:  # a write was cancelled half-way: whatever followed would be read as its rest
+            await self._lose()
+        data = b"".join(parts)
+        try:
+            count = self._sock.send(data)
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            await self._lose()
+            return
+        if count < len(data):
+            await self._write_rest(memoryview(data)[count:])
+
+    async def _write_rest(self, rest: memoryview) -> None:
+        self._torn = True
+        while rest:
+            with trio.move_on_after(self._shared.limits.write_stall) as stalled:
+                await trio.lowlevel.wait_writable(self._sock)
+            if stalled.cancelled_caught:
+                await self._lose()
+            try:
+                rest = rest[self._sock.send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                await self._lose()
+        self._torn = False
+
+    async def _lose(self) -> None:
+        """Nobody will take the rest: end the connection, and with it this task."""
+        self._connection.cancel()
+        await trio.lowlevel.checkpoint()
+
+
+def _chunk(body: bytes, *, last: bool) -> list[bytes]:
+    parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+    return [*parts, b"0\r\n\r\n"] if last else parts
