@@ -1,0 +1,157 @@
+"""What holds for every test: it leaves nothing behind, and no step of a task holds up the others.
+
+- No open file, socket or pipe, and no borrowed token of a `trio.CapacityLimiter`, may outlive a test.
+- No system task may outlive the main task of a Trio test. Other tasks cannot: they live in nurseries.
+- No step of a task may take longer than 250 ms (A8). A test that must block says so, with its reason:
+  `@pytest.mark.slow_steps("…")`.
+
+Hypothesis tests that are asynchronous are run by pytest-trio without us in between: theirs are checked for files and
+tokens only.
+"""
+
+import gc
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+STEP_LIMIT = 0.25
+"""Seconds (A8)."""
+
+TRIO_SYSTEM_TASKS = {"<init>", "<TrioToken.run_sync_soon task>"}
+"""Tasks that each Trio run keeps until its end."""
+
+
+@attrs.frozen
+class Moment:
+    """The clocks of this thread: seconds by the wall, seconds of work, and how often it gave up the processor."""
+
+    wall: float
+    work: float
+    pauses: int
+
+    @classmethod
+    def now(cls) -> "Moment":
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        return cls(time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_nvcsw)
+
+    def was_held_up(self, end: "Moment") -> bool:
+        """Whether what happened since then held up the other tasks for too long.
+
+        A thread that merely lost the processor to another process did no wrong: it neither worked nor paused.
+        """
+        if end.wall - self.wall <= STEP_LIMIT:
+            return False
+        return end.work - self.work > STEP_LIMIT or end.pauses > self.pauses
+
+
+class Watch(trio.abc.Instrument):
+    """Watches one Trio run for slow steps and for tasks that are left over."""
+
+    def __init__(self, *, slow_steps: bool) -> None:
+        self.problems: list[str] = []
+        self._slow_steps = slow_steps
+        self._alive: dict[trio.lowlevel.Task, None] = {}
+        self._main: trio.lowlevel.Task | None = None
+        self._began = Moment.now()
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        self._alive[task] = None
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        self._alive.pop(task, None)
+        if task is self._main:
+            left = [each.name for each in self._alive if each.name not in TRIO_SYSTEM_TASKS]
+            self.problems += [f"the task {name} was left behind" for name in left]
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if self._main is None and task.name not in TRIO_SYSTEM_TASKS:
+            self._main = task  # the first to run that is not Trio's own
+        self._began = Moment.now()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        end = Moment.now()
+        if not self._slow_steps and self._began.was_held_up(end):
+            took = end.wall - self._began.wall
+            self.problems.append(f"a step of the task {task.name} took {took * 1000:.0f} ms (A8)")
+
+
+def run_watched(
+    test: Callable[[], Awaitable[Any]],
+    *,
+    slow_steps: bool,
+    clock: trio.abc.Clock | None = None,
+    instruments: Sequence[trio.abc.Instrument] = (),
+) -> Any:
+    """`trio.run` under a watch; pytest-trio calls it for each asynchronous test."""
+    watch = Watch(slow_steps=slow_steps)
+    result = trio.run(test, clock=clock, instruments=[*instruments, watch])
+    if watch.problems:
+        pytest.fail("; ".join(watch.problems), pytrace=False)
+    return result
+
+
+def open_files() -> dict[str, str]:
+    """What this process has open: descriptor to what it leads to, such as `socket:[4711]`."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208  # plain names: this runs around each test
+        with suppress(FileNotFoundError):  # the one that listed the directory
+            found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115  # as above
+    return found
+
+
+def borrowed_tokens() -> list[trio.CapacityLimiter]:
+    """Limiters that somebody has not given back to."""
+    return [each for each in gc.get_objects() if type(each) is trio.CapacityLimiter and each.borrowed_tokens]
+
+
+def left_open(before: dict[str, str]) -> list[str]:
+    """What is open now and was not before, once unreachable objects are gone."""
+
+    def fresh() -> list[str]:
+        return [f"{number} ({target})" for number, target in open_files().items() if before.get(number) != target]
+
+    if not fresh():
+        return []
+    gc.collect()  # whatever this closes says so itself, by a ResourceWarning
+    return fresh()
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves an open file, socket or pipe, or a borrowed token."""
+    is_trio = request.node.get_closest_marker("trio") is not None
+    before = open_files()
+    tokens = borrowed_tokens() if is_trio else []
+    yield
+    if files := left_open(before):
+        pytest.fail(f"left open: {', '.join(files)}", pytrace=False)
+    if is_trio and (left := [each for each in borrowed_tokens() if each not in tokens]):
+        pytest.fail(f"tokens not given back: {left}", pytrace=False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make our marker known."""
+    config.addinivalue_line("markers", "slow_steps(reason): steps of its tasks may take longer than 250 ms")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have pytest-trio run asynchronous tests under our watch."""
+    for item in items:
+        if item.get_closest_marker("trio") is not None:
+            slow_steps = item.get_closest_marker("slow_steps") is not None
+            item.add_marker(pytest.mark.trio(run=partial(run_watched, slow_steps=slow_steps)), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """Take what is loaded by now out of the collector's sight: each look at what a test left is quick then."""
+    gc.collect()
+    gc.freeze()
