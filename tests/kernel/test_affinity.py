@@ -30,7 +30,7 @@ def test_a_session_finds_the_credential_that_served_it_last() -> None:
 
 
 def test_a_preference_holds_for_one_model_only() -> None:
-    """O4."""
+    """O4, against C12.1."""
     table = Affinity()
     table.learn("m", ANNA, "a", NOW)
 
@@ -38,7 +38,7 @@ def test_a_preference_holds_for_one_model_only() -> None:
 
 
 def test_a_preference_ends_exactly_at_its_time_and_a_success_renews_it() -> None:
-    """O3: an hour by default; looking it up renews nothing."""
+    """O3, against C12.1: an hour by default; looking it up renews nothing."""
     table = Affinity()
     table.learn("m", ANNA, "a", NOW)
     table.learn("m", BEN, "b", NOW)

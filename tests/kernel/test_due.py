@@ -70,7 +70,7 @@ def wait(credential: Credential, *, lead: float | None = None, now: float = NOW,
 def test_a_credential_is_due_by_the_first_rule_that_fits(
     metadata: dict[str, Any], lead: float | None, seconds: float | None
 ) -> None:
-    """C11.3 to C11.5, C2.4."""
+    """C11.3, C11.5; a lead that is not positive is unknown (C11.4, C2.4)."""
     credential = login(
         **{name: int(value) if name != "refresh_interval" else value for name, value in metadata.items()}
     )

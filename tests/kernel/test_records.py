@@ -118,6 +118,13 @@ def test_the_state_record_uses_the_wire_names() -> None:
     assert fields["model_states"]["off"] == {"status": "disabled", "unavailable": False}
 
 
+def test_a_state_record_shares_nothing_with_a_secret_record() -> None:
+    """E12, O18: writing a cooldown can touch neither a token nor the operator's flag."""
+    secret, state = json.loads(encode_credential(FULL)), json.loads(encode_state(STATE))
+
+    assert set(secret) & set(state) == {"updated_at"}
+
+
 def test_times_from_the_future_are_brought_back() -> None:
     """K3: a clock that was a year ahead benches nobody for a year."""
     limited = record(

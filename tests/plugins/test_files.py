@@ -2,9 +2,13 @@ import logging
 import os
 import resource
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 import trio
@@ -389,6 +393,50 @@ def test_a_full_disk_leaves_the_old_record_and_no_stray_file(place: Path, size: 
         assert [(record.data, record.version) for record in one.list(NOW)] == [(b"old", 1)]
         assert names(place) == {"anna.secret.jsonl"}
         assert one.save("secret", "anna", b"new", 1, NOW) == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.root
+def test_when_the_disk_fills_up_saves_fail_clearly_until_there_is_room(small_disk: Path) -> None:
+    """F-4: at each write of a real file system of 64 KiB."""
+    with archive(small_disk / "d") as one:
+        kept, refused = {}, 0
+        for turn in range(60):
+            id, data = f"c{turn % 20}", b"%d" % turn * 900
+            try:
+                one.save("secret", id, data, None, NOW)
+                kept[id] = data
+            except StoreError as error:
+                refused += 1
+                assert "No space left on device" in str(error)  # noqa: PT017 - most saves succeed
+            assert {record.id: record.data for record in one.list(NOW)} == kept
+            assert len(names(small_disk / "d")) == len(kept)
+        assert refused > 10
+        for id in list(kept)[:3]:
+            one.delete("secret", id)
+        assert one.save("secret", "again", b"x" * 2000, 0, NOW) == 1
+
+
+def test_a_save_brings_the_content_to_disk_before_the_name_and_the_name_before_it_returns(place: Path) -> None:
+    """What survives a power loss: what was synced. So each rename stands between two syncs."""
+    calls: list[str] = []
+
+    def profile(frame: FrameType, event: str, arg: Any) -> None:
+        if event == "c_call" and arg.__module__ == "posix":
+            calls.append(arg.__name__)
+
+    with archive(place) as one:
+        sys.setprofile(profile)
+        one.save("secret", "anna", b"x", 0, NOW)
+        sys.setprofile(None)
+
+    assert [call for call in calls if call in {"write", "fsync", "rename"}] == ["write", "fsync", "rename", "fsync"]
 
 
 def test_a_directory_that_went_away_is_an_error_of_the_store(place: Path) -> None:

@@ -63,9 +63,12 @@ class Directory:
             if error.errno in {errno.ELOOP, errno.ENXIO}:
                 raise Unfit("it is no plain file") from None
             raise
-        with os.fdopen(fd, "rb", buffering=0) as file:
+        try:
             self._check_file(fd, name)
-            return file.readall()
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            os.close(fd)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace or make a file, durably; the old content stays when that fails. Raises OSError."""
