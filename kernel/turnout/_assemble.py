@@ -66,7 +66,7 @@ def choose(config: Config, plugins: Plugins) -> list[Chosen]:
             settings = config.settings(group, key, getattr(cls, "Settings", None))
             chosen.append(Chosen(group=group, key=key, cls=cls, settings=settings))
         except PluginError as error:
-            problems.append(f"{config.source}: {error}")
+            problems.extend(config.misnamed(group, key, str(error)).problems)
         except ConfigError as error:
             problems.extend(error.problems)
     if problems:

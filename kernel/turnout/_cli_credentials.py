@@ -1,0 +1,114 @@
+"""`turnout credentials`: who is in the pool, and who waits until when. Reads only; no secret is ever printed."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from turnout._cli_common import config_option, echo_json, echo_table, json_option, loaded, plugins_of
+from turnout._inspect import Inspection, Seen, inspect
+from turnout._readings import priority
+from turnout._values import MASK, CredentialState, ModelState
+
+
+@click.group()
+def credentials() -> None:
+    """Look at the credentials of the configuration and of its store."""
+
+
+@credentials.command("list")
+@config_option
+@json_option
+@click.pass_context
+def list_(context: click.Context, config: Path | None, *, as_json: bool) -> None:
+    """List every credential with its status and its cooldowns."""
+    found = _inspected(context, config)
+    if as_json:
+        echo_json([_facts(seen, found.now) for seen in found.seen])
+        return
+    echo_table(
+        ("ID", "PROVIDER", "STATUS", "KEY", "COOLS"),
+        [_row(_facts(seen, found.now), found.now) for seen in found.seen],
+    )
+
+
+@credentials.command()
+@click.argument("id")
+@config_option
+@json_option
+@click.pass_context
+def show(context: click.Context, id: str, config: Path | None, *, as_json: bool) -> None:
+    """Show one credential."""
+    found = _inspected(context, config)
+    seen = next((one for one in found.seen if one.credential.id == id), None)
+    if seen is None:
+        known = ", ".join(one.credential.id for one in found.seen[:20]) or "none"
+        raise click.UsageError(f"there is no credential {id!r}; known: {known}")
+    facts = _facts(seen, found.now)
+    if as_json:
+        echo_json(facts)
+        return
+    shown = {**facts, "cooldowns": "; ".join(_spoken(cooldown, found.now) for cooldown in facts["cooldowns"])}
+    for name, value in shown.items():
+        click.echo(f"{name + ':':<18}{_text(value)}".rstrip())
+
+
+def _inspected(context: click.Context, config: Path | None) -> Inspection:
+    found = trio.run(inspect, loaded(config), plugins_of(context))
+    if found.unread:
+        click.echo(f"turnout: states are not known, the store cannot be read: {found.unread}", err=True)
+    for id in found.damaged:
+        click.echo(f"turnout: a record of {id} in the store is damaged and left out", err=True)
+    return found
+
+
+def _facts(seen: Seen, now: float) -> dict[str, Any]:
+    credential, state = seen.credential, seen.state
+    return {
+        "id": credential.id,
+        "provider": credential.provider,
+        "source": seen.source,
+        "status": _status(seen),
+        "message": state.needs_login or state.status_message if state else "",
+        "key": MASK if credential.api_key else None,
+        "priority": priority(credential),
+        "prefix": credential.prefix,
+        "label": credential.label,
+        "cooldowns": [*_cooldowns(seen, now)],
+    }
+
+
+def _status(seen: Seen) -> str:
+    if seen.credential.disabled:
+        return "disabled"
+    return seen.state.status.value if seen.state else "unknown"
+
+
+def _cooldowns(seen: Seen, now: float) -> Iterator[dict[str, Any]]:
+    """Waits that are not over; the empty model is the credential as a whole."""
+    if seen.state is None:
+        return
+    states: dict[str, CredentialState | ModelState] = {"": seen.state, **seen.state.models}
+    for model, state in states.items():
+        until = state.next_retry_after
+        if until is not None and until > now:
+            reason = str(state.last_error) if state.last_error else state.quota.reason
+            yield {"model": model, "until": until, "reason": reason}
+
+
+def _row(facts: dict[str, Any], now: float) -> tuple[str, ...]:
+    cools = "; ".join(_spoken(cooldown, now) for cooldown in facts["cooldowns"])
+    return facts["id"], facts["provider"], facts["status"], _text(facts["key"]), cools or "-"
+
+
+def _spoken(cooldown: dict[str, Any], now: float) -> str:
+    until = datetime.fromtimestamp(cooldown["until"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    what = f"{cooldown['model']} " if cooldown["model"] else ""
+    return f"{what}until {until} ({cooldown['until'] - now:.0f} s)"
+
+
+def _text(value: object) -> str:
+    return "-" if value in {None, ""} else str(value)

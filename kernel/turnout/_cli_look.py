@@ -1,0 +1,107 @@
+"""`turnout check` and `turnout plugins`: look without starting anything."""
+
+from pathlib import Path
+
+import click
+
+from turnout._assemble import choose, named
+from turnout._cli_common import config_argument, config_option, echo_json, echo_table, json_option, loaded, plugins_of
+from turnout._cli_errors import CONFIGURATION
+from turnout._config import Config, credentials_of
+from turnout._plugins import PluginInfo, Plugins
+from turnout.errors import ConfigError, PluginError
+
+
+@click.command()
+@config_argument
+@json_option
+@click.pass_context
+def check(context: click.Context, config: Path | None, *, as_json: bool) -> int:
+    """Check a configuration, the plugins it names and their settings; print every problem.
+
+    Exits with 3 when there is one.
+    """
+    try:
+        settled = loaded(config)
+        choose(settled, plugins_of(context))
+    except ConfigError as error:
+        if not as_json:
+            raise
+        echo_json({"ok": False, "problems": list(error.problems)})
+        return CONFIGURATION
+    if as_json:
+        echo_json({"ok": True, "problems": []})
+    else:
+        click.echo(f"{settled.source}: fine ({_summary(settled)})")
+    return 0
+
+
+def _summary(config: Config) -> str:
+    parts = [
+        _counted(len(config.providers), "provider"),
+        _counted(len(credentials_of(config)), "credential"),
+        _counted(len(config.tables("frontends")), "frontend"),
+    ]
+    return ", ".join(parts)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+@click.command()
+@config_option
+@json_option
+@click.pass_context
+def plugins(context: click.Context, config: Path | None, *, as_json: bool) -> None:
+    """List installed plugins, where they come from, and which ones the configuration uses.
+
+    Only plugins that the configuration names are imported; with `turnout --safe plugins` not even those.
+    """
+    found = plugins_of(context)
+    rows = _used(found, config) + list(found.describe())
+    if as_json:
+        echo_json([info._asdict() for info in rows])
+    else:
+        echo_table(("KIND", "NAME", "FROM", "STATE"), [_row(info) for info in rows])
+
+
+def _row(info: PluginInfo) -> tuple[str, str, str, str]:
+    state = f"{info.state}: {info.reason}" if info.reason else info.state
+    return (
+        info.group.removeprefix("turnout.").removesuffix("s"),
+        info.name,
+        f"{info.distribution} {info.version}",
+        state,
+    )
+
+
+def _used(found: Plugins, path: Path | None) -> list[PluginInfo]:
+    """Load what the configuration names, so that the listing shows what is in use or broken; gives what is missing.
+
+    A configuration that cannot be read is told on stderr and hides nothing.
+    """
+    missing: list[PluginInfo] = []
+    try:
+        wanted = list(named(loaded(path)))
+    except ConfigError as error:
+        if path is not None:
+            raise
+        click.echo(f"turnout: without the configuration, what is in use is not known: {_first_line(error)}", err=True)
+        return missing
+    for group, _, name in wanted:
+        missing += _missing(found, f"turnout.{group}", name)
+    return missing
+
+
+def _first_line(error: ConfigError) -> str:
+    return error.problems[0].partition("\n")[0]
+
+
+def _missing(found: Plugins, group: str, name: str) -> list[PluginInfo]:
+    try:
+        found.load(group, name)
+    except PluginError as error:
+        if name not in found.names(group):
+            return [PluginInfo(group, name, "", "", "broken", error.reason)]
+    return []
