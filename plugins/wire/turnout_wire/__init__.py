@@ -12,6 +12,18 @@ from turnout_wire._headers import (
 )
 from turnout_wire._hints import duration, retry_after
 from turnout_wire._json import BadJSON, Peek, check_json, peek, with_model
+from turnout_wire._prepare import (
+    CannotPrepare,
+    NoCredentialGiven,
+    NoRequestGiven,
+    NoSuchProvider,
+    NotOffered,
+    inject,
+    new_request,
+    prepare,
+    provider_key,
+    sender,
+)
 from turnout_wire._scrub import scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
@@ -25,9 +37,14 @@ __all__ = [
     "UPSTREAM_EXCEPTIONS",
     "BadJSON",
     "BlockReader",
+    "CannotPrepare",
     "Event",
     "EventTooLarge",
     "HttpAnswer",
+    "NoCredentialGiven",
+    "NoRequestGiven",
+    "NoSuchProvider",
+    "NotOffered",
     "Peek",
     "Shape",
     "Told",
@@ -40,7 +57,11 @@ __all__ = [
     "duration",
     "error_message",
     "in_band",
+    "inject",
+    "new_request",
     "peek",
+    "prepare",
+    "provider_key",
     "read_event",
     "refusal",
     "reply_headers",
@@ -49,6 +70,7 @@ __all__ = [
     "retry_after",
     "scrub",
     "secrets_of",
+    "sender",
     "status_of_error",
     "tell",
     "verdict",

@@ -6,11 +6,44 @@ It keeps what it saw: the requests, how many answers are still open, how many by
 Trio's mock clock and opens nothing.
 """
 
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 import attrs
 import httpx
 import trio
+
+from turnout import (
+    Failed,
+    Failure,
+    InvalidRequest,
+    ModelMissing,
+    Overloaded,
+    PaymentRequired,
+    Protocol,
+    RateLimited,
+    Transient,
+    Unauthorized,
+)
+from turnout.testing import CANARY, Scene
+
+REFUSALS: Mapping[str, type[Failure]] = {
+    "301": Protocol,
+    "307": Protocol,
+    "400": Failed,
+    "401": Unauthorized,
+    "402": PaymentRequired,
+    "403": PaymentRequired,
+    "404": ModelMissing,
+    "408": Transient,
+    "413": InvalidRequest,
+    "422": InvalidRequest,
+    "429": RateLimited,
+    "500": Transient,
+    "503": Transient,
+    "529": Overloaded,
+}
+"""Statuses that `HttpDouble` refuses with, and the verdict that each is due (design 9)."""
 
 Step = bytes | float | Exception
 """Bytes to give, seconds to wait first (`math.inf` stalls for ever), or a failure to raise."""
@@ -110,3 +143,64 @@ def events(*texts: str, done: bool = True) -> list[bytes]:
     ]
     chunks = [f'data: {{"object":"chat.completion.chunk","choices":[{choice}]}}\n\n' for choice in choices]
     return [chunk.encode() for chunk in chunks] + ([b"data: [DONE]\n\n"] if done else [])
+
+
+class HttpDouble:
+    """An upstream for `turnout.testing.check_provider`, for any provider that speaks HTTP.
+
+    `reply` is a sound answer in one piece, `events` a sound stream, one event with a payload in each but the first and
+    the last. The body of every refusal echoes the key, as some vendors do (S45).
+    """
+
+    refusals: Mapping[str, type[Failure]] = REFUSALS
+
+    def __init__(self, *, reply: bytes, events: Sequence[bytes]) -> None:
+        self._reply = reply
+        self._events = list(events)
+        self._transports: list[ScriptedTransport] = []
+
+    @property
+    def exchanges(self) -> int:
+        """How many were begun so far."""
+        return sum(len(transport.requests) for transport in self._transports)
+
+    @property
+    def open(self) -> int:
+        """How many of them are not closed."""
+        return sum(transport.open for transport in self._transports)
+
+    @property
+    def bytes_read(self) -> int:
+        """How much was read of all answers so far."""
+        return sum(transport.bytes_read for transport in self._transports)
+
+    def play(self, scene: Scene | str, *, stream: bool) -> ScriptedTransport:
+        """A transport that plays a scene, or the refusal of that name."""
+        transport = ScriptedTransport(self._script(scene, stream=stream))
+        self._transports.append(transport)
+        return transport
+
+    def _script(self, scene: Scene | str, *, stream: bool) -> Script:
+        if isinstance(scene, str):
+            echo = f'{{"error":{{"message":"no to {CANARY}"}}}}'.encode()
+            return Script(status=int(scene), headers={"content-type": "application/json"}, body=[echo])
+        if scene in _BEFORE:
+            return Script(before=_BEFORE[scene])
+        sound = self._events if stream else [self._reply[:5], self._reply[5:]]
+        half: list[Step] = [*(sound[: len(sound) // 2 + 1] if stream else sound[:1])]
+        bodies: dict[Scene, list[Step]] = {
+            Scene.SOUND: [*sound],
+            Scene.BROKEN_OFF: [*half, httpx.ReadError("")],
+            Scene.CUT_SHORT: half,
+            Scene.SILENT_BODY: [math.inf],
+            Scene.SILENT_LATER: [*half, math.inf],
+        }
+        media_type = "text/event-stream" if stream else "application/json"
+        return Script(headers={"content-type": media_type}, body=bodies[scene], closing=math.inf)
+
+
+_BEFORE: Mapping[Scene, float | Exception] = {
+    Scene.NO_CONNECTION: httpx.ConnectError(f"https://{CANARY}@upstream.test"),
+    Scene.NO_ANSWER: httpx.RemoteProtocolError(f"https://{CANARY}@upstream.test"),
+    Scene.SILENT: math.inf,
+}

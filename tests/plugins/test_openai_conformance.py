@@ -1,0 +1,193 @@
+"""The provider `openai` passes `check_provider`, and `check_provider` catches providers that break its laws."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from turnout import Ask, Call, Chunk, Failed, Failure, Reply
+from turnout.errors import UpstreamFailed
+from turnout.testing import CANARY, check_provider
+from turnout_openai import OpenAI, OpenAISettings
+from turnout_wire.testing import HttpDouble, events
+
+ASK = Ask(model="m", dialect="openai.chat", payload=b'{"model":"m","messages":[]}')
+
+
+def double() -> HttpDouble:
+    return HttpDouble(reply=b'{"choices":[]}', events=events("a", "b", "c", "d"))
+
+
+def settings() -> dict[str, Any]:
+    return {"settings": OpenAISettings(), "now": lambda: 1_790_000_000.0}
+
+
+async def test_openai_keeps_the_laws_of_a_provider(autojump_clock: trio.testing.MockClock) -> None:
+    """Design 7: cancellation, back-pressure, verdicts, redaction, no retry, no leak (S40, S45, O37, D8)."""
+    await check_provider(OpenAI(**settings()), double(), ASK)
+
+
+class Retries(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed:
+            return await super().execute(call)
+
+
+class SaysSecrets(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed as failed:
+            kind: Callable[..., Failure] = type(failed.verdict)
+            raise UpstreamFailed(kind(message=f"with {CANARY}", sent=failed.verdict.sent)) from None
+
+
+class LogsSecrets(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        logging.getLogger("rude").debug(
+            "calling with %s", call.credential.api_key.reveal() if call.credential.api_key else ""
+        )
+        return await super().execute(call)
+
+
+class BlamesNobody(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed:
+            raise UpstreamFailed(Failed()) from None
+
+
+class SwallowsCancellation(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        with trio.CancelScope() as scope:
+            try:
+                return await super().execute(call)
+            except trio.Cancelled:
+                scope.cancel()
+        return Reply(body=b"never mind")
+
+
+class NeverCloses(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        assert call.transport is not None
+        response = await call.transport.handle_async_request(httpx.Request("POST", "https://api.openai.com/"))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        return Reply(body=b"".join([piece async for piece in response.stream]))
+
+
+class Wrapped:
+    """A stream context manager around the right one, to be spoilt."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.headers: Any = {}
+
+    async def __aenter__(self) -> Any:
+        self.stream = await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> Any:
+        return await self.inner.__aexit__(*error)
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        chunk: Chunk = await self.stream.__anext__()
+        return chunk
+
+
+class EndsWell(Wrapped):
+    async def __anext__(self) -> Chunk:
+        try:
+            return await super().__anext__()
+        except UpstreamFailed:
+            raise StopAsyncIteration from None
+
+
+class MarksNothing(Wrapped):
+    async def __anext__(self) -> Chunk:
+        return Chunk((await super().__anext__()).data, payload=False)
+
+
+class Drains(Wrapped):
+    async def __aexit__(self, *error: object) -> Any:
+        async for _ in self.stream:
+            pass
+        return await super().__aexit__(*error)
+
+
+class ReadsAhead(Wrapped):
+    async def __aenter__(self) -> Any:
+        await super().__aenter__()
+        self.chunks = iter([chunk async for chunk in self.stream])
+        return self
+
+    async def __anext__(self) -> Chunk:
+        for chunk in self.chunks:
+            return Chunk(*chunk)
+        raise StopAsyncIteration
+
+
+class Swallows(Wrapped):
+    async def __aexit__(self, *error: object) -> Any:
+        await super().__aexit__(*error)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "law"),
+    [
+        (Retries, "never retries"),
+        (SaysSecrets, "holds no secret"),
+        (LogsSecrets, "nothing logs a secret"),
+        (BlamesNobody, "gives Protocol, not Failed"),
+        (SwallowsCancellation, "can be cancelled"),
+        (NeverCloses, "connection is closed"),
+    ],
+)
+async def test_a_provider_that_breaks_a_law_is_told_which(
+    kind: type[OpenAI], law: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    with pytest.raises(AssertionError, match=law):
+        await check_provider(kind(**settings()), double(), ASK)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "law"),
+    [
+        (EndsWell, "stream of broken_off raises UpstreamFailed"),
+        (MarksNothing, "payloads of a stream are marked"),
+        (Drains, "is not drained"),
+        (ReadsAhead, "no faster than its client"),
+        (Swallows, "does not swallow"),
+    ],
+)
+async def test_a_stream_that_breaks_a_law_is_told_which(
+    wrapper: type[Wrapped], law: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Spoilt(OpenAI):
+        def stream(self, call: Call) -> Any:
+            return wrapper(super().stream(call))
+
+    with pytest.raises(AssertionError, match=law):
+        await check_provider(Spoilt(**settings()), double(), ASK)
+
+
+async def test_a_provider_whose_closing_hangs_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    class Hangs(OpenAI):
+        async def execute(self, call: Call) -> Reply:
+            try:
+                return await super().execute(call)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+
+    with pytest.raises(AssertionError, match="closing is bounded"):
+        await check_provider(Hangs(**settings()), double(), ASK)
