@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import Secret
-from turnout_transport._addresses import METADATA, may_connect, names_metadata, names_this_machine
+from turnout_transport._addresses import METADATA, is_written_out, may_connect, names_metadata
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy
 from turnout_transport._replies import MAX_INFORMATIONAL, ReplyParser
@@ -374,7 +374,7 @@ def test_public_addresses_are_open(address: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost", "127.0.0.1", "10.1.2.3", "::1"])
 def test_an_address_written_out_was_meant(host: str) -> None:
-    assert names_this_machine(host)
+    assert is_written_out(host)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +383,7 @@ def test_an_address_written_out_was_meant(host: str) -> None:
 )
 def test_other_spellings_are_names(host: str) -> None:
     """F15, S12."""
-    assert not names_this_machine(host)
+    assert not is_written_out(host)
 
 
 # Origins and proxies

@@ -442,6 +442,25 @@ async def test_of_two_connections_at_once_one_is_closed(autojump_clock: trio.tes
     assert len(lines) == 3
 
 
+async def test_a_connection_that_came_about_while_the_caller_gave_up_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    lines: list[Line] = []
+
+    async def open_stream(address: str, port: int) -> RawStream:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        lines.append(Line(address))
+        return lines[-1]
+
+    with trio.move_on_after(0.5) as scope:
+        await connect_first(["a", "b"], 80, open_stream)
+
+    assert scope.cancelled_caught
+    assert len(lines) == 2
+    assert all(line.closed for line in lines)
+
+
 async def test_when_every_address_fails_the_first_reason_is_told() -> None:
     async def open_stream(address: str, port: int) -> RawStream:
         await trio.lowlevel.checkpoint()

@@ -35,7 +35,7 @@ def may_connect(address: str, *, private: bool) -> bool:
     )
 
 
-def names_this_machine(host: str) -> bool:
+def is_written_out(host: str) -> bool:
     """Whether an operator who wrote this host meant it: an IP literal in its usual form, or `localhost`.
 
     Other spellings of addresses (`127.1`, `2130706433`) count as names, whose private addresses are refused.

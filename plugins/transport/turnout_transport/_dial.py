@@ -13,7 +13,7 @@ import attrs
 import httpx
 import trio
 
-from turnout_transport._addresses import may_connect, names_this_machine
+from turnout_transport._addresses import is_written_out, may_connect
 from turnout_transport._failures import failure
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, open_tunnel
@@ -81,7 +81,7 @@ class Dialer:
 
     async def _dial(self, origin: Origin, proxy: Proxy | None, undo: ExitStack) -> Wire:
         if proxy is None:
-            raw = await self._connect(origin.host, origin.port, private=names_this_machine(origin.host))
+            raw = await self._connect(origin.host, origin.port, private=is_written_out(origin.host))
         else:
             # The operator named the proxy, wherever it stands. What lies behind it, it resolves itself.
             raw = await self._connect(proxy.host, proxy.port, private=True)
@@ -118,27 +118,32 @@ async def connect_first(addresses: Sequence[str], port: int, open_stream: Opener
         return await open_stream(addresses[0], port)
     opened: list[RawStream] = []
     failures: list[OSError] = []
-    async with trio.open_nursery() as nursery:
+    kept: RawStream | None = None
+    try:
+        async with trio.open_nursery() as nursery:
 
-        async def attempt(address: str, over: trio.Event) -> None:
-            try:
-                opened.append(await open_stream(address, port))
-                nursery.cancel_scope.cancel()
-            except OSError as exc:
-                failures.append(exc)
-            finally:
-                over.set()
+            async def attempt(address: str, over: trio.Event) -> None:
+                try:
+                    opened.append(await open_stream(address, port))
+                    nursery.cancel_scope.cancel()
+                except OSError as exc:
+                    failures.append(exc)
+                finally:
+                    over.set()
 
-        for address in addresses:
-            over = trio.Event()
-            nursery.start_soon(attempt, address, over)
-            with trio.move_on_after(STAGGER):
-                await over.wait()
-    for late in opened[1:]:
-        late.close()
-    if not opened:
-        raise failures[0]
-    return opened[0]
+            for address in addresses:
+                over = trio.Event()
+                nursery.start_soon(attempt, address, over)
+                with trio.move_on_after(STAGGER):
+                    await over.wait()
+        if not opened:
+            raise failures[0]
+        kept = opened[0]
+        return kept
+    finally:
+        for stream in opened:
+            if stream is not kept:
+                stream.close()
 
 
 def _reason(exc: BaseException) -> str:

@@ -102,15 +102,15 @@ class ReplyBody(httpx.AsyncByteStream):
         data, self._first = self._first, b""
         if data:
             return data
-        place = self._place
-        if place is None or place.connection is None:
+        connection = self._place.connection if self._place is not None else None
+        if connection is None:
             raise StopAsyncIteration
         try:
-            data = await place.connection.read()
+            data = await connection.read()
         except httpx.TransportError:
             self._release()
             raise
-        if place.connection.reply.complete:
+        if connection.reply.complete:
             self._release()
         if not data:
             raise StopAsyncIteration
