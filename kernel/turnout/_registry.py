@@ -94,6 +94,8 @@ class Registry:
         """
         gone = self._known(id)
         self._custody.remove(gone.id)
+        if provider := self._generation().providers.get(gone.provider):
+            provider.aliases.forget(gone.id)
         self._tell(CredentialRemoved(at=self._now(), credential=gone.id, provider=gone.provider))
         await self._save("secret", gone.id)
 

@@ -1,0 +1,181 @@
+"""Names from a client's request to the upstream and back into the records, through a whole kernel."""
+
+import gc
+import weakref
+
+import pytest
+from trio.testing import MockClock
+
+from turnout import Ask, Credential, Model, RateLimited, Secret
+from turnout._alias_tables import Channel
+from turnout.errors import CoolingDown, UnknownModel, UpstreamFailed
+from turnout.testing import Script, ScriptedProvider, scripted_kernel
+
+LIMITED = Script(failure=RateLimited(retry_after=60))
+LATER = Script(failure=RateLimited(retry_after=90))
+
+POOL = """
+[retry]
+passes = 1
+[[providers.scripted.models]]
+name = "x"
+alias = "fast"
+[[providers.scripted.models]]
+name = "y(low)"
+alias = "fast"
+[[providers.scripted.models]]
+name = "plain"
+[[providers.scripted.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+"""
+
+
+def sent(provider: ScriptedProvider) -> list[str]:
+    models = [call.model for call in provider.calls]
+    provider.calls.clear()
+    return models
+
+
+async def test_a_pools_members_take_turns_and_only_calls_count(autojump_clock: MockClock) -> None:
+    """C7.4, C7.8 with O29: suffixes share the turns."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(POOL, {"scripted": provider}) as kernel:
+        for model in ("fast", "fast(high)", "FAST", "fast"):
+            if model == "FAST":  # names that clients ask for compare exactly (O6)
+                with pytest.raises(UnknownModel):
+                    await kernel.execute(Ask(model=model))
+            else:
+                await kernel.execute(Ask(model=model))
+
+    assert sent(provider) == ["x", "y(low)", "x"]
+
+
+async def test_a_cooling_member_is_left_out_and_the_pool_goes_on(autojump_clock: MockClock) -> None:
+    """C7.10, O28: the credential cools for the alias only when all its members do; the earliest one decides."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(POOL, {"scripted": provider}) as kernel:
+        provider.script(LIMITED)
+        await kernel.execute(Ask(model="fast"))
+        assert sent(provider) == ["x", "y(low)"]
+
+        await kernel.execute(Ask(model="fast"))
+        await kernel.execute(Ask(model="fast"))
+        assert sent(provider) == ["y(low)", "y(low)"]
+
+        provider.script(LATER)
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="fast"))
+        with pytest.raises(CoolingDown) as caught:
+            await kernel.execute(Ask(model="fast(high)"))
+        assert sent(provider) == ["y(low)"]
+
+        state = kernel.credentials.state("a")
+        assert set(state.models) == {"x", "y"}
+        assert caught.value.until == state.models["x"].next_retry_after
+        assert caught.value.model == "fast(high)"
+
+        await kernel.execute(Ask(model="plain"))
+        assert sent(provider) == ["plain"]
+
+
+async def test_a_model_cools_under_every_suffix_and_alias(autojump_clock: MockClock) -> None:
+    """C7.9, O27: recorded and checked under the upstream base name."""
+    provider = ScriptedProvider(LIMITED)
+    async with scripted_kernel(POOL, {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="plain(high)"))
+        for model in ("plain", "plain(low)", "plain(high)"):
+            with pytest.raises(CoolingDown):
+                await kernel.execute(Ask(model=model))
+
+        assert set(kernel.credentials.state("a").models) == {"plain"}
+    assert sent(provider) == ["plain(high)"]
+
+
+PREFIXED = """
+[turnout]
+force_model_prefix = {force}
+[[providers.scripted.models]]
+name = "m"
+[[providers.scripted.models]]
+name = "hidden-preview"
+[[providers.scripted.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+prefix = "team"
+[providers.scripted]
+excluded_models = ["*-preview"]
+"""
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_prefix_is_a_name_space_and_is_never_sent(autojump_clock: MockClock, force: bool) -> None:
+    """C7.3, C16.8, C15: with `force_model_prefix` plain names are not served; excluded ones never."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(PREFIXED.format(force=str(force).lower()), {"scripted": provider}) as kernel:
+        await kernel.execute(Ask(model="team/m(high)"))
+        assert sent(provider) == ["m(high)"]
+
+        names = ["team/m"] if force else ["m", "team/m"]
+        assert list(kernel.models()) == [Model(name=name, providers=("scripted",), ready=1) for name in names]
+        with pytest.raises(UnknownModel):
+            await kernel.execute(Ask(model="team/hidden-preview"))
+        if force:
+            with pytest.raises(UnknownModel):
+                await kernel.execute(Ask(model="m"))
+        else:
+            await kernel.execute(Ask(model="m"))
+            assert sent(provider) == ["m"]
+
+
+ALIASED = """
+[[oauth_aliases.letters]]
+name = "m"
+alias = "nice"
+fork = true
+[[oauth_aliases.letters]]
+name = "n"
+alias = "plain"
+[[providers.scripted.models]]
+name = "m"
+[[providers.scripted.models]]
+name = "n"
+[[providers.scripted.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+"""
+
+
+async def test_an_oauth_alias_is_announced_and_resolved(autojump_clock: MockClock) -> None:
+    """C7.5, C16.8: a fork keeps the original name, otherwise the alias stands in for it."""
+
+    class Lettered(ScriptedProvider):
+        channel = Channel("letters", keys=True)
+
+    provider = Lettered()
+    async with scripted_kernel(ALIASED, {"scripted": provider}) as kernel:
+        assert [model.name for model in kernel.models()] == ["m", "nice", "plain"]
+        await kernel.execute(Ask(model="nice(high)"))
+        await kernel.execute(Ask(model="plain"))
+        await kernel.execute(Ask(model="m"))
+        with pytest.raises(UnknownModel):
+            await kernel.execute(Ask(model="n"))
+
+        assert sent(provider) == ["m(high)", "n", "m"]
+
+
+async def test_a_removed_credential_is_really_gone(autojump_clock: MockClock) -> None:
+    """O18: its tables go with it, and so do its secrets."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(POOL, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(Credential(id="late", provider="scripted", api_key=Secret("key-late")))
+        await kernel.execute(Ask(model="fast", pin="late"))
+        gone = weakref.ref(kernel.credentials.get("late"))
+        provider.calls.clear()
+        await kernel.credentials.remove("late")
+        await kernel.execute(Ask(model="fast"))
+        gc.collect()
+
+        assert gone() is None
+        assert [call.credential.id for call in provider.calls] == ["a"]
