@@ -35,10 +35,12 @@ from turnout.errors import (
     DeadlineExceeded,
     Draining,
     NoCredential,
+    NotSupported,
     PluginError,
     PoolError,
     StoreError,
     TurnoutError,
+    UnknownCredential,
     UnknownModel,
     UpstreamFailed,
 )
@@ -56,6 +58,8 @@ _INTERNAL = "something went wrong inside the gateway; the operator finds it by t
 
 ERRORS: Mapping[type[TurnoutError], str] = {
     CallerError: "bad_request",
+    NotSupported: "not_supported",
+    UnknownCredential: "not_found",
     UnknownModel: "model_not_found",
     NoCredential: "auth_not_found",
     PoolError: "auth_unavailable",

@@ -10,11 +10,11 @@ import httpx
 
 from turnout import Credential
 from turnout.abc import RequestPreparer, Sender
-from turnout.errors import CallerError
+from turnout.errors import CallerError, NotSupported
 
 
 class CannotPrepare(CallerError):
-    """A request cannot get its credential; nothing of it was changed. The subclasses are the codes of C13.2."""
+    """A request cannot get its credential; nothing of it was changed. Each subclass is a code of C13.2."""
 
 
 class NoCredentialGiven(CannotPrepare):
@@ -33,12 +33,6 @@ class NoSuchProvider(CannotPrepare):
     """The credential names no provider, or one that is not there."""
 
     code = "provider_not_found"
-
-
-class NotOffered(CannotPrepare):
-    """The provider has not got this capability."""
-
-    code = "not_supported"
 
 
 def provider_key(credential: Credential) -> str:
@@ -65,18 +59,21 @@ def new_request(
 
 
 def prepare(request: httpx.Request | None, credential: Credential | None, providers: Mapping[str, object]) -> None:
-    """Put a credential on a request (C13.2). Raises CannotPrepare, or what the provider raises."""
+    """Put a credential on a request (C13.2). Raises CannotPrepare, NotSupported, or what the provider raises."""
     given, credential, provider = _checked(request, credential, providers)
     if not isinstance(provider, RequestPreparer):
-        raise NotOffered("executor does not support http request preparation")
+        raise NotSupported("executor does not support http request preparation")
     provider.prepare(given, credential)
 
 
 def sender(request: httpx.Request | None, credential: Credential | None, providers: Mapping[str, object]) -> Sender:
-    """The provider whose `send` puts the credential on the request and sends it (C13.4). Raises CannotPrepare."""
+    """The provider whose `send` puts the credential on the request and sends it (C13.4).
+
+    Raises CannotPrepare, NotSupported.
+    """
     provider = _checked(request, credential, providers)[2]
     if not isinstance(provider, Sender):
-        raise NotOffered("executor does not send http requests")
+        raise NotSupported("executor does not send http requests")
     return provider
 
 
