@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from logging import getLogger
+from pathlib import Path
 
 import httpx
 import pytest
@@ -268,6 +269,14 @@ async def test_a_cancelled_read_loses_nothing() -> None:
 
             assert [chunk async for chunk in stream] == [b"one"]
             assert only(pool).idle == 1
+
+
+async def test_a_compressed_body_is_given_as_it_came() -> None:
+    """B20: to inflate is for whoever caps it."""
+    reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nnogzi"
+    async with peer(answering(reply)) as origin:
+        with pool_of() as pool:
+            assert await call(bound(pool, origin), origin) == b"nogzi"
 
 
 async def test_nothing_is_read_that_nobody_asked_for() -> None:
@@ -699,6 +708,32 @@ async def test_a_host_field_of_the_caller_does_not_count() -> None:
             await bound(pool, origin).handle_async_request(request)
 
     assert b"evil" not in seen[0]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("max_connections", 0),
+        ("max_per_credential", -1),
+        ("max_wait", 0.0),
+        ("keepalive", -1.0),
+        ("max_header_bytes", 0),
+        ("max_header_fields", 0),
+        ("proxy", Secret("socks5://canary@proxy")),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=setting) as caught:
+        PoolSettings(**{setting: value})  # type: ignore[arg-type]  # the cases name real settings
+
+    assert "canary" not in str(caught.value)
+
+
+def test_a_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("missing.pem", "empty.pem"):
+        with pytest.raises(ValueError, match=f"ca_file.*{name}"):
+            Pool(PoolSettings(ca_file=str(tmp_path / name)))
 
 
 # Limits
