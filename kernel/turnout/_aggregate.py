@@ -1,6 +1,6 @@
 """A credential as its model states make it (C10.7), and small questions about states. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import attrs
@@ -21,14 +21,17 @@ def following(
     """
     unavailable = bool(models)
     until: float | None = None
+    exceeded: list[Quota] = []
     for name, entry in models.items():
+        if entry.quota is not NO_QUOTA and entry.quota.exceeded:
+            exceeded.append(entry.quota)
         if entry.status is Status.DISABLED:
             continue
         over = entry.next_retry_after
         if not entry.unavailable or over is None:
             unavailable = False
         elif over > now:
-            until = over if until is None else min(until, over)
+            until = over if until is None or over < until else until
         else:
             unavailable = False
             models[name] = attrs.evolve(entry, unavailable=False, next_retry_after=None)
@@ -39,16 +42,16 @@ def following(
         unavailable=unavailable,
         next_retry_after=until if unavailable else None,
         last_error=error,
-        quota=_joint_quota(models),
+        quota=_joint(exceeded),
         models=MappingProxyType(models),
         updated_at=now,
         needs_login=state.needs_login,
+        unusable_until=state.unusable_until,
     )
 
 
-def _joint_quota(models: Mapping[str, ModelState]) -> Quota:
-    """One quota over all models: the earliest recovery and the highest level of those exceeded (C10.7)."""
-    exceeded = [entry.quota for entry in models.values() if entry.quota.exceeded]
+def _joint(exceeded: Sequence[Quota]) -> Quota:
+    """One quota for all that are exceeded: the earliest recovery and the highest level (C10.7)."""
     if len(exceeded) < 2:
         return exceeded[0] if exceeded else NO_QUOTA
     return Quota(
