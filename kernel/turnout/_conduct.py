@@ -26,6 +26,7 @@ from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
 from turnout._observers import Observers
 from turnout._origins import Origins
+from turnout._refresh import RefreshRoom
 from turnout._run import Run
 from turnout._slot import Slot
 from turnout._standing import Kind, blocked
@@ -60,6 +61,7 @@ class Conductor:
         "_now",
         "_observers",
         "_origins",
+        "_refresh",
         "_remember",
         "_turns",
         "calls",
@@ -78,12 +80,14 @@ class Conductor:
         new_id: Callable[[], str],
         remember: Callable[[Decision], Any],
         observers: Observers,
+        refresh: RefreshRoom,
     ) -> None:
         self._custody = custody
         self._origins = origins
         self._judge = judge
         self.generation = generation
         self._now = now
+        self._refresh = refresh
         self._draw = draw
         self._new_id = new_id
         self._remember = remember
@@ -175,8 +179,10 @@ class Conductor:
 
     async def _call_credential(self, run: Run, entry: Entry, attempt: Attempt[T]) -> T | None:
         """Call a credential with each of its upstream models in turn; None: walk on to the next one."""
-        credential = self._custody.credentials[entry.id]
         run.tries.tried.add(entry.id)
+        credential = await self._refresh.fresh(self._custody.credentials[entry.id])
+        if credential is None:
+            return None
         members = self._members(run, credential)
         if not members:
             return None
@@ -271,6 +277,8 @@ class Conductor:
         """Wait until somebody could serve the next pass, or raise the call's answer (design 8)."""
         now = self._now()
         retry = run.generation.retry
+        if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
+            return
         if run.tries.may_begin_pass() and (at := self._recovery(run, now)) is not None:
             wait = max(0.0, at - now)
             if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
@@ -281,6 +289,15 @@ class Conductor:
         if run.last is not None:
             raise run.last
         raise self._nobody(run, now)
+
+    async def _refreshed(self, run: Run, patience: float) -> bool:
+        """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
+        asked, run.refreshing = run.refreshing, set()
+        with trio.move_on_after(patience):
+            for id in asked:
+                if await self._refresh.wait_refreshed(id) is None:
+                    return True
+        return False
 
     def _recovery(self, run: Run, now: float) -> float | None:
         """POSIX seconds at which somebody could serve this ask again, None when nobody will (O39)."""

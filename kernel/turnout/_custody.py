@@ -56,10 +56,22 @@ class Custody:
     Attributes:
         credentials: by id.
         states: by id; every credential has one.
+        changed: hears the id of every credential that was put or removed.
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
 
-    __slots__ = ("_now", "_serves", "affinity", "catalogue", "credentials", "dirty", "listed", "schedule", "states")
+    __slots__ = (
+        "_now",
+        "_serves",
+        "affinity",
+        "catalogue",
+        "changed",
+        "credentials",
+        "dirty",
+        "listed",
+        "schedule",
+        "states",
+    )
 
     def __init__(
         self, *, schedule: Schedule, catalogue: Catalogue, affinity: Affinity, now: Callable[[], float]
@@ -73,6 +85,7 @@ class Custody:
         self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
         self._now = now
+        self.changed: Callable[[str], None] = _nobody_cares
 
     def put(
         self,
@@ -97,6 +110,7 @@ class Custody:
         self._announce(credential)
         if not kept and is_kept(credential, "secret"):
             self.dirty.mark("secret", id)
+        self.changed(id)
 
     def _announce(self, credential: Credential) -> None:
         serves = self._serves[credential.id]
@@ -123,9 +137,14 @@ class Custody:
         if forget:
             self.dirty.mark("secret", id)
             self.dirty.mark("state", id)
+        self.changed(id)
 
     def settle(self, id: str, state: CredentialState, recorded: str | None) -> None:
         """Put a credential's new state in force; `recorded` names the model it is about, None for all of them."""
         self.states[id] = state
         self.schedule.update(id, state, recorded, self._now())
         self.dirty.mark("state", id)
+
+
+def _nobody_cares(id: str) -> None:
+    pass

@@ -78,8 +78,8 @@ class Judge:
             self._custody.settle(credential.id, change.state, outcome.model)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))
-        if change.refresh:
-            self._ask_refresh(credential.id)
+        if change.refresh and self._ask_refresh(credential.id):
+            run.refreshing.add(credential.id)
 
     def _suspect_route(self, run: Run, credential: Credential, failure: Taken) -> None:
         """Blame the origin once two of its credentials failed alike in this call, and give their states back."""

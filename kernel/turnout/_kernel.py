@@ -2,7 +2,7 @@
 
     open_kernel
     ├── house        supervisors of plugins: store, observers, transport, selector, providers
-    └── rooms        what lives on the open plugins: write-behind, model listings, observers' queues, frontends
+    └── rooms        what lives on the open plugins: write-behind, refreshes, listings, observers' queues, frontends
 
 When the block ends nothing is left: rooms are cancelled first, then what is dirty is flushed, then plugins close in
 the opposite order of opening, each in the task that opened it.
@@ -38,6 +38,7 @@ from turnout._listing import Listing, serves_of
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._plugins import Plugins
+from turnout._refresh import RefreshRoom
 from turnout._registry import Registry
 from turnout._schedule import Schedule
 from turnout._served import Served
@@ -253,12 +254,20 @@ class Kernel:
         chosen = choose(self._config, self._plugins)
         self._house.move_in(await self._house.furnish(chosen, self._config))
         generation = generation_of(self._config, self._house.now.instances, 1)
+        self._refresh = RefreshRoom(
+            custody=self._custody,
+            generation=lambda: self._conductor.generation,
+            now=self._clock.now,
+            draw=random.random,
+            save=self._save_renewed,
+            observers=self._observers,
+        )
         judge = Judge(
             custody=self._custody,
             origins=self._origins,
             now=self._clock.now,
             observers=self._observers,
-            ask_refresh=lambda _: False,
+            ask_refresh=self._refresh.ask,
         )
         self._conductor = Conductor(
             custody=self._custody,
@@ -270,6 +279,7 @@ class Kernel:
             new_id=lambda: secrets.token_hex(8),
             remember=self._decisions.remember,
             observers=self._observers,
+            refresh=self._refresh,
         )
         self.credentials = Registry(
             custody=self._custody,
@@ -292,6 +302,10 @@ class Kernel:
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
         self._rooms.start_soon(self._writer.run, name="write-behind")
+        await self._rooms.start(self._refresh.run, name="refresh")
+        self._custody.changed = self._refresh.reconsider
+        for id in self._custody.credentials:
+            self._refresh.reconsider(id)
         await Listing(self._config, self._custody, self._conductor.generation).start(self._rooms)
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
@@ -303,6 +317,10 @@ class Kernel:
 
     async def _save(self, kind: str, id: str) -> None:
         await self._writer.save_now(kind, id)
+
+    async def _save_renewed(self, credential: Credential) -> None:
+        """Make a renewed credential durable before it is used (E4); what the store refuses is used all the same."""
+        await self._writer.save_renewed(credential)
 
     def _serves(self, credential: Credential) -> Serves:
         provider = self._conductor.generation.providers[credential.provider]

@@ -28,6 +28,7 @@ class Run:
         deadline: on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
         kept: ids that stay selectable although they failed, because they are the last (design 16).
+        refreshing: ids whose refresh this call has brought about.
         blamed: origin -> failures of this call that its credentials may share.
     """
 
@@ -45,6 +46,7 @@ class Run:
         "name",
         "operation",
         "providers",
+        "refreshing",
         "served_by",
         "stream",
         "tries",
@@ -70,6 +72,7 @@ class Run:
         self.attempts: list[Attempt] = []
         self.blamed: dict[str, list[Taken]] = {}
         self.kept: set[str] = set()
+        self.refreshing: set[str] = set()
         self.last: UpstreamFailed | None = None
         self.served_by = ""
         self.upstream_model = ""

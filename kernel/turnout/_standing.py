@@ -46,8 +46,10 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
     One name is the usual case. Several are the members of a pool: it is ready if any member is, and otherwise waits
     for the first of them. None, or the empty name, asks about the credential as a whole (C4.3).
     """
-    if credential.disabled or state.status is Status.DISABLED:
+    if credential.disabled or state.status is Status.DISABLED or state.needs_login:
         return OFF
+    if state.unusable_until is not None and state.unusable_until > now:
+        return Standing(Kind.BLOCKED, until=state.unusable_until, due=state.unusable_until)
     if not recorded or not recorded[0]:
         return _of_credential(state, now)
     models = state.models

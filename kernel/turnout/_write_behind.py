@@ -10,7 +10,7 @@ from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
 from turnout._records import encode_credential, encode_state
-from turnout._values import CredentialState, ModelState, Record, Status
+from turnout._values import Credential, CredentialState, ModelState, Record, Status
 from turnout.abc import Store
 from turnout.errors import PluginError, StoreConflict, StoreError
 
@@ -67,7 +67,7 @@ class WriteBehind:
         done = 0
         try:
             for kind, id in taken:
-                if not await self._bring(kind, id):
+                if not await self._bring(kind, id, self._data(kind, id)):
                     return False
                 done += 1
         finally:
@@ -81,10 +81,17 @@ class WriteBehind:
         if (kind, id) in self._custody.dirty.marks:
             raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
-    async def _bring(self, kind: str, id: str) -> bool:
+    async def save_renewed(self, credential: Credential) -> None:
+        """Write a credential that is not in force yet. One that the store refuses is marked dirty and told."""
+        if not is_kept(credential, "secret"):
+            return
+        if not await self._bring("secret", credential.id, encode_credential(credential)):
+            self._custody.dirty.mark("secret", credential.id)
+
+    async def _bring(self, kind: str, id: str, data: bytes | None) -> bool:
         try:
             with trio.fail_after(SAVE_LIMIT), self._border:
-                await self._write(kind, id)
+                await self._write(kind, id, data)
         except (StoreError, PluginError, trio.TooSlowError) as error:
             reason = str(error) or "took too long"
             log.warning("the %s of %s is not saved yet: %s", kind, id, reason)
@@ -92,8 +99,7 @@ class WriteBehind:
             return False
         return True
 
-    async def _write(self, kind: str, id: str) -> None:
-        data = self._data(kind, id)
+    async def _write(self, kind: str, id: str, data: bytes | None) -> None:
         key = kind, id
         if data is None:
             if self._versions.pop(key, None) is not None:

@@ -1,0 +1,356 @@
+"""Refreshes against scripted providers: when, how many at once, and what they leave."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout import Ask, Credential, Kernel, Metadata, PaymentRequired, RateLimited, Transient, Unauthorized
+from turnout._events import CredentialUpdated, Event, RefreshFailed
+from turnout._records import decode_credential
+from turnout.errors import PoolError, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+
+ASK = Ask(model="m")
+START = 1_800_000_000
+
+
+class Renewing(ScriptedProvider):
+    """Renews tokens for an hour each; `lead` seconds before their end."""
+
+    def __init__(self, default: Script = Script()) -> None:  # noqa: B008 # frozen
+        super().__init__(default)
+        self.refreshed: list[tuple[float, str]] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self.lead: float | None = 300
+        self.takes = 1.0
+        self.answer: Callable[[Credential], Credential | None] | None = None
+        self.failure: Any = None
+
+    def refresh_lead(self, credential: Credential) -> float | None:
+        return self.lead
+
+    async def refresh(self, credential: Credential, transport: object) -> Credential | None:
+        self.refreshed.append((trio.current_time(), credential.id))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await trio.sleep(self.takes)
+        finally:
+            self.at_once -= 1
+        if self.failure is not None:
+            raise UpstreamFailed(self.failure)
+        return self.answer(credential) if self.answer else renewed(credential)
+
+
+def renewed(credential: Credential, lasts: float = 3600) -> Credential:
+    assert credential.metadata is not None
+    generation = credential.metadata.get("generation", 0) + 1
+    data = {
+        **credential.metadata,
+        "access_token": f"token-{generation}",
+        "generation": generation,
+        "expires_at": START + trio.current_time() + lasts,
+    }
+    return attrs.evolve(credential, metadata=Metadata(data))
+
+
+def oauth(id: str, ends: float) -> Credential:
+    """A credential whose token ends so many seconds after the start."""
+    data = {"email": f"{id}@example.test", "access_token": "token-0", "expires_at": START + ends}
+    return Credential(id=id, provider="scripted", metadata=Metadata(data))
+
+
+def of_key(id: str) -> Credential:
+    return attrs.evolve(oauth(id, 10), metadata=Metadata({"api": "key"}))
+
+
+TOML = '[retry]\nmax_wait = "30s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
+
+
+def metadata(kernel: Kernel, id: str) -> Metadata:
+    credential = kernel.credentials.get(id)
+    assert credential is not None
+    assert credential.metadata is not None
+    return credential.metadata
+
+
+async def test_a_token_is_renewed_its_lead_before_it_ends(autojump_clock: MockClock) -> None:
+    """C11.3.6, C11.4, O56: asleep until then."""
+    provider = Renewing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 1000))
+        await trio.sleep(1100)
+        ((at, id),) = provider.refreshed
+        assert id == "a"
+        assert 1000 - 300 * 1.1 <= at <= 1000 - 300
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+        credential = kernel.credentials.get("a")
+        assert credential is not None
+        assert credential.last_refreshed_at == pytest.approx(START + at + 1)
+        await trio.sleep(3600)
+        assert len(provider.refreshed) == 2
+
+
+async def test_at_most_sixteen_run_at_once_and_ten_per_origin(autojump_clock: MockClock) -> None:
+    """C11.1.2, C18, E1: each exactly once."""
+    provider = Renewing()
+    provider.takes = 20
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        for number in range(100):
+            await kernel.credentials.register(oauth(f"c{number}", 600))
+        await trio.sleep(900)
+        assert provider.most_at_once == 10
+        assert len(provider.refreshed) == len({id for _, id in provider.refreshed}) == 100
+
+
+async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> None:
+    """O55: one in flight per credential, known by the nursery."""
+    provider = Renewing()
+    provider.takes = 50
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 10))
+        await trio.sleep(40)
+        await kernel.credentials.update(oauth("a", 11))
+        await trio.sleep(9)
+        assert len(provider.refreshed) == 1
+
+
+async def test_what_happens_during_a_refresh_survives_it(autojump_clock: MockClock) -> None:
+    """O53, E11: a cooldown, the operator's switch and an edited field all stand."""
+    provider = Renewing()
+    provider.takes = 10
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 302))
+        await trio.sleep(5)
+        assert provider.at_once == 1
+        provider.script(Script(failure=RateLimited(retry_after=500)))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        edited = kernel.credentials.get("a")
+        assert edited is not None
+        await kernel.credentials.update(attrs.evolve(edited, label="renamed", disabled=True))
+        await trio.sleep(30)
+        after = kernel.credentials.get("a")
+        assert after is not None
+        assert (after.label, after.disabled) == ("renamed", True)
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+        assert kernel.credentials.state("a").models["m"].unavailable
+
+
+async def test_a_credential_removed_during_its_refresh_stays_removed(autojump_clock: MockClock) -> None:
+    provider = Renewing()
+    provider.takes = 10
+    store = MemoryStore()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(oauth("a", 302))
+        await trio.sleep(5)
+        await kernel.credentials.remove("a")
+        await trio.sleep(30)
+        assert kernel.credentials.get("a") is None
+    assert store.records == {}
+
+
+async def test_failures_are_tried_again_with_growing_gaps(autojump_clock: MockClock) -> None:
+    """O57, E8: 30 s, doubled, at most an hour, with jitter; the old token serves meanwhile."""
+    provider = Renewing()
+    provider.failure = Transient(message="busy")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 50_000))
+        provider.lead = 49_990
+        await kernel.credentials.update(oauth("a", 50_000))
+        await trio.sleep(20_000)
+        times = [at for at, _ in provider.refreshed]
+        gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+        assert gaps[0] >= 30
+        assert all(gap <= 3601 for gap in gaps)
+        assert gaps == sorted(gaps) or max(gaps) > 2000
+        assert len(times) < 20
+        await kernel.execute(ASK)
+
+
+async def test_an_expired_credential_whose_refresh_fails_is_not_called(autojump_clock: MockClock) -> None:
+    """O57."""
+    provider = Renewing()
+    provider.failure = Transient(message="busy")
+    text = TOML.replace('"30s"', '"0s"')
+    async with scripted_kernel(text, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 5))
+        await trio.sleep(20)
+        with pytest.raises(PoolError) as caught:
+            await kernel.execute(ASK)
+        assert caught.value.until is not None
+        assert provider.calls == []
+        provider.failure = None
+        await trio.sleep(100)
+        await kernel.execute(ASK)
+
+
+async def test_a_refused_refresh_token_needs_a_login_and_is_never_tried_again(autojump_clock: MockClock) -> None:
+    """E7: the token is kept."""
+    provider = Renewing()
+    provider.failure = Unauthorized(message="invalid_grant")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 305))
+        await trio.sleep(80_000)
+        assert len(provider.refreshed) == 1
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+        assert metadata(kernel, "a")["access_token"] == "token-0"
+        with pytest.raises(PoolError):
+            await kernel.execute(ASK)
+
+
+async def test_a_refresh_that_gains_nothing_is_not_repeated_at_once(autojump_clock: MockClock) -> None:
+    """O54, E9: no storm when the expiry does not move."""
+    provider = Renewing()
+    provider.answer = lambda credential: renewed(credential, lasts=0)
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 305))
+        await trio.sleep(3600)
+        times = [at for at, _ in provider.refreshed]
+        assert 2 <= len(times) <= 12
+        assert all(later - sooner >= 30 for sooner, later in itertools.pairwise(times))
+
+
+async def test_many_calls_that_meet_one_expired_token_share_one_refresh(autojump_clock: MockClock) -> None:
+    """E3: and a caller that gives up does not stop it for the others."""
+    provider = Renewing()
+    provider.takes = 5
+    provider.lead = None
+    seen: list[str] = []
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", -10))
+
+        async def call(patience: float) -> None:
+            with trio.move_on_after(patience):
+                answer = await kernel.execute(ASK)
+                seen.append(answer.decision.served_by)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(call, 1.0 if number == 0 else math.inf)
+        assert len(provider.refreshed) == 1
+        assert seen == ["a"] * 199
+        assert {call.credential.metadata["access_token"] for call in provider.calls if call.credential.metadata} == {
+            "token-1"
+        }
+
+
+async def test_a_401_of_a_refreshable_credential_triggers_one_refresh_and_unblocks(autojump_clock: MockClock) -> None:
+    """O48, B23: the call itself goes on with the new token."""
+    provider = Renewing()
+    provider.script(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+        await kernel.execute(ASK)
+        assert len(provider.refreshed) == 1
+        assert [call.credential.metadata["access_token"] for call in provider.calls if call.credential.metadata] == [
+            "token-0",
+            "token-1",
+        ]
+
+
+async def test_a_401_that_a_refresh_does_not_cure_is_not_refreshed_again_and_again(autojump_clock: MockClock) -> None:
+    provider = Renewing(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 100_000))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert len(provider.refreshed) <= 3
+
+
+async def test_a_cooling_credential_is_refreshed_and_a_disabled_one_is_not(autojump_clock: MockClock) -> None:
+    """E10, C11.3.1."""
+    provider = Renewing()
+    provider.script(Script(failure=PaymentRequired()), credential="cooling")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("cooling", 400))
+        await kernel.credentials.register(attrs.evolve(oauth("off", 400), disabled=True))
+        await kernel.credentials.register(of_key("key"))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await trio.sleep(500)
+        assert [id for _, id in provider.refreshed] == ["cooling"]
+
+
+async def test_a_renewed_token_is_in_the_store_before_it_is_used(autojump_clock: MockClock) -> None:
+    """E4."""
+    used: list[tuple[str, str]] = []
+    store = MemoryStore()
+
+    class Watching(Renewing):
+        async def execute(self, call: Any) -> Any:
+            stored = decode_credential(store.records["secret", "a"].data)
+            assert stored.metadata is not None
+            used.append((stored.metadata["access_token"], call.credential.metadata["access_token"]))
+            return await super().execute(call)
+
+    provider = Watching()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(oauth("a", 310))
+        for _ in range(60):
+            await kernel.execute(ASK)
+            await trio.sleep(0.5)
+    assert ("token-1", "token-1") in used
+    assert all(stored == called for stored, called in used)
+
+
+async def test_closing_lets_a_refresh_under_way_finish(autojump_clock: MockClock) -> None:
+    """H6: bounded by ten seconds; O58: none outlives the kernel."""
+    store = MemoryStore()
+    for takes, expected in ((8.0, "token-1"), (1000.0, "token-0")):
+        provider = Renewing()
+        provider.takes = takes
+        async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+            await kernel.credentials.register(oauth("a", 10))
+            await trio.sleep(1)
+            assert provider.at_once == 1
+            began = trio.current_time()
+        assert trio.current_time() - began <= 10.1
+        assert provider.at_once == 0
+        stored = decode_credential(store.records["secret", "a"].data)
+        assert stored.metadata is not None
+        assert stored.metadata["access_token"] == expected
+        store.records.clear()
+
+
+async def test_observers_hear_of_refreshes_and_of_their_failures(autojump_clock: MockClock) -> None:
+    """C11.2, O57: hook on success and on failure."""
+
+    class Ear:
+        api = 1
+
+        def __init__(self) -> None:
+            self.heard: list[Event] = []
+
+        async def hear(self, event: Event) -> None:
+            self.heard.append(event)
+
+    ear = Ear()
+    provider = Renewing()
+    async with scripted_kernel(TOML + "[observers.ear]\n", {"scripted": provider}, observers={"ear": ear}) as kernel:
+        provider.failure = Transient(message="busy")
+        await kernel.credentials.register(oauth("a", 310))
+        await trio.sleep(15)
+        provider.failure = None
+        await trio.sleep(60)
+        kinds = [type(event) for event in ear.heard]
+        assert RefreshFailed in kinds
+        assert kinds.index(RefreshFailed) < kinds.index(CredentialUpdated)
+
+
+async def test_a_provider_that_gives_nonsense_for_a_renewal_is_a_failure(autojump_clock: MockClock) -> None:
+    """H10."""
+    provider = Renewing()
+    provider.answer = lambda _: "token"  # type: ignore[assignment,return-value]  # that is the point
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 310))
+        await trio.sleep(20)
+        assert metadata(kernel, "a")["access_token"] == "token-0"
+        await kernel.execute(ASK)
