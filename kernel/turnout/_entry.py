@@ -76,6 +76,8 @@ class Entry:
     """One credential in one group (C5.4). Towards selectors it is an `abc.Candidate`.
 
     Attributes:
+        family: virtual parent.
+        site: origin.
         provider: key of its group's provider; it stays when the credential moves to another one.
         tier: where it stands in its group, None when it has left that.
         admitted: it is among the ready ones of its tier.
@@ -88,6 +90,7 @@ class Entry:
         "average",
         "base",
         "due",
+        "family",
         "half",
         "key",
         "kind",
@@ -96,13 +99,16 @@ class Entry:
         "probing",
         "provider",
         "recorded",
+        "site",
         "tier",
         "until",
+        "websockets",
     )
 
     def __init__(self, member: Member, provider: str, base: str) -> None:
         self.member = member
         self.key = member.key
+        self.sit(member.seat)
         self.provider = provider
         self.base = base
         self.recorded: tuple[str, ...] = ()
@@ -112,6 +118,10 @@ class Entry:
         self.place = 0
         self.average: float | None = None
         self.assume(READY)
+
+    def sit(self, seat: Seat) -> None:
+        """Take over what the configuration says; only while it stands nowhere."""
+        self.family, self.site, self.websockets = seat.parent, seat.origin, seat.websockets
 
     def judge(self, now: float) -> Standing:
         """How the credential stands towards this group now (C4)."""
@@ -134,16 +144,6 @@ class Entry:
     def ready(self) -> bool:
         """Whether it may be picked: not while a probe of it runs."""
         return self.kind is Kind.READY and not (self.probing and self.half)
-
-    @property
-    def origin(self) -> str:
-        """Where its calls go."""
-        return self.member.seat.origin
-
-    @property
-    def websockets(self) -> bool:
-        """Whether websockets are on."""
-        return self.member.seat.websockets
 
     @property
     def id(self) -> str:

@@ -10,6 +10,7 @@ from turnout._entry import Entry
 from turnout._rotation import Filter
 from turnout._shard import Shard
 from turnout._tier import TierView
+from turnout._turns import Turn
 from turnout.abc import Tier
 
 
@@ -93,7 +94,7 @@ class ReadyView:
         best: Tier,
         source: Source,
         preferred: Entry | None,
-        turn: tuple[frozenset[str], str] | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.now = now
         self.best = best

@@ -18,9 +18,10 @@ FULL: Final = 512
 class Ring(Generic[T]):
     """Members by key, in code-point order (C5.5). `ready` counts those that are admitted."""
 
-    __slots__ = ("_bits", "_firsts", "_items", "_keys", "_summary", "ready")
+    __slots__ = ("_bits", "_firsts", "_full", "_items", "_keys", "_summary", "ready")
 
-    def __init__(self) -> None:
+    def __init__(self, *, full: int = FULL) -> None:
+        self._full = full
         self._firsts: list[str] = []
         self._keys: list[list[str]] = []
         self._items: list[list[T]] = []
@@ -50,7 +51,7 @@ class Ring(Generic[T]):
             self._bits[block] = below | (bits ^ below) << 1
         if not at:
             self._firsts[block] = key
-        if len(keys) > FULL:
+        if len(keys) > self._full:
             self._cut(block)
 
     def discard(self, key: str) -> None:
@@ -70,7 +71,7 @@ class Ring(Generic[T]):
 
     def admit(self, key: str) -> None:
         """Count this member among the ready ones."""
-        block = self._block(key)
+        block = (bisect_right(self._firsts, key) or 1) - 1
         bit = 1 << bisect_left(self._keys[block], key)
         bits = self._bits[block]
         if not bits & bit:
@@ -80,7 +81,7 @@ class Ring(Generic[T]):
 
     def bench(self, key: str) -> None:
         """Count this member among those that are not ready."""
-        block = self._block(key)
+        block = (bisect_right(self._firsts, key) or 1) - 1
         bit = 1 << bisect_left(self._keys[block], key)
         bits = self._bits[block]
         if bits & bit:

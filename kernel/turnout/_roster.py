@@ -126,6 +126,7 @@ class Roster:
         if entry.tier is not None:
             shard.settle(entry, entry.judge(now))
         else:
+            entry.sit(member.seat)
             shard.add(entry, now)
 
     def _mark(self, member: Member) -> None:

@@ -11,15 +11,17 @@ from turnout._ring import Ring
 
 
 class Seat(Protocol):
-    """What a rotation asks of its members. None of it may change while they are members."""
+    """What a rotation asks of its members. None of it may change while they are members.
+
+    Attributes:
+        key: id.
+        family: virtual parent (C1.12.3), empty for none.
+        site: origin.
+    """
 
     key: str
-
-    @property
-    def origin(self) -> str: ...
-
-    @property
-    def parent(self) -> str: ...
+    family: str
+    site: str
 
 
 S = TypeVar("S", bound=Seat)
@@ -37,7 +39,7 @@ class Filter:
 
     def __call__(self, seat: Seat) -> bool:
         """Whether `seat` passes."""
-        return seat.key not in self.tried and seat.origin not in self.origins
+        return seat.key not in self.tried and seat.site not in self.origins
 
 
 class _Family(Generic[S]):
@@ -53,7 +55,7 @@ class _Family(Generic[S]):
 class Rotation(Generic[S]):
     """The members of one tier, some of them ready: `ready` counts these."""
 
-    __slots__ = ("_families", "_last", "_last_parent", "_members", "_origins", "_orphans", "_parents", "ready")
+    __slots__ = ("_families", "_last", "_last_parent", "_members", "_orphans", "_parents", "_sites", "ready")
 
     def __init__(self) -> None:
         self.ready = 0
@@ -63,12 +65,13 @@ class Rotation(Generic[S]):
         self._families: dict[str, _Family[S]] = {}
         self._last_parent = ""
         self._orphans = 0  # ready members without a parent
-        self._origins: dict[str, int] = {}  # ready members by origin
+        self._sites: dict[str, int] = {}  # members by origin
 
     def add(self, seat: S) -> None:
         """Let a new member in, not ready."""
         self._members.add(seat.key, seat)
-        parent = seat.parent
+        self._sites[seat.site] = self._sites.get(seat.site, 0) + 1
+        parent = seat.family
         if parent:
             family = self._families.get(parent)
             if family is None:
@@ -79,7 +82,10 @@ class Rotation(Generic[S]):
     def discard(self, seat: S) -> None:
         """Let a member go that is not ready."""
         self._members.discard(seat.key)
-        parent = seat.parent
+        self._sites[seat.site] -= 1
+        if not self._sites[seat.site]:
+            del self._sites[seat.site]
+        parent = seat.family
         if parent:
             family = self._families[parent]
             family.members.discard(seat.key)
@@ -91,8 +97,7 @@ class Rotation(Generic[S]):
         """Make a member ready that was not."""
         self.ready += 1
         self._members.admit(seat.key)
-        self._origins[seat.origin] = self._origins.get(seat.origin, 0) + 1
-        parent = seat.parent
+        parent = seat.family
         if parent:
             self._families[parent].members.admit(seat.key)
             self._parents.admit(parent)
@@ -103,12 +108,7 @@ class Rotation(Generic[S]):
         """Make a member not ready that was."""
         self.ready -= 1
         self._members.bench(seat.key)
-        left = self._origins[seat.origin] - 1
-        if left:
-            self._origins[seat.origin] = left
-        else:
-            del self._origins[seat.origin]
-        parent = seat.parent
+        parent = seat.family
         if parent:
             family = self._families[parent].members
             family.bench(seat.key)
@@ -144,7 +144,7 @@ class Rotation(Generic[S]):
     def chosen(self, seat: S) -> None:
         """Go on behind `seat` from now on; it need not be a member any more."""
         self._last = seat.key
-        parent = seat.parent if self._families else ""
+        parent = seat.family if self._families else ""
         if parent:
             self._last_parent = parent
             family = self._families.get(parent)
@@ -163,5 +163,5 @@ class Rotation(Generic[S]):
         return None
 
     def _left_out(self, passes: Filter) -> bool:
-        """Whether every ready member is of an origin that is left out: many share one, so nobody is walked."""
-        return bool(passes.origins) and all(origin in passes.origins for origin in self._origins)
+        """Whether every member is of an origin that is left out: often all share one, and then nobody is walked."""
+        return bool(passes.origins) and all(site in passes.origins for site in self._sites)

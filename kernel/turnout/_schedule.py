@@ -6,8 +6,7 @@ hundred credentials and among a hundred thousand, and nothing is ever rebuilt be
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
-from typing import Final, NamedTuple, final
+from typing import final
 
 import attrs
 
@@ -19,14 +18,12 @@ from turnout._rotation import Filter
 from turnout._shard import Shard, is_held
 from turnout._standing import Kind, Standing, blocked
 from turnout._tier import Tier
+from turnout._turns import Turn, Turns, normal
 from turnout._values import Credential, CredentialState, refuse
 from turnout.abc import Candidate
 from turnout.errors import PoolError
 
 __all__ = ["Kind", "ReadyView", "Schedule", "ScheduleStatistics", "Standing", "blocked"]
-
-MARKS: Final = 4096
-"""Marks of rotations among providers; when a new one would exceed that, all are dropped (C5.14)."""
 
 
 @final
@@ -44,19 +41,6 @@ class ScheduleStatistics:
     probing: int
 
 
-class _Providers(NamedTuple):
-    """A list of providers as C5.10.1 wants it, and the set that names its rotation (O17)."""
-
-    listed: tuple[str, ...]
-    together: frozenset[str]
-
-
-@lru_cache(maxsize=1024)
-def _normal(providers: tuple[str, ...]) -> _Providers:
-    keys = dict.fromkeys(key for provider in providers if (key := provider.strip().lower()))
-    return _Providers(tuple(keys), frozenset(keys))
-
-
 class Schedule:
     """All credentials of a kernel, as picks see them. With `half_open` off, a block that is over leaves no trace."""
 
@@ -64,8 +48,8 @@ class Schedule:
         self._half_open = half_open
         self._members: dict[str, Member] = {}
         self._rosters: dict[str, Roster] = {}
-        self._turns: dict[tuple[frozenset[str], str], str] = {}
-        self._turn: tuple[frozenset[str], str] | None = None
+        self._turns = Turns()
+        self._turn: Turn | None = None
 
     # -- what the pool consists of
 
@@ -124,7 +108,7 @@ class Schedule:
         credentials that have websockets on, within each tier, unless one is pinned (C5.9.3).
         """
         passes = Filter(tried, skip_origins) if tried or skip_origins else None
-        keys, together = _normal(tuple(providers))
+        keys, together = normal(tuple(providers))
         self._turn = turn = (together, base) if len(keys) > 1 and pin is None else None
         if pin is not None:
             only = self._passing(keys, base, pin, now, passes)
@@ -141,7 +125,7 @@ class Schedule:
             wish = None
         if passes is None and not websocket and len(keys) == 1:
             return ReadyView(now, best.alone, shards[0], wish)
-        in_turn = shards if turn is None else _behind(shards, keys, self._turns.get(turn))
+        in_turn = shards if turn is None else self._turns.order(turn, shards, keys)
         pick = Pick(shards, in_turn, passes, websocket=websocket)
         return ReadyView(now, pick.tier(best.priority), pick, wish, turn)
 
@@ -154,10 +138,8 @@ class Schedule:
         if entry.tier is not None:
             entry.tier.chosen(entry)
         turn = self._turn if ready is None else ready.turn
-        if turn is not None:
-            if len(self._turns) >= MARKS and turn not in self._turns:
-                self._turns.clear()
-            self._turns[turn] = entry.provider
+        if turn is not None and entry.provider in turn[0]:
+            self._turns.chosen(turn, entry.provider)
 
     def begin(self, candidate: Candidate, now: float) -> bool:  # noqa: ARG002 - see its docstring
         """A call with this candidate begins. True when it is the probe of a half-open credential (design 8).
@@ -209,7 +191,7 @@ class Schedule:
         `NoCredential` when nobody is eligible at all.
         """
         passes = Filter(tried, skip_origins) if tried or skip_origins else None
-        keys = _normal(tuple(providers)).listed
+        keys = normal(tuple(providers)).listed
         return self._waits(keys, base, now, pin, passes).refusal(model, keys)
 
     def soonest(
@@ -220,13 +202,13 @@ class Schedule:
         Only those that wait count: one that is ready and was tried in vain is no reason to wait.
         """
         passes = Filter(tried, ()) if tried else None
-        return self._waits(_normal(tuple(providers)).listed, base, now, pin, passes).soonest
+        return self._waits(normal(tuple(providers)).listed, base, now, pin, passes).soonest
 
     # -- looking at it
 
     def is_last_ready(self, id: str, base: str, providers: Sequence[str], now: float) -> bool:
         """Whether no credential but `id` is ready for this base name (design 16: the last ready member stays)."""
-        keys = _normal(tuple(providers)).listed
+        keys = normal(tuple(providers)).listed
         ready = sum(shard.ready for shard in self._consult(keys, base, now))
         own = self._entry(keys, base, id, now) if ready == 1 else None
         return not ready or (own is not None and own.admitted)
@@ -313,12 +295,3 @@ def _highest(shards: Sequence[Shard], passes: Filter | None) -> Tier[Entry] | No
         if tier is not None and (best is None or tier.priority > best.priority):
             best = tier
     return best
-
-
-def _behind(shards: Sequence[Shard], listed: Sequence[str], last: str | None) -> Sequence[Shard]:
-    """The groups in the order of turns: behind the provider chosen last, round the end (C5.10.5)."""
-    if last is None:
-        return shards
-    turn = listed.index(last) + 1
-    order = {provider: place for place, provider in enumerate((*listed[turn:], *listed[:turn]))}
-    return sorted(shards, key=lambda shard: order[shard.provider])

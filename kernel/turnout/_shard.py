@@ -64,12 +64,16 @@ class Shard:
         """Put an entry where this standing belongs (C5.4)."""
         self._leave(entry)
         entry.assume(standing)
-        if standing.kind is Kind.OFF:
+        kind = standing.kind
+        if kind is Kind.READY:
+            self._follow(entry)
+            return
+        self._bench(entry)
+        if kind is Kind.OFF:
             self.off[entry.key] = entry
-        elif standing.kind is not Kind.READY:
-            (self.cooling if standing.kind is Kind.COOLING else self.blocked).push(entry)
-            self.due = min(self.due, entry.due)
-        self._follow(entry)
+            return
+        (self.cooling if kind is Kind.COOLING else self.blocked).push(entry)
+        self.due = min(self.due, entry.due)
 
     def promote(self, now: float) -> None:
         """Look again at those whose time has come (C5.6)."""

@@ -9,8 +9,7 @@ from turnout._rotation import Filter, Rotation, Seat
 class WireSeat(Seat, Protocol):
     """A seat that may have websockets on (C1.12.2)."""
 
-    @property
-    def websockets(self) -> bool: ...
+    websockets: bool
 
 
 W = TypeVar("W", bound=WireSeat)
