@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Kernel, Metadata, PaymentRequired, RateLimited, Transient, Unauthorized
+from turnout import Ask, Credential, Kernel, Metadata, PaymentRequired, RateLimited, Secret, Transient, Unauthorized
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential
 from turnout.errors import PoolError, UpstreamFailed
@@ -68,7 +68,7 @@ def oauth(id: str, ends: float) -> Credential:
 
 
 def of_key(id: str) -> Credential:
-    return attrs.evolve(oauth(id, 10), metadata=Metadata({"api": "key"}))
+    return Credential(id=id, provider="scripted", api_key=Secret("key-0123456789abcdef"))
 
 
 TOML = '[retry]\nmax_wait = "30s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -274,7 +274,7 @@ async def test_a_cooling_credential_is_refreshed_and_a_disabled_one_is_not(autoj
         await kernel.credentials.register(attrs.evolve(oauth("off", 400), disabled=True))
         await kernel.credentials.register(of_key("key"))
         with pytest.raises(UpstreamFailed):
-            await kernel.execute(ASK)
+            await kernel.execute(Ask(model="m", pin="cooling"))
         await trio.sleep(500)
         assert [id for _, id in provider.refreshed] == ["cooling"]
 
