@@ -9,8 +9,8 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +57,13 @@ api_key = "{fresh}"
 name = "{model}"
 """
 
-say: Callable[[str], None] = click.echo
-
 
 @click.command()
 @click.option("--once", is_flag=True, help="Exit after the demonstration instead of serving on.")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"Of the gateway.  [default: {USUAL_PORT}, or a free one]")
 def demo(*, once: bool, port: int | None) -> None:
     """Show a fail-over between two keys of a scripted local upstream, then go on serving."""
-    taken = port if port is not None else _usual_port()
-    try:
-        with _quiet_groups():
-            trio.run(_demo, once, taken)
-    except TurnoutError as error:
-        raise click.ClickException(str(error)) from None
+    trio.run(_demo, once, _usual_port() if port is None else port)
 
 
 def _usual_port() -> int:
@@ -84,23 +77,6 @@ def _usual_port() -> int:
         return USUAL_PORT
 
 
-@contextmanager
-def _quiet_groups() -> Iterator[None]:
-    """One error instead of Trio's groups around it, so that a person can read it."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        if (matching := group.subgroup((click.ClickException, TurnoutError))) is None:
-            raise
-        raise _first(matching) from None
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 async def _demo(once: bool, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as folder:
         async with _stop_on_signal() as stop, _house(Path(folder), port) as (upstream, kernel, key):
@@ -109,7 +85,7 @@ async def _demo(once: bool, port: int) -> None:
             if not once:
                 _invite(address, key)
                 await stop.wait()
-                say("\nGoodbye.")
+                click.echo("\nGoodbye.")
             kernel.drain()
             await kernel.wait_drained()
 
@@ -154,18 +130,18 @@ async def _house(folder: Path, port: int) -> AsyncIterator[tuple[Upstream, turno
 
 
 async def _show(upstream: Upstream, address: str, key: str) -> None:
-    """Send the request and tell what happened; raises ClickException when it was not a fail-over."""
-    say("Turnout between a client and a pool of two API keys, all on this machine.\n")
-    say(f"  upstream   {upstream.url:<24} a scripted stand-in for an LLM API")
-    say(f"  gateway    {address:<24} this is Turnout")
-    say("  key-one    used up: the upstream answers 429, too many requests")
-    say("  key-two    works\n")
-    say(f"A client asks the gateway for {MODEL}, streaming:\n")
+    """Send the request and tell what happened; raises TurnoutError when it was not a fail-over."""
+    click.echo("Turnout between a client and a pool of two API keys, all on this machine.\n")
+    click.echo(f"  upstream   {upstream.url:<24} a scripted stand-in for an LLM API")
+    click.echo(f"  gateway    {address:<24} this is Turnout")
+    click.echo("  key-one    used up: the upstream answers 429, too many requests")
+    click.echo("  key-two    works\n")
+    click.echo(f"A client asks the gateway for {MODEL}, streaming:\n")
     click.echo("  > ", nl=False)
     seen = await _ask(address, key)
-    say("\n")
+    click.echo("\n")
     for line in _told(_record(seen), upstream):
-        say(line)
+        click.echo(line)
 
 
 async def _ask(address: str, key: str) -> Visit:
@@ -174,18 +150,18 @@ async def _ask(address: str, key: str) -> Visit:
         with trio.fail_after(LIMIT):
             return await visit(address, request, lambda word: click.echo(word, nl=False))
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
-        raise click.ClickException(f"the gateway did not answer: {type(error).__name__}") from error
+        raise TurnoutError(f"the gateway did not answer: {type(error).__name__}") from error
 
 
 def _record(seen: Visit) -> Mapping[str, Any]:
-    """The decision record of a stream that came to its proper end; raises ClickException for any other."""
+    """The decision record of a stream that came to its proper end; raises TurnoutError for any other."""
     if seen.status != 200:
-        raise click.ClickException(f"the gateway answered {seen.status}: {seen.body.decode(errors='replace')}")
+        raise TurnoutError(f"the gateway answered {seen.status}: {seen.body.decode(errors='replace')}")
     if not (seen.finished and seen.whole):
-        raise click.ClickException("the stream broke off")
+        raise TurnoutError("the stream broke off")
     record: Mapping[str, Any] = json.loads(seen.headers.get("x-turnout-decision", "{}"))
     if [attempt["verdict"] for attempt in record.get("attempts", [])] != ["RateLimited", "Done"]:
-        raise click.ClickException(f"expected a rate limit and a success, but the decision record says: {record}")
+        raise TurnoutError(f"expected a rate limit and a success, but the decision record says: {record}")
     return record
 
 
@@ -205,9 +181,9 @@ def _milliseconds(seconds: float) -> str:
 
 def _invite(address: str, key: str) -> None:
     body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
-    say("The gateway goes on serving. Try it from another terminal:\n")
-    say(
+    click.echo("The gateway goes on serving. Try it from another terminal:\n")
+    click.echo(
         f"  curl -N {address}/v1/chat/completions -H 'authorization: Bearer {key}' "
         f"-H 'content-type: application/json' -d '{body}'\n"
     )
-    say("Ctrl-C ends it.")
+    click.echo("Ctrl-C ends it.")

@@ -1,0 +1,254 @@
+"""`turnout run` as an operator meets it: what refuses the start, what a start survives, and how it ends."""
+
+import http.client
+import json
+import re
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from processes import TURNOUT, Answer, Gateway, Process, RemoteUpstream, running_gateway
+
+from turnout_upstream import Rule, Script, plays
+
+CONFIG = """\
+[turnout]
+drain = "{drain}"
+
+[stores.files]
+path = "{folder}/store"
+
+[frontends.http]
+listen = ["127.0.0.1:{port}"]
+keys = ["${{TURNOUT_KEY}}"]
+
+[retry]
+passes = 1
+
+[providers.openai]
+base_url = "{url}/v1"
+
+[[providers.openai.credentials]]
+name = "first"
+api_key = "sk-first"
+priority = 10
+
+[[providers.openai.credentials]]
+name = "second"
+api_key = "sk-second"
+
+[[providers.openai.models]]
+name = "m"
+"""
+
+
+def config(folder: Path, url: str = "http://127.0.0.1:9", *, port: int = 0, drain: str = "10s") -> str:
+    return CONFIG.format(folder=folder, url=url, port=port, drain=drain)
+
+
+def some_key() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def refused_start(text: str, folder: Path, *, key: str | None = None, command: str = "run") -> Process:
+    """A start that is refused: the process is over, with its exit code 1, and has said why in plain words."""
+    file = folder / "turnout.toml"
+    file.write_text(text)
+    with Process([TURNOUT, command, str(file)], env={} if key is None else {"TURNOUT_KEY": key}) as process:
+        code = process.wait_code()
+    said = process.stderr.text
+    assert code not in {0, -signal.SIGKILL, -signal.SIGTERM}, said
+    assert said
+    assert "Traceback" not in said
+    assert "ExceptionGroup" not in said
+    return process
+
+
+# --- What refuses the start ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_broken_file_is_refused_with_the_place_of_each_problem(tmp_path: Path, command: str) -> None:
+    """H2: file, line, column, the line itself and a caret, all problems at once."""
+    text = config(tmp_path).replace('drain = "10s"\n\n[stores', 'drian = "10s"\n\n[stores') + "priority = true\n"
+    said = refused_start(text, tmp_path, key=some_key(), command=command).stderr.text
+
+    first, second = (text.splitlines().index(line) + 1 for line in ('drian = "10s"', "priority = true"))
+    assert re.search(rf"turnout\.toml:{first}:1\b.*drian", said)
+    assert f"turnout.toml:{second}:" in said
+    assert "drian = " in said
+    assert re.search(r"^\W*\^", said, re.MULTILINE)
+
+
+def test_a_file_that_is_no_toml_is_refused_with_its_place(tmp_path: Path) -> None:
+    said = refused_start("[turnout]\nselector = round-robin\n", tmp_path, key=some_key()).stderr.text
+
+    assert "turnout.toml:2:" in said
+
+
+def test_a_missing_environment_variable_is_named(tmp_path: Path) -> None:
+    text = config(tmp_path)
+    line = text.splitlines().index('keys = ["${TURNOUT_KEY}"]') + 1
+    said = refused_start(text, tmp_path).stderr.text
+
+    assert "TURNOUT_KEY" in said
+    assert f"turnout.toml:{line}:" in said
+
+
+def test_a_port_in_use_is_named_by_its_number(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refused_start(config(tmp_path, port=port), tmp_path, key=some_key()).stderr.text
+
+    assert str(port) in said
+    assert "in use" in said
+
+
+@pytest.mark.parametrize("key", ["", "your-api-key-1", "short-but-odd"])
+def test_a_client_key_that_guards_nothing_refuses_the_start(tmp_path: Path, key: str) -> None:
+    """S9."""
+    said = refused_start(config(tmp_path), tmp_path, key=key).stderr.text
+
+    assert "keys" in said
+
+
+# --- What a start survives -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def limited(upstream: RemoteUpstream) -> RemoteUpstream:
+    """Both keys are rate-limited for an hour."""
+    upstream.use(Script(default=plays.rate_limited(3600)))
+    return upstream
+
+
+def test_cooldowns_survive_a_restart_and_a_truncated_file_is_set_aside(tmp_path: Path, limited: RemoteUpstream) -> None:
+    """H7; F-6 for one file: the others load, nothing is lost, nothing is overwritten blindly."""
+    text = config(tmp_path, limited.url)
+    with running_gateway(text, tmp_path, key=some_key()) as gateway:
+        assert gateway.chat("m").status == 429
+        gateway.process.send(signal.SIGTERM)
+        assert gateway.process.wait_code() == 0
+    asked = len(limited.requests(2))
+    states = sorted(path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.stat().st_size)
+    (first,) = [path for path in states if "first" in path.name]
+    first.write_bytes(first.read_bytes()[:20])
+
+    with running_gateway(text, tmp_path, key=some_key()) as gateway:
+        answer = gateway.chat("m", headers={"x-turnout-explain": "1"})
+        gateway.process.send(signal.SIGTERM)
+        assert gateway.process.wait_code() == 0
+
+    assert answer.status == 429
+    assert [request.key for request in limited.requests(asked + 1)][asked:] == ["sk-first"]
+    aside = [path for path in first.parent.iterdir() if path.name.startswith(f"{first.name}.corrupt-")]
+    assert len(aside) == 1
+    assert "first" in gateway.process.stderr.text
+
+
+# --- How it ends -----------------------------------------------------------------------------------------------------
+
+
+class Stream:
+    """A stream that a client reads at its leisure."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=20)
+        body = {"model": "m", "stream": True, "messages": []}
+        headers = {"authorization": f"Bearer {gateway.key}", "content-type": "application/json"}
+        self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+        self._response = self._connection.getresponse()
+
+    def until_content(self) -> str:
+        seen = ""
+        while '"content":"' not in seen.replace('"content":""', ""):
+            line = self._response.readline().decode()
+            assert line, seen
+            seen += line
+        return seen
+
+    def rest(self) -> str:
+        return self._response.read().decode()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def open_streams(gateway: Gateway, count: int) -> Iterator[list[Stream]]:
+    """Streams of which each has brought some content."""
+    streams = [Stream(gateway) for _ in range(count)]
+    try:
+        for stream in streams:
+            stream.until_content()
+        yield streams
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+def ready(gateway: Gateway) -> Answer | None:
+    """What `/readyz` says, None when the connection is refused."""
+    try:
+        return gateway.ask("GET", "/readyz")
+    except ConnectionRefusedError:
+        return None
+
+
+def test_sigterm_lets_streams_finish_and_exits_with_0(tmp_path: Path, upstream: RemoteUpstream) -> None:
+    """H4, short form: accepting stops, what can finish in time does, what cannot ends in its own dialect."""
+    quick = Rule(plays=(plays.chat(every=0.2),) * 3)
+    upstream.use(Script(rules=(quick,), default=plays.stall_mid_stream(3)))
+    with (
+        running_gateway(config(tmp_path, upstream.url, drain="3s"), tmp_path, key=some_key()) as gateway,
+        open_streams(gateway, 3) as finishing,
+        open_streams(gateway, 2) as stalling,
+    ):
+        gateway.process.send(signal.SIGTERM)
+        began = time.monotonic()
+        finished = [stream.rest() for stream in finishing]
+        refused = ready(gateway)
+        ended = [stream.rest() for stream in stalling]
+        code = gateway.process.wait_code()
+        took = time.monotonic() - began
+
+    assert refused is None or refused.status == 503
+    for text in finished:
+        assert text.endswith("data: [DONE]\n\n")
+    for text in ended:
+        assert "[DONE]" not in text
+        assert json.loads(text.strip().rpartition("data: ")[2])["error"]["code"] == "draining"
+    assert code == 0
+    assert took < 13
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_gateway_exits_with_0_at_once(tmp_path: Path, upstream: RemoteUpstream, number: signal.Signals) -> None:
+    with running_gateway(config(tmp_path, upstream.url), tmp_path, key=some_key()) as gateway:
+        assert gateway.ask("GET", "/v1/models").status == 200
+        gateway.process.send(number)
+
+        assert gateway.process.wait_code(limit=5) == 0
+
+    assert "Traceback" not in gateway.process.stderr.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_exits_at_once(tmp_path: Path, upstream: RemoteUpstream, number: signal.Signals) -> None:
+    """H5."""
+    upstream.use(Script(default=plays.stall_mid_stream(3)))
+    with (
+        running_gateway(config(tmp_path, upstream.url, drain="60s"), tmp_path, key=some_key()) as gateway,
+        open_streams(gateway, 1),
+    ):
+        gateway.process.send(number)
+        gateway.process.stderr.wait_for("drain|stop|clos")
+        gateway.process.send(number)
+        gateway.process.wait_code(limit=4)
+
+    assert "Traceback" not in gateway.process.stderr.text
