@@ -110,6 +110,14 @@ class Tries:
             self.unsafe += 1
         return self._blame_origin(origin) if failure.blame is Blame.ORIGIN else Step.WALK
 
+    def failures_at(self, origin: str) -> int:
+        """How often this call has met failures that blame this origin, in this pass."""
+        return self._origin_failures.get(origin, 0) if self._origin_failures else 0
+
+    def skip(self, origin: str) -> None:
+        """Leave this origin's credentials out for the rest of the pass."""
+        self.skipped_origins.add(origin)
+
     def _blame_origin(self, origin: str) -> Step:
         self.upstream_failures += 1
         if 0 < self._retry.upstream_failures <= self.upstream_failures:

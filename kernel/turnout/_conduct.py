@@ -26,12 +26,13 @@ from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
 from turnout._observers import Observers
 from turnout._origins import Origins
+from turnout._ready import ReadyView
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
 from turnout._slot import Slot
 from turnout._standing import Kind, blocked
 from turnout._values import Answer, Ask, Call, Credential, Decision, Reply
-from turnout._verdicts import Phase, Sent, TimedOut
+from turnout._verdicts import Overloaded, Phase, Sent, TimedOut
 from turnout.errors import (
     NoCredential,
     PluginError,
@@ -43,6 +44,12 @@ from turnout.errors import (
 
 T = TypeVar("T")
 Attempt = Callable[[Run, Entry, Credential, Upstream], Awaitable[T]]
+
+PAUSE, OVERLOAD_PAUSE, PAUSE_CAP = 0.05, 1.0, 2.0
+"""Seconds before another try at an origin that has failed in the same call: full jitter up to this, doubled each time.
+
+An origin that says it is overloaded gets the longer one (acceptance, section 4).
+"""
 
 JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
 """Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
@@ -165,8 +172,11 @@ class Conductor:
         )
         if ready is None:
             return None
-        if isinstance(ready.preferred, Entry):
-            return ready.preferred
+        chosen = ready.preferred if ready.preferred is not None else self._select(run, ready)
+        self._custody.schedule.chosen(chosen, ready)
+        return chosen
+
+    def _select(self, run: Run, ready: ReadyView) -> Entry:
         generation = run.generation
         with generation.selector_border:
             chosen = generation.selector.select(ready, run.ask, self._draw)
@@ -183,13 +193,22 @@ class Conductor:
         credential = await self._refresh.fresh(self._custody.credentials[entry.id])
         if credential is None:
             return None
+        if not (failures := run.tries.failures_at(credential.origin)):
+            return await self._call_members(run, entry, credential, attempt)
+        if not self._origins.may_retry(credential.origin, len(self.calls)):
+            run.tries.skip(credential.origin)
+            return None
+        with self._origins.retrying(credential.origin):
+            await trio.sleep(self._draw() * longest_pause(failures, run.last))
+            return await self._call_members(run, entry, credential, attempt)
+
+    async def _call_members(self, run: Run, entry: Entry, credential: Credential, attempt: Attempt[T]) -> T | None:
         members = self._members(run, credential)
         if not members:
             return None
         if len(members) > 1:
             self._take_turn(credential, run.name)
         run.tries.called += 1
-        self._custody.schedule.chosen(entry)
         for upstream in members:
             await trio.lowlevel.checkpoint_if_cancelled()
             try:
@@ -326,6 +345,12 @@ class Conductor:
         if self._observers:
             self._observers.tell(CallDecided(at=now, decision=decision))
         return decision
+
+
+def longest_pause(failures: int, last: UpstreamFailed | None) -> float:
+    """Seconds that the pause before the next try lasts at most, after so many failures at one origin."""
+    overloaded = last is not None and isinstance(last.verdict, Overloaded)
+    return min(PAUSE_CAP, (OVERLOAD_PAUSE if overloaded else PAUSE) * 2.0 ** (failures - 1))
 
 
 @contextmanager

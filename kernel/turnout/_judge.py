@@ -15,7 +15,7 @@ from turnout._origins import Origins
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
 from turnout._values import Credential, CredentialState, Outcome
-from turnout._verdicts import Done, Verdict
+from turnout._verdicts import Blame, Done, Failure, Verdict
 
 DONE = Done()
 
@@ -76,6 +76,8 @@ class Judge:
             run.kept.add(credential.id)
         if change.changed:
             self._custody.settle(credential.id, change.state, outcome.model)
+        if isinstance(verdict, Failure) and verdict.blame is Blame.ORIGIN:
+            self._origins.blamed(credential.origin)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))
         if change.refresh and self._ask_refresh(credential.id):
@@ -88,7 +90,7 @@ class Judge:
         if len({one.credential for one in blamed}) < 2:
             return
         now = self._now()
-        self._origins.failed(credential.origin, now, run.generation.policy)
+        self._origins.shared(credential.origin, now, run.generation.policy)
         for one in blamed:
             if (current := self._custody.states.get(one.credential)) is not None:
                 back = restore(one.before, current, one.model)

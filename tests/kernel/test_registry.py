@@ -1,0 +1,255 @@
+"""Credentials managed while the kernel runs."""
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout import Ask, Chunk, Credential, Kernel, Metadata, ModelMissing, RateLimited, Secret
+from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout.errors import ConfigError, InvalidAsk, NotSupported, StoreError, UnknownCredential, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+
+ASK = Ask(model="m")
+TOML = '[retry]\nmax_wait = "0s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
+
+
+def credential(id: str = "a", **fields: object) -> Credential:
+    return Credential(
+        id=id,
+        provider="scripted",
+        api_key=Secret(f"key-of-{id}-0123456789"),
+        metadata=Metadata({"note": "kept"}),
+        **fields,  # type: ignore[arg-type]  # each test names its own
+    )
+
+
+async def test_a_registered_credential_serves_at_once_and_is_kept(autojump_clock: MockClock) -> None:
+    """C3.2, C3.7: index, creation time and origin are the kernel's."""
+    store = MemoryStore()
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        taken = await kernel.credentials.register(credential())
+        assert len(taken.index) == 16
+        assert taken.origin == "https://upstream.test:443"
+        assert taken.created_at is not None
+        assert ("secret", "a") in store.records
+        await kernel.execute(ASK)
+        assert kernel.credentials.list() == (taken,)
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        again = kernel.credentials.get("a")
+        assert again is not None
+        assert again.api_key == taken.api_key
+
+
+async def test_a_credential_without_an_id_gets_one(autojump_clock: MockClock) -> None:
+    """C3.2.2."""
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        first = await kernel.credentials.register(credential(""))
+        second = await kernel.credentials.register(credential(""))
+        assert first.id
+        assert second.id
+        assert first.id != second.id
+
+
+async def test_registering_again_carries_nothing_over_and_updating_keeps_the_state(autojump_clock: MockClock) -> None:
+    """C3.2.3, C3.3.2, O22."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        first = await kernel.credentials.register(credential())
+        provider.script(Script(failure=RateLimited(retry_after=500)))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        updated = await kernel.credentials.update(attrs.evolve(first, label="new"))
+        assert (updated.label, updated.index, updated.created_at) == ("new", first.index, first.created_at)
+        assert kernel.credentials.state("a").models
+        await kernel.credentials.register(first)
+        assert not kernel.credentials.state("a").models
+        await kernel.execute(ASK)
+
+
+async def test_an_unknown_credential_is_taken_in_by_an_update(autojump_clock: MockClock) -> None:
+    """C3.3.2."""
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        await kernel.credentials.update(credential())
+        await kernel.execute(ASK)
+
+
+async def test_reset_forgets_cooldowns(autojump_clock: MockClock) -> None:
+    """O22, design 18."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential())
+        provider.script(Script(failure=ModelMissing()))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        kernel.credentials.reset("a")
+        await kernel.execute(ASK)
+
+
+async def test_disabled_means_no_calls_until_enabled_whatever_outcomes_say(autojump_clock: MockClock) -> None:
+    """O23: a late success of a stream does not switch it on again."""
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 5, gap=1))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential())
+        async with kernel.stream(ASK) as stream:
+            await anext(stream)
+            await kernel.credentials.disable("a")
+            async for _ in stream:
+                pass
+        listed = kernel.credentials.get("a")
+        assert listed is not None
+        assert listed.disabled
+        assert kernel.models() == ()
+        with pytest.raises(Exception, match="unknown model"):
+            await kernel.execute(ASK)
+        await kernel.credentials.enable("a")
+        await kernel.execute(ASK)
+
+
+async def test_a_credential_removed_while_a_stream_uses_it_ends_well_and_is_gone(autojump_clock: MockClock) -> None:
+    """H3, O18: from the schedule, the catalogue and the store."""
+    store = MemoryStore()
+    provider = ScriptedProvider(Script(chunks=[Chunk(b"x")] * 5, gap=1))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(credential())
+        async with kernel.stream(ASK) as stream:
+            await anext(stream)
+            await kernel.credentials.remove("a")
+            assert len([chunk async for chunk in stream]) == 4
+        assert kernel.credentials.list() == ()
+        assert kernel.models() == ()
+        assert store.records == {}
+
+
+async def test_a_store_that_fails_is_told_and_the_change_is_in_force(autojump_clock: MockClock) -> None:
+    """O20."""
+    store = MemoryStore()
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
+        store.broken = "no space left on device"
+        with pytest.raises(StoreError, match="not saved yet"):
+            await kernel.credentials.register(credential())
+        await kernel.execute(ASK)
+        store.broken = ""
+        await trio.sleep(10)
+        assert ("secret", "a") in store.records
+
+
+async def test_what_must_not_be_kept_is_not(autojump_clock: MockClock) -> None:
+    """C3.7: no metadata, or runtime only."""
+    store = MemoryStore()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=50)))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(attrs.evolve(credential("bare"), metadata=None))
+        await kernel.credentials.register(credential("fleeting", attributes={"runtime_only": " TRUE "}))
+        await kernel.credentials.register(credential("once", attributes={"runtime_only": "1"}))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+    assert set(store.records) == {("secret", "once"), ("state", "once"), ("state", "bare")}
+
+
+async def test_observers_hear_of_registrations_updates_and_removals(autojump_clock: MockClock) -> None:
+    """C2.7."""
+
+    class Ear:
+        api = 1
+        heard: list[type[Event]] = []  # noqa: RUF012 # one instance
+
+        async def hear(self, event: Event) -> None:
+            self.heard.append(type(event))
+
+    text = TOML + "[observers.ear]\n"
+    async with scripted_kernel(text, {"scripted": ScriptedProvider()}, observers={"ear": Ear()}) as kernel:
+        await kernel.credentials.register(credential())
+        await kernel.credentials.update(credential())
+        await kernel.credentials.remove("a")
+        await trio.sleep(1)
+        assert Ear.heard == [CredentialRegistered, CredentialUpdated, CredentialRemoved]
+
+
+async def test_bad_arguments_are_named_and_change_nothing(autojump_clock: MockClock) -> None:
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        registry = kernel.credentials
+        for argument, call in (
+            ("credential", lambda: registry.register("a")),  # type: ignore[arg-type]  # that is the point
+            ("credential.provider", lambda: registry.register(attrs.evolve(credential(), provider="nosuch"))),
+            ("credential.id", lambda: registry.update(credential(""))),
+            ("credential.id", lambda: registry.register(credential(" a"))),
+        ):
+            with pytest.raises(InvalidAsk) as caught:
+                await call()  # type: ignore[no-untyped-call]  # lambdas
+            assert caught.value.argument == argument
+        with pytest.raises(UnknownCredential):
+            await registry.remove("nobody")
+        with pytest.raises(UnknownCredential):
+            registry.reset("nobody")
+        with pytest.raises(InvalidAsk):
+            registry.get(3)  # type: ignore[arg-type]  # that is the point
+        assert registry.list() == ()
+
+
+async def test_a_credential_whose_origin_makes_no_sense_is_refused(autojump_clock: MockClock) -> None:
+    class Picky(ScriptedProvider):
+        def origin(self, credential: Credential) -> str:
+            raise ValueError("not a URL: secret")
+
+    async with scripted_kernel(TOML, {"scripted": Picky()}) as kernel:
+        with pytest.raises(ConfigError, match="base_url") as caught:
+            await kernel.credentials.register(credential())
+        assert "secret" not in str(caught.value)
+        assert kernel.credentials.list() == ()
+
+
+class Signing(ScriptedProvider):
+    """Puts keys on raw requests, as dictionaries here: the kernel does not look inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed_sessions: list[str] = []
+
+    def prepare(self, request: dict[str, str], credential: Credential) -> None:
+        if credential.api_key is not None:
+            request["authorization"] = credential.api_key.reveal()
+
+    async def send(self, request: dict[str, str], credential: Credential, transport: object) -> str:
+        self.prepare(request, credential)
+        return f"sent with {request['authorization'][:8]}"
+
+    async def close_session(self, session: str) -> None:
+        self.closed_sessions.append(session)
+
+
+async def raw(kernel: Kernel, id: str) -> dict[str, str]:
+    request: dict[str, str] = {}
+    kernel.credentials.prepare(request, id)  # type: ignore[arg-type]  # this provider signs dictionaries
+    return request
+
+
+async def test_raw_requests_are_prepared_sent_and_injected(autojump_clock: MockClock) -> None:
+    """C13.2, C13.4, C13.5, C13.6."""
+    provider = Signing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential())
+        assert await raw(kernel, "a") == {"authorization": "key-of-a-0123456789"}
+        assert await kernel.credentials.send({}, "a") == "sent with key-of-a"  # type: ignore[arg-type,comparison-overlap]
+        assert kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
+        assert not kernel.credentials.inject({}, "nobody")  # type: ignore[arg-type]
+        assert kernel.credentials.state("a").models == {}
+
+
+async def test_a_provider_without_the_capability_says_so(autojump_clock: MockClock) -> None:
+    """C13.2: `not_supported`."""
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        await kernel.credentials.register(credential())
+        with pytest.raises(NotSupported, match="does not support http request preparation"):
+            await raw(kernel, "a")
+        assert not kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
+
+
+async def test_closing_a_session_tells_every_provider_that_can(autojump_clock: MockClock) -> None:
+    """C3.6.4, C2.2."""
+    provider = Signing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.close_session(" s1 ")
+        await kernel.credentials.close_session("  ")
+        assert provider.closed_sessions == ["s1"]
