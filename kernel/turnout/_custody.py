@@ -11,6 +11,7 @@ import trio
 from turnout._affinity import Affinity
 from turnout._catalogue import Catalogue
 from turnout._schedule import Schedule
+from turnout._shift import shifted
 from turnout._values import CLEAN, Credential, CredentialState
 
 Serves = Mapping[str, tuple[str, ...]]
@@ -138,6 +139,14 @@ class Custody:
             self.dirty.mark("secret", id)
             self.dirty.mark("state", id)
         self.changed(id)
+
+    def shift(self, by: float) -> None:
+        """The clock has jumped by so many seconds: cooldowns keep their remaining length, expiries are judged anew."""
+        for id, state in list(self.states.items()):
+            after = shifted(state, by)
+            if after is not state:
+                self.settle(id, after, None)
+            self.changed(id)
 
     def settle(self, id: str, state: CredentialState, recorded: str | None) -> None:
         """Put a credential's new state in force; `recorded` names the model it is about, None for all of them."""

@@ -2,7 +2,7 @@
 
     open_kernel
     ├── house        supervisors of plugins: store, observers, transport, selector, providers
-    └── rooms        what lives on the open plugins: write-behind, refreshes, listings, observers' queues, frontends
+    └── rooms        what lives on the open plugins: write-behind, refreshes, listings, clock, observers, frontends
 
 When the block ends nothing is left: rooms are cancelled first, then what is dirty is flushed, then plugins close in
 the opposite order of opening, each in the task that opened it.
@@ -51,6 +51,9 @@ from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
 """Seconds that closing may spend on bringing what is dirty to the store."""
+
+CLOCK_CHECK = 30.0
+"""Seconds between two comparisons of the kernel's clock with the wall clock (design 10)."""
 
 log = getLogger("turnout.kernel")
 
@@ -302,6 +305,7 @@ class Kernel:
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
         self._rooms.start_soon(self._writer.run, name="write-behind")
+        self._rooms.start_soon(self._watch_clock, name="clock")
         await self._rooms.start(self._refresh.run, name="refresh")
         self._custody.changed = self._refresh.reconsider
         for id in self._custody.credentials:
@@ -325,6 +329,15 @@ class Kernel:
     def _serves(self, credential: Credential) -> Serves:
         provider = self._conductor.generation.providers[credential.provider]
         return serves_of(self._config, provider, credential, self._custody.listed.get(credential.id))
+
+    async def _watch_clock(self) -> None:
+        """Compare the two clocks now and then, and follow the wall clock when it has left ours (design 10)."""
+        while True:
+            await trio.sleep(CLOCK_CHECK)
+            if drift := self._clock.take_anchor():
+                log.warning("the wall clock has jumped by %+.0f s: cooldowns keep their remaining length", drift)
+                self._custody.shift(drift)
+                self._origins.shift(drift)
 
     def _switch(self) -> Switch:
         return Switch(

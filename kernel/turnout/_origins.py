@@ -86,6 +86,12 @@ class Origins:
             return also
         return {*also, *(origin for origin, known in self._ill.items() if _cools(known.state, now))}
 
+    def shift(self, by: float) -> None:
+        """The clock has jumped by so many seconds: cooldowns keep their remaining length."""
+        for known in self._ill.values():
+            if known.state.until is not None:
+                known.state = OriginState(level=known.state.level, until=known.state.until + by)
+
     def soonest(self, now: float) -> float | None:
         """POSIX seconds of the first recovery, None when no origin cools."""
         times = (known.state.until for known in self._ill.values() if _cools(known.state, now))

@@ -91,11 +91,10 @@ class RefreshRoom:
                 self._history.pop(id, None)
                 self._draws.pop(id, None)
             return
-        if self._when.get(id) == at:
-            return
-        self._when[id] = at
-        heapq.heappush(self._due, (at, id))
-        if self._due[0] == (at, id):
+        if self._when.get(id) != at:
+            self._when[id] = at
+            heapq.heappush(self._due, (at, id))
+        if self._due[0] == (at, id):  # also when it is not new: the clock may have jumped past it
             self._wake.set()
 
     def _due_at(self, credential: Credential) -> float | None:

@@ -39,6 +39,22 @@ def _wall() -> float:
     return 1_800_000_000 + trio.current_time()
 
 
+def scripted_plugins(
+    providers: Mapping[str, ScriptedProvider], *, store: Any = None, selector: Any = None, **others: Mapping[str, Any]
+) -> Plugins:
+    """These instances as plugins: the selector `in-turn`, the store `memory`, the transport `none`, and `others`."""
+    instances: dict[str, Mapping[str, Any]] = {
+        "turnout.providers": providers,
+        "turnout.selectors": {"in-turn": selector or InTurn()},
+        "turnout.stores": {"memory": store or MemoryStore()},
+        "turnout.transports": {"none": NoTransport()},
+        **{f"turnout.{group}": members for group, members in others.items()},
+    }
+    return Plugins.of(
+        {group: {name: given(one) for name, one in members.items()} for group, members in instances.items()}
+    )
+
+
 @asynccontextmanager
 async def scripted_kernel(
     toml: str,
@@ -54,17 +70,8 @@ async def scripted_kernel(
     `memory` and the transport `none`, whatever objects stand behind them. `others` gives instances for further groups,
     such as `observers={"ear": ear}`; they are named in `toml` like any plugin.
     """
-    instances: dict[str, Mapping[str, Any]] = {
-        "turnout.providers": providers,
-        "turnout.selectors": {"in-turn": selector or InTurn()},
-        "turnout.stores": {"memory": store or MemoryStore()},
-        "turnout.transports": {"none": NoTransport()},
-        **{f"turnout.{group}": members for group, members in others.items()},
-    }
-    plugins = Plugins.of(
-        {group: {name: given(one) for name, one in members.items()} for group, members in instances.items()}
-    )
     head = '[turnout]\nselector = "in-turn"\nstore = "memory"\ntransport = "none"\n'
     text = toml.replace("[turnout]\n", head, 1) if "[turnout]\n" in toml else head + toml
+    plugins = scripted_plugins(providers, store=store, selector=selector, **others)
     async with open_kernel(parse_config(text), plugins=plugins, wall=_wall) as kernel:
         yield kernel

@@ -1,0 +1,119 @@
+"""Wall clocks that jump (K1, K3), and a process that was stopped (K2)."""
+
+import pytest
+import trio
+from hypothesis import given, strategies
+from trio.testing import MockClock
+
+from turnout import (
+    Ask,
+    Credential,
+    CredentialState,
+    Metadata,
+    ModelState,
+    Quota,
+    RateLimited,
+    open_kernel,
+    parse_config,
+)
+from turnout._clock import Clock
+from turnout._shift import shifted
+from turnout._values import CLEAN
+from turnout.errors import CoolingDown, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_plugins
+
+ASK = Ask(model="m")
+TOML = """
+[turnout]
+selector = "in-turn"
+store = "memory"
+transport = "none"
+[retry]
+max_wait = "0s"
+[providers.scripted]
+models = [{ name = "m" }]
+credentials = [{ name = "a", api_key = "key-a-0123456789" }]
+"""
+
+
+class Wall:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.offset = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.offset + trio.current_time()
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400, -1_800_000_000, 3600, -3600])
+async def test_a_cooldown_keeps_its_remaining_length_when_the_wall_clock_jumps(
+    jump: float, autojump_clock: MockClock
+) -> None:
+    """K1, E13."""
+    wall = Wall()
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=500)))
+    plugins = scripted_plugins({"scripted": provider}, store=MemoryStore())
+    async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await trio.sleep(100)
+        wall.offset += jump
+        await trio.sleep(300)
+        with pytest.raises(CoolingDown) as caught:
+            await kernel.execute(ASK)
+        assert caught.value.until == pytest.approx(wall() + 100)
+        await trio.sleep(100)
+        await kernel.execute(ASK)
+
+
+async def test_a_token_is_judged_by_the_new_clock(autojump_clock: MockClock) -> None:
+    """K1: a token that has ended by the wall clock is renewed, once."""
+    wall = Wall()
+    renewals: list[float] = []
+
+    class Renewing(ScriptedProvider):
+        def refresh_lead(self, credential: Credential) -> float:
+            return 300
+
+        async def refresh(self, credential: Credential, transport: object) -> Credential:
+            renewals.append(trio.current_time())
+            data = {"access_token": "new", "expires_at": wall() + 3600}
+            return Credential(id="o", provider="scripted", metadata=Metadata(data))
+
+    plugins = scripted_plugins({"scripted": Renewing()}, store=MemoryStore())
+    async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
+        data = {"access_token": "old", "expires_at": wall() + 50_000}
+        await kernel.credentials.register(Credential(id="o", provider="scripted", metadata=Metadata(data)))
+        await trio.sleep(1000)
+        assert renewals == []
+        wall.offset += 86_400
+        await trio.sleep(60)
+        assert len(renewals) == 1
+
+
+async def test_a_small_difference_is_left_alone(autojump_clock: MockClock) -> None:
+    wall = Wall()
+    clock = Clock(wall)
+    wall.offset += 4
+    assert clock.take_anchor() == 0.0
+    wall.offset += 2
+    assert clock.take_anchor() == pytest.approx(6)
+    assert clock.now() == pytest.approx(wall())
+
+
+def test_a_clean_state_is_not_touched() -> None:
+    assert shifted(CLEAN, 100.0) is CLEAN
+
+
+@given(strategies.floats(-1e9, 1e9), strategies.floats(0, 1e9), strategies.none() | strategies.floats(0, 1e9))
+def test_everything_that_waits_moves_by_the_same_length(by: float, at: float, recover: float | None) -> None:
+    quota = Quota(exceeded=True, next_recover_at=recover, backoff_level=3)
+    entry = ModelState(unavailable=True, next_retry_after=at, quota=quota)
+    state = CredentialState(models={"m": entry}, next_retry_after=at, unavailable=True, updated_at=7.0)
+    after = shifted(state, by)
+    moved = after.models["m"]
+    assert moved.next_retry_after == after.next_retry_after == at + by
+    assert moved.quota.next_recover_at == (None if recover is None else recover + by)
+    assert (moved.quota.backoff_level, after.updated_at) == (3, 7.0)
