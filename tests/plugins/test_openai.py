@@ -637,6 +637,8 @@ async def test_models_are_listed() -> None:
     assert (transport.requests[0].method, str(transport.requests[0].url)) == ("GET", "https://api.openai.com/v1/models")
     with pytest.raises(UpstreamFailed):
         await provider().models(CREDENTIAL, ScriptedTransport(Script(status=401)))
+    with pytest.raises(UpstreamFailed, match="not sound JSON"):
+        await provider().models(CREDENTIAL, ScriptedTransport(Script(headers=JSON, body=[b'{"data":["\xff"]}'])))
 
 
 async def test_embeddings_pass_unchanged() -> None:

@@ -49,7 +49,7 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
     return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
 
-@settings(max_examples=3000)
+@settings(max_examples=1000)
 @given(cut_streams())
 @example([b"data: x\n\r", b"\ndata: y\r", b"\n\r\n"])
 @example([b"data: x\r", b"\n", b"\r", b"\n"])
@@ -57,9 +57,15 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
 @example([b"\n\n\ndata: x\n\n\n\n"])
 def test_any_bytes_cut_anywhere_give_the_events_of_the_whole(chunks: list[bytes]) -> None:
     """J4: and the blocks joined are the bytes that came."""
-    events, passed = read(chunks)
-    assert passed == b"".join(chunks)
-    assert events == reference(b"".join(chunks))
+    assert read(chunks) == (reference(b"".join(chunks)), b"".join(chunks))
+
+
+@pytest.mark.long
+@settings(max_examples=20_000)
+@given(cut_streams())
+def test_any_of_many_more_bytes_cut_anywhere_give_the_events_of_the_whole(chunks: list[bytes]) -> None:
+    """J4."""
+    assert read(chunks) == (reference(b"".join(chunks)), b"".join(chunks))
 
 
 @given(streams)

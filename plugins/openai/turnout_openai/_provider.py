@@ -162,5 +162,8 @@ def _given(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTranspo
 
 
 def _listed(body: bytes) -> list[Mapping[str, Any]]:
-    found = msgspec.json.decode(body)["data"]
+    try:
+        found = msgspec.json.decode(body)["data"]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise broken("the list of models is not sound JSON") from None
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
