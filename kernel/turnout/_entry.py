@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from turnout._readings import priority, virtual_parent, websockets
-from turnout._standing import READY, Kind, Standing, blocked
+from turnout._standing import READY, Standing, blocked
 from turnout._tier import Tier
 from turnout._values import Credential, CredentialState
 
@@ -139,11 +139,6 @@ class Entry:
         """Feed the moving average of latencies."""
         before = self.average
         self.average = seconds if before is None else before + RECENT * (seconds - before)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it may be picked: not while a probe of it runs."""
-        return self.kind is Kind.READY and not (self.probing and self.half)
 
     @property
     def id(self) -> str:

@@ -5,8 +5,8 @@ from typing import Final
 
 from turnout._entry import Entry, Member, seat_of
 from turnout._shard import Shard
-from turnout._standing import Kind, blocked
-from turnout._values import Credential, CredentialState, Status
+from turnout._standing import Kind, blocked, same_for_all
+from turnout._values import CLEAN, Credential, CredentialState
 
 Serves = Mapping[str, tuple[str, ...]]
 
@@ -78,10 +78,9 @@ class Roster:
 
     def update(self, member: Member, state: CredentialState, recorded: str | None, now: float) -> None:
         """Take over a new state; `recorded` names the model it is about, None for any change at all."""
-        switched = (state.status is Status.DISABLED) is not (member.state.status is Status.DISABLED)
-        member.state = state
+        before, member.state = member.state, state
         self._mark(member)
-        if recorded is None or switched:
+        if recorded is None or not same_for_all(before, state):
             entries: Sequence[Entry] = list(member.entries.values())
         else:
             entries = member.depending_on(recorded)
@@ -131,7 +130,7 @@ class Roster:
 
     def _mark(self, member: Member) -> None:
         state = member.state
-        if state.models or state.unavailable or state.status is Status.DISABLED:
+        if state.models or state.unavailable or not same_for_all(state, CLEAN):
             self._marred[member.key] = member
         else:
             self._marred.pop(member.key, None)

@@ -77,10 +77,13 @@ class Shard:
 
     def promote(self, now: float) -> None:
         """Look again at those whose time has come (C5.6)."""
+        self.due = inf
         for waiting in (self.cooling, self.blocked):
-            while (entry := waiting.pop_due(now)) is not None:
-                self.settle(entry, entry.judge(now))
-        self.due = min(self.cooling.next_due(), self.blocked.next_due())
+            while waiting.next_due() <= now:
+                entry = waiting.pop()
+                if entry is not None:
+                    self.settle(entry, entry.judge(now))
+            self.due = min(self.due, waiting.next_due())
 
     def best(self, passes: Filter | None) -> Tier[Entry] | None:
         """The highest tier with a ready entry that passes (C5.8), None when there is none."""
@@ -132,9 +135,9 @@ class Shard:
 
     def _follow(self, entry: Entry) -> None:
         """Admit or bench an entry as it now stands."""
-        if not entry.ready:
+        if entry.probing and entry.half:
             self._bench(entry)
-        elif not entry.admitted and entry.tier is not None:
+        elif entry.kind is Kind.READY and not entry.admitted and entry.tier is not None:
             entry.admitted = True
             self.ready += 1
             entry.tier.admit(entry)
@@ -148,4 +151,4 @@ class Shard:
 
 def is_held(entry: Entry) -> bool:
     """Whether nothing but a running probe keeps this entry from being picked."""
-    return entry.kind is Kind.READY and not entry.ready
+    return entry.kind is Kind.READY and entry.half and entry.probing

@@ -44,12 +44,14 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
     """How `credential` stands at `now` towards the model that is recorded under these names (C4 with O27, O28).
 
     One name is the usual case. Several are the members of a pool: it is ready if any member is, and otherwise waits
-    for the first of them. None, or the empty name, asks about the credential as a whole (C4.3).
+    for the first of them. None, or the empty name, asks about the credential as a whole (C4.3). One whose token ended
+    and cannot be renewed is blocked for every model until that is tried again; off when only a person can do it (O57).
     """
     if credential.disabled or state.status is Status.DISABLED or state.needs_login:
         return OFF
-    if state.unusable_until is not None and state.unusable_until > now:
-        return Standing(Kind.BLOCKED, until=state.unusable_until, due=state.unusable_until)
+    unusable = state.unusable_until
+    if unusable is not None and unusable > now:
+        return Standing(Kind.BLOCKED, unusable, unusable)
     if not recorded or not recorded[0]:
         return _of_credential(state, now)
     models = state.models
@@ -59,6 +61,15 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
         known = models.get(recorded[0])
         return READY if known is None else _of_model(known, now)
     return _of_pool([READY if (known := models.get(name)) is None else _of_model(known, now) for name in recorded])
+
+
+def same_for_all(one: CredentialState, other: CredentialState) -> bool:
+    """Whether two states agree in what concerns every model alike, so that only their models tell them apart."""
+    return (
+        (one.status is Status.DISABLED) is (other.status is Status.DISABLED)
+        and one.unusable_until == other.unusable_until
+        and bool(one.needs_login) is bool(other.needs_login)
+    )
 
 
 def _of_credential(state: CredentialState, now: float) -> Standing:

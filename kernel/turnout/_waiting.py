@@ -54,16 +54,14 @@ class Waiting(Generic[W]):
         waiter.place = 0
         self._living -= 1
 
-    def pop_due(self, now: float) -> W | None:
-        """Take out one whose time has come; a block ends exactly at its time (C4.6). None when there is none."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            _, place, waiter = heappop(heap)
-            if waiter.place == place:
-                waiter.place = 0
-                self._living -= 1
-                return waiter
-        return None
+    def pop(self) -> W | None:
+        """Take out the one at `next_due`; None when it had left before."""
+        _, place, waiter = heappop(self._heap)
+        if waiter.place != place:
+            return None
+        waiter.place = 0
+        self._living -= 1
+        return waiter
 
     def earliest(self, passes: Callable[[W], bool] | None) -> float | None:
         """The earliest `until` of those that pass; None when nobody does.

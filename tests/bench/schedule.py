@@ -24,6 +24,7 @@ SERVES = {"m": ("m",)}
 PROVIDERS = ("p",)
 NOW = 1_800_000_000.0
 POLICY = Policy()
+LIMIT = RateLimited(retry_after=1.0)  # made by the provider
 SELECT = RoundRobin().select
 ASK = Ask(model="m")
 CONTRACT = {100: (0.4, 3.2, 30.0), 1_000: (0.4, 3.2, 377.0), 10_000: (None, None, 5_500.0)}
@@ -74,7 +75,7 @@ class Bench:
         for _ in range(times):
             choice = self.choose()
             probe = self.schedule.begin(choice, self.now)
-            self.judge(choice, RateLimited(retry_after=1.0))
+            self.judge(choice, LIMIT)
             self.schedule.end(choice, probe_over=probe)
             self.now += 1.0
 

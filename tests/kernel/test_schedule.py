@@ -269,13 +269,27 @@ def test_an_operators_switch_on_one_model_turns_it_off() -> None:
     assert everybody(view(made).tiers) == [["a", "b"]]
 
 
-def test_a_status_disabled_turns_every_group_off() -> None:
-    """C4.1: even when the change is about some other model."""
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize(
+    "state",
+    [
+        CredentialState(status=Status.DISABLED),
+        CredentialState(needs_login="revoked"),
+        CredentialState(unusable_until=NOW + 5),
+    ],
+)
+def test_what_concerns_the_whole_credential_keeps_every_group_back(state: CredentialState, built: bool) -> None:
+    """C4.1, O57: even when the change came with an outcome of some other model."""
     made = schedule("a", serves={"m": ("m",), "n": ("n",)})
-    view(made)
-    made.update("a", CredentialState(status=Status.DISABLED), "n", NOW)
+    if built:
+        view(made)
+    made.update("a", state, "n", NOW)
 
+    assert made.ready_count("p", "m", NOW) == 0
     assert made.ready(("p",), "m", NOW) is None
+    assert made.soonest(("p",), "m", NOW) == state.unusable_until
+    made.update("a", CLEAN, "n", NOW)
+    assert made.ready(("p",), "m", NOW) is not None
 
 
 def test_an_outcome_moves_nothing_but_its_own_credential_and_model() -> None:

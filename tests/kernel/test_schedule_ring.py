@@ -81,9 +81,12 @@ def test_the_heap_gives_the_earliest_of_those_that_pass(
         elif step == "drop" and sleeper.place:
             waiting.drop(sleeper)
         elif step == "pop":
-            gone = waiting.pop_due(due)
-            assert (gone is None) is not any(s.due <= due for s in sleepers if s.place or s is gone)
-            assert gone is None or not gone.place
+            soonest = min((s.due for s in sleepers if s.place), default=None)
+            while waiting.next_due() <= due:
+                gone = waiting.pop()
+                assert gone is None or (gone.due == soonest and not gone.place)
+                soonest = min((s.due for s in sleepers if s.place), default=None)
+            assert soonest is None or soonest > due
     awake = [sleeper for sleeper in sleepers if sleeper.place]
     passing = [s.until for number, s in enumerate(sleepers) if s.place and number not in left_out]
 

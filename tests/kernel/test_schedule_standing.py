@@ -32,6 +32,21 @@ def test_a_credential_whose_status_is_disabled_is_off() -> None:
     assert blocked(CREDENTIAL, CredentialState(status=Status.DISABLED), ["m"], NOW).kind is Kind.OFF
 
 
+def test_a_token_that_cannot_be_renewed_blocks_every_model_until_that_is_tried_again() -> None:
+    """O57"""
+    state = CredentialState(unusable_until=NOW + 5)
+
+    for recorded in (["m"], [""], ["x", "y"]):
+        found = blocked(CREDENTIAL, state, recorded, NOW)
+        assert (found.kind, found.until, found.due) == (Kind.BLOCKED, NOW + 5, NOW + 5)
+        assert blocked(CREDENTIAL, state, recorded, NOW + 5).kind is Kind.READY
+
+
+def test_a_credential_that_needs_a_person_is_off() -> None:
+    """O57"""
+    assert blocked(CREDENTIAL, CredentialState(needs_login="revoked"), ["m"], NOW).kind is Kind.OFF
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.DISABLED])
 def test_no_other_status_of_a_credential_blocks(status: Status) -> None:
     """C1.5, C4.7"""
