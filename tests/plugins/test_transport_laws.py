@@ -1,7 +1,7 @@
 """Our transports keep the laws that every transport keeps, and the check finds one that does not."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import ClassVar
 
 import httpx
@@ -10,7 +10,9 @@ import pytest
 from turnout import Credential
 from turnout.abc import Transport
 from turnout.testing import check_transport
-from turnout_transport import Pool
+from turnout_transport import Httpx, Pool
+
+OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
 
 
 @asynccontextmanager
@@ -22,8 +24,18 @@ async def open_pool() -> AsyncIterator[Transport]:
         pool.close()
 
 
-async def test_the_pool_keeps_the_laws() -> None:
-    await check_transport(open_pool, httpx.Request)
+@asynccontextmanager
+async def open_httpx() -> AsyncIterator[Transport]:
+    transport = Httpx()
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+@pytest.mark.parametrize("open_transport", [open_pool, open_httpx])
+async def test_our_transports_keep_the_laws(open_transport: OpenTransport) -> None:
+    await check_transport(open_transport, httpx.Request)
 
 
 class Unbound:

@@ -16,7 +16,7 @@ import trustme
 from turnout import Credential
 from turnout_transport import Pool, PoolSettings, RawStream
 from turnout_transport._dial import STAGGER, connect_first
-from turnout_transport._pool import tls_context
+from turnout_transport._tls import tls_context
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CANARY = b"sk-canary"

@@ -11,35 +11,23 @@ import httpx
 import trio
 
 from turnout_transport._connections import Connection
-from turnout_transport._failures import failure, mark_sent
+from turnout_transport._failures import mark_sent
+from turnout_transport._limiters import Holder
 from turnout_transport._origin_pool import OriginPool
 from turnout_transport._requests import Message, encode
 
 EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
 
-class Place:
+class Place(Holder):
     """The right to one connection at an origin, and that connection, for one exchange."""
 
-    __slots__ = ("_borrowed", "_pool", "connection")
+    __slots__ = ("_pool", "connection")
 
     def __init__(self, pool: OriginPool) -> None:
+        super().__init__()
         self._pool = pool
-        self._borrowed: list[trio.CapacityLimiter] = []
         self.connection: Connection | None = None
-
-    async def borrow(self, limiter: trio.CapacityLimiter) -> None:
-        """Wait until this limiter lets us in; raises PoolTimeout."""
-        try:
-            limiter.acquire_on_behalf_of_nowait(self)
-        except trio.WouldBlock:
-            max_wait = self._pool.terms.max_wait
-            with trio.move_on_after(max_wait) as scope:
-                await limiter.acquire_on_behalf_of(self)
-            if scope.cancelled_caught:
-                text = f"no connection to {self._pool.origin} became free within {max_wait:g} s"
-                raise failure(httpx.PoolTimeout, text, sent=False) from None
-        self._borrowed.append(limiter)
 
     def give_back_connection(self) -> None:
         """Part from the connection: kept when its exchange ended soundly, closed otherwise."""
@@ -50,8 +38,7 @@ class Place:
     def release(self) -> None:
         """Give everything back; may be called twice."""
         self.give_back_connection()
-        while self._borrowed:
-            self._borrowed.pop().release_on_behalf_of(self)
+        super().release()
 
     async def send(self, message: Message) -> Connection:
         """Send a request and wait for its reply's head; resends once for free where that is safe."""
@@ -145,16 +132,13 @@ class BoundTransport(httpx.AsyncBaseTransport):
         credential's origin (S11), before anything is connected.
         """
         pool = self._pool
-        if not pool.origin.covers(request.url):
-            text = f"refused: this credential is bound to {pool.origin} and the request is for somewhere else"
-            raise failure(httpx.LocalProtocolError, text, sent=False)
         message = encode(request, pool.origin)
         place = Place(pool)
         response = None
         try:
             if self._limiter is not None:
-                await place.borrow(self._limiter)
-            await place.borrow(pool.limiter)
+                await place.borrow(self._limiter, pool.terms.max_wait, pool.origin)
+            await place.borrow(pool.limiter, pool.terms.max_wait, pool.origin)
             connection = await place.send(message)
             response = _response(connection, place)
         finally:

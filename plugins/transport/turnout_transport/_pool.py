@@ -4,26 +4,20 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar, Self, final
-from weakref import WeakValueDictionary
 
 import attrs
 import httpx
-import trio
 
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
 from turnout_transport._dial import Dialer, Opener, Resolver, resolve
 from turnout_transport._exchanges import BoundTransport
+from turnout_transport._limiters import CredentialLimiters
 from turnout_transport._origin_pool import IdleShelf, OriginPool, OriginStatistics, Terms
 from turnout_transport._origins import Origin
-from turnout_transport._proxies import Proxy
+from turnout_transport._proxies import Proxy, usable_proxy
 from turnout_transport._sockets import open_socket
-
-
-def _usable_proxy(instance: object, attribute: "attrs.Attribute[Secret | None]", value: Secret | None) -> None:
-    del instance, attribute  # the form of an attrs validator
-    if value is not None:
-        Proxy.parse(value)
+from turnout_transport._tls import tls_context
 
 
 @final
@@ -52,7 +46,7 @@ class PoolSettings:
     max_header_fields: int = attrs.field(default=256, validator=attrs.validators.gt(0))
     allow_private: bool = False
     ca_file: str = ""
-    proxy: Secret | None = attrs.field(default=None, validator=_usable_proxy)
+    proxy: Secret | None = attrs.field(default=None, validator=usable_proxy)
 
 
 DEFAULTS = PoolSettings()
@@ -79,7 +73,6 @@ class Pool:
         resolve: Resolver = resolve,
     ) -> None:
         self._proxy = settings.proxy
-        self._per_credential = settings.max_per_credential
         self._shelf = IdleShelf(settings.keepalive)
         self._terms = Terms(
             dialer=Dialer(
@@ -95,7 +88,7 @@ class Pool:
             max_header_fields=settings.max_header_fields,
         )
         self._pools: dict[tuple[str, Secret | None], OriginPool] = {}
-        self._limiters: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()
+        self._limiters = CredentialLimiters(settings.max_per_credential)
 
     @classmethod
     @asynccontextmanager
@@ -115,7 +108,7 @@ class Pool:
             proxy = Proxy.parse(key[1]) if key[1] else None
             pool = OriginPool(Origin.parse(credential.origin), proxy, self._terms, self._shelf)
             self._pools[key] = pool
-        return BoundTransport(pool, self._limiter(credential.id))
+        return BoundTransport(pool, self._limiters.of(credential.id))
 
     def statistics(self) -> Sequence[OriginStatistics]:
         """What goes on at each origin right now, in the order in which they were first used."""
@@ -125,27 +118,3 @@ class Pool:
         """Close every connection at once; exchanges under way fail. Does not wait."""
         for pool in self._pools.values():
             pool.close()
-
-    def _limiter(self, id: str) -> trio.CapacityLimiter | None:
-        if not self._per_credential:
-            return None
-        limiter = self._limiters.get(id)
-        if limiter is None:  # kept only as long as somebody uses it, so credentials may come and go
-            limiter = self._limiters[id] = trio.CapacityLimiter(self._per_credential)
-        return limiter
-
-
-def tls_context(ca_file: str = "") -> ssl.SSLContext:
-    """One context for all connections: verification and host names always on, TLS 1.2 or later, HTTP/1.1 (S57).
-
-    Raises ValueError when the file holds no certificates. Building one costs about 40 ms.
-    """
-    context = httpx.create_ssl_context(trust_env=False)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise ValueError(f"`ca_file` {ca_file!r} cannot be used: {exc.strerror or exc}") from exc
-    return context

@@ -45,6 +45,13 @@ class Proxy:
         return cls(scheme=url.scheme, host=host, port=port_of(url), authorization=token and b"Basic " + token)
 
 
+def usable_proxy(instance: object, attribute: "attrs.Attribute[Secret | None]", value: Secret | None) -> None:
+    """Validate a setting that holds a proxy; raises ValueError without showing it."""
+    del instance, attribute  # the form of an attrs validator
+    if value is not None:
+        Proxy.parse(value)
+
+
 async def open_tunnel(stream: trio.abc.Stream, proxy: Proxy, origin: Origin) -> None:
     """Have the proxy connect this stream to the origin; waits, raises ConnectError and what the stream raises."""
     if names_metadata(origin.host):

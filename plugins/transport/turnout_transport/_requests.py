@@ -49,20 +49,19 @@ class Message:
 
 
 def encode(request: httpx.Request, origin: Origin) -> Message:
-    """Write a request down; raises LocalProtocolError for one that HTTP/1.1 cannot carry (S51)."""
-    method = request.method
-    if method in {"CONNECT", "TRACE"} or not _is_token(method.encode("utf-8")):
+    """Write a request down; raises LocalProtocolError when it leaves the origin (S11) or HTTP cannot carry it (S51)."""
+    if not origin.covers(request.url):
+        raise _refused(f"this credential is bound to {origin} and the request is for somewhere else")
+    method = request.method.encode("utf-8")
+    if method in {b"CONNECT", b"TRACE"} or not _TOKEN.fullmatch(method):
         raise _refused("the method is not one that may be forwarded")
     body, framing = _body_of(request)
-    parts = [method.encode("ascii"), b" ", request.url.raw_path, b" HTTP/1.1\r\nHost: ", origin.authority, CRLF]
+    parts = [method, b" ", request.url.raw_path, b" HTTP/1.1\r\nHost: ", origin.authority, CRLF]
     lines = 2
     for name, value in request.headers.raw:
-        if name.lower() in OURS:
-            continue
-        if not _is_token(name):
-            raise _refused("a header has a name that HTTP does not allow")
-        parts += (name, b": ", value, CRLF)
-        lines += 1
+        if _is_callers(name):
+            parts += (name, b": ", value, CRLF)
+            lines += 1
     if framing:
         parts.append(framing)
         lines += 1
@@ -71,7 +70,19 @@ def encode(request: httpx.Request, origin: Origin) -> Message:
     # instead of a regular expression per value (0.35 µs against 1.3 for seven fields).
     if head.translate(None, HARMLESS) != CRLF * lines or request.url.raw_path.count(b" "):
         raise _refused("a header value or the path holds CR, LF, NUL or another control character")
-    return Message(head=head + CRLF, body=body, bodiless_reply=method == "HEAD")
+    return Message(head=head + CRLF, body=body, bodiless_reply=method == b"HEAD")
+
+
+def cleaned(request: httpx.Request, origin: Origin) -> httpx.Request:
+    """The same request with our own `Host` and framing, for another writer; raises what `encode` raises."""
+    encode(request, origin)
+    fields = [(name, value) for name, value in request.headers.raw if _is_callers(name)]
+    _, framing = _body_of(request)
+    if framing:
+        name, _, value = framing.rstrip().partition(b": ")
+        fields.append((name, value))
+    headers = [(b"Host", origin.authority), *fields]
+    return httpx.Request(request.method, request.url, headers=headers, stream=request.stream)
 
 
 def _body_of(request: httpx.Request) -> tuple[bytes | AsyncIterable[bytes], bytes]:
@@ -94,8 +105,11 @@ async def _chunked(pieces: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
 
 
 @lru_cache(maxsize=1024)
-def _is_token(name: bytes) -> bool:
-    return _TOKEN.fullmatch(name) is not None
+def _is_callers(name: bytes) -> bool:
+    """Whether a field with this name is the caller's to set; the few names in use are judged once each."""
+    if not _TOKEN.fullmatch(name):
+        raise _refused("a header has a name that HTTP does not allow")
+    return name.lower() not in OURS
 
 
 def _refused(text: str) -> httpx.TransportError:
