@@ -94,7 +94,7 @@ class RefreshRoom:
         if self._when.get(id) != at:
             self._when[id] = at
             heapq.heappush(self._due, (at, id))
-        if self._due[0] == (at, id):  # also when it is not new: the clock may have jumped past it
+        if self._due[0] == (at, id) or at <= self._now():  # the clock may have jumped past it
             self._wake.set()
 
     def _due_at(self, credential: Credential) -> float | None:
