@@ -260,7 +260,7 @@ async def test_any_retry_after_is_survived_and_told_on_in_our_own_words(tmp_path
 
 async def test_a_reply_before_the_request_body_stops_the_upload(tmp_path: Path) -> None:
     """B31."""
-    body = json.dumps({"model": "m", "pad": "x" * (31 * MIB)}).encode()
+    body = json.dumps({"model": "m", "pad": "x" * (16 * MIB)}).encode()
     async with open_house(tmp_path, all_bad(plays.reply_before_body(413)), names=("only",)) as house:
         reply = await house.chat(body=body)
         await settled(house)
