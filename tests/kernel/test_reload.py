@@ -23,7 +23,8 @@ def config(*names: str, more: str = "", settings: str = "", turnout: str = "") -
     )
     return parse_config(
         f'[turnout]\nselector = "in-turn"\nstore = "memory"\ntransport = "none"\n{turnout}\n'
-        f'[retry]\nmax_wait = "0s"\n{more}\n[providers.own]\n{settings}\n[[providers.own.models]]\nname = "m"\n{credentials}'
+        f'[retry]\nmax_wait = "0s"\n{more}\n[providers.own]\n{settings}\n'
+        f'[[providers.own.models]]\nname = "m"\n{credentials}'
     )
 
 
