@@ -1,6 +1,5 @@
 """The open plugins of one kernel: opened in order, carried over a reload when their tables did not change (O64)."""
 
-import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from logging import getLogger
@@ -44,10 +43,13 @@ class House:
         now: the set of plugins in use.
     """
 
-    def __init__(self, nursery: trio.Nursery, clock: Callable[[], float], told: Told) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, clock: Callable[[], float], draw: Callable[[], float], told: Told
+    ) -> None:
         self.now = Furnished({}, ())
         self._nursery = nursery
         self._clock = clock
+        self._draw = draw
         self._told = told
 
     async def furnish(self, chosen: Iterable[Chosen], config: Config) -> Furnished:
@@ -84,7 +86,7 @@ class House:
             await close(furnished.held[place][2] for place in reversed(furnished.new))
 
     async def _start(self, chosen: Chosen, config: Config) -> Supervisor[Any]:
-        context = context_of(chosen, config, self._clock)
+        context = context_of(chosen, config, self._clock, self._draw)
         told = partial(self._told, context.group, chosen.key)
         supervisor: Supervisor[Any] = Supervisor(partial(opening, chosen.cls, chosen.settings, context), context, told)
         await supervisor.start(self._nursery)
@@ -109,7 +111,7 @@ async def close(supervisors: Iterable[Supervisor[Any]]) -> None:
         await supervisor.stop()
 
 
-def context_of(chosen: Chosen, config: Config, now: Callable[[], float]) -> PluginContext:
+def context_of(chosen: Chosen, config: Config, now: Callable[[], float], draw: Callable[[], float]) -> PluginContext:
     """What a plugin is handed when it is opened."""
     return PluginContext(
         key=chosen.key,
@@ -117,6 +119,6 @@ def context_of(chosen: Chosen, config: Config, now: Callable[[], float]) -> Plug
         limits=config.limits,
         drain=config.drain,
         now=now,
-        draw=random.random,
+        draw=draw,
         log=getLogger(f"turnout.{chosen.group}.{chosen.key}"),
     )

@@ -68,7 +68,7 @@ async def _records(config: Config, plugins: Plugins, clock: Clock) -> list[Recor
     settings = config.settings("stores", config.store, getattr(cls, "Settings", None))
     chosen = Chosen(group="stores", key=config.store, cls=cls, settings=settings)
     with plugin_code("turnout.stores", config.store):
-        async with opening(cls, settings, context_of(chosen, config, clock.now)) as store:
+        async with opening(cls, settings, context_of(chosen, config, clock.now, random.random)) as store:
             return list(await store.list())
 
 

@@ -67,9 +67,10 @@ class Kernel:
 
     credentials: Registry
 
-    def __init__(self, config: Config, plugins: Plugins, wall: Callable[[], float]) -> None:
+    def __init__(self, config: Config, plugins: Plugins, wall: Callable[[], float], draw: Callable[[], float]) -> None:
         self._config = config
         self._plugins = plugins
+        self._draw = draw
         self._clock = Clock(wall)
         self._decisions = Decisions()
         self._origins = Origins()
@@ -239,7 +240,7 @@ class Kernel:
         """Everything is up when the block begins and gone when it ends; once only."""
         with _lone_errors():
             async with trio.open_nursery() as house:
-                self._house = House(house, self._clock.now, self._plugin_told)
+                self._house = House(house, self._clock.now, self._draw, self._plugin_told)
                 try:
                     await self._open()
                     async with trio.open_nursery() as rooms:
@@ -261,7 +262,7 @@ class Kernel:
             custody=self._custody,
             generation=lambda: self._conductor.generation,
             now=self._clock.now,
-            draw=random.random,
+            draw=self._draw,
             save=self._save_renewed,
             observers=self._observers,
         )
@@ -278,7 +279,7 @@ class Kernel:
             judge=judge,
             generation=generation,
             now=self._clock.now,
-            draw=random.random,
+            draw=self._draw,
             new_id=lambda: secrets.token_hex(8),
             remember=self._decisions.remember,
             observers=self._observers,
@@ -314,7 +315,7 @@ class Kernel:
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
                 served = Served(chosen, self._switch())
-                context = context_of(chosen, self._config, self._clock.now)
+                context = context_of(chosen, self._config, self._clock.now, self._draw)
                 await self._rooms.start(served.run, context, name=f"frontend {chosen.key}")
                 self._frontends[chosen.key] = served
         self._started = True
@@ -382,15 +383,20 @@ class Kernel:
 
 @asynccontextmanager
 async def open_kernel(
-    config: Config, *, plugins: Plugins | None = None, wall: Callable[[], float] = time.time
+    config: Config,
+    *,
+    plugins: Plugins | None = None,
+    wall: Callable[[], float] = time.time,
+    draw: Callable[[], float] = random.random,
 ) -> AsyncIterator[Kernel]:
     """Open a kernel: plugins, credentials and frontends of `config` are up when the block begins, gone when it ends.
 
     `plugins` is what can be named in the configuration; None means every installed plugin. `wall` reads the wall clock
-    in POSIX seconds. Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
+    in POSIX seconds, `draw` gives random numbers in [0, 1). Raises ConfigError, PluginError or StoreError when it
+    cannot start; then nothing is left open.
     """
     known = Plugins.discover(os.environ) if plugins is None else plugins
-    async with Kernel(config, known, wall).live() as kernel:
+    async with Kernel(config, known, wall, draw).live() as kernel:
         yield kernel
 
 
