@@ -1,5 +1,6 @@
 """What is known about the credentials without starting a kernel: the file's, the store's, and their states."""
 
+import random
 from typing import Literal, final
 
 import attrs
