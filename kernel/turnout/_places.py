@@ -7,6 +7,7 @@ stands before the value in the source.
 
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, NamedTuple, final
 
 import tomlkit
@@ -48,14 +49,16 @@ class Source:
         text: with line ends as TOML reads them; it may hold secrets.
     """
 
-    __slots__ = ("name", "text")
-
     def __init__(self, text: str, name: str) -> None:
         self.text = text.replace("\r\n", "\n")
         self.name = name
 
     def __repr__(self) -> str:
         return f"<Source {self.name}>"
+
+    @cached_property
+    def _document(self) -> tomlkit.TOMLDocument:
+        return tomlkit.parse(self.text)
 
     def report(self, problems: Iterable[Problem]) -> tuple[str, ...]:
         """A paragraph for each problem, in the order of the file."""
@@ -102,21 +105,17 @@ class Source:
             path = path[:-1]
         if not path:
             return 0
-        document = tomlkit.parse(self.text)
-        parent: Any = document
+        parent: Any = self._document
         for step in path[:-1]:
             parent = parent[step]
         if _has_header(parent[path[-1]]):
-            return self._header(document, parent[path[-1]])
-        mark = self._mark()
-        parent[path[-1]] = mark
-        offset = document.as_string().index(f'"{mark}"')
+            return self._header(parent[path[-1]])
+        offset = len(self._before(parent, path[-1]))
         key = _KEY_BEFORE.search(self.text, self.text.rfind("\n", 0, offset) + 1, offset)
         return key.start() if key and spot is Spot.KEY else offset
 
-    def _header(self, document: tomlkit.TOMLDocument, table: Any) -> int:
+    def _header(self, table: Any) -> int:
         """Offset of the header line of a table: the last one before its first value."""
-        mark = self._mark()
         while True:
             if isinstance(table, tomlkit.items.AoT):
                 table = table[0]
@@ -124,10 +123,22 @@ class Source:
             if first is None or not _has_header(table[first]):
                 break
             table = table[first]
-        table[mark if first is None else first] = mark
-        before = document.as_string().partition(f'"{mark}"')[0]
+        before = self._before(table, first)
         headers = list(_HEADER.finditer(before))
         return headers[-1].end() if headers else before.rfind("\n") + 1
+
+    def _before(self, parent: Any, step: Step | None) -> str:
+        """The text before a value, as it is written back; with None before the end of a table that is empty."""
+        mark = self._mark()
+        kept = None if step is None else parent[step]
+        parent[mark if step is None else step] = mark
+        try:
+            return self._document.as_string().partition(f'"{mark}"')[0]
+        finally:
+            if step is None:
+                del parent[mark]
+            else:
+                parent[step] = kept
 
     def _mark(self) -> str:
         mark = _MARK
