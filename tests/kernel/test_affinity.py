@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout._affinity import Affinity, digest
+from turnout._affinity import Affinity, AffinityStatistics, digest
 from turnout.errors import InvalidAsk
 
 NOW = 1_800_000_000.0
@@ -98,6 +98,17 @@ def test_statistics_count_hits_and_misses() -> None:
     view = table.statistics()
 
     assert (view.entries, view.capacity, view.hits, view.misses, view.evicted) == (0, 5, 2, 1, 0)
+
+
+def test_the_defaults_are_those_of_the_design_and_one_entry_is_enough() -> None:
+    """Design 16: an hour, 10,000 entries."""
+    one = Affinity(entries=1)
+    for key_ in (ANNA, BEN):
+        one.learn("m", key_, "a", NOW)
+
+    assert Affinity().statistics() == AffinityStatistics(entries=0, capacity=10_000, hits=0, misses=0, evicted=0)
+    assert one.find("m", BEN, NOW) == "a"
+    assert one.statistics().entries == 1
 
 
 @pytest.mark.parametrize("settings", [{"ttl": 0.0}, {"ttl": float("nan")}, {"entries": 0}])

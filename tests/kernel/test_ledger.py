@@ -326,6 +326,18 @@ def test_the_level_starts_again_after_a_quiet_period() -> None:
     assert rate_limits(3, gap=3700, policy=Policy(decay_after=math.inf)) == [1, 2, 4]
 
 
+def test_the_quiet_period_counts_from_the_end_of_the_cooldown_or_else_from_the_last_word() -> None:
+    """O47: exactly; a failure of another class breaks the quiet."""
+    limited = after(RateLimited(), RateLimited())
+    noted = after(Transient(), state=limited, now=NOW + 3000)
+
+    def next_pause(state: CredentialState, now: float) -> float | None:
+        return blocked_for(after(RateLimited(), state=state, now=now), now=now)
+
+    assert [next_pause(limited, NOW + 2 + quiet) for quiet in (3599, 3600)] == [4, 1]
+    assert [next_pause(noted, NOW + 3000 + quiet) for quiet in (3599, 3600)] == [4, 1]
+
+
 def test_another_failure_ends_the_mark_of_a_rate_limit_but_not_its_level() -> None:
     """O50, against C10.4: a transient failure is not reported as a rate limit; O47 alone lowers the level."""
     state = after(RateLimited(), RateLimited(), Transient())
@@ -530,6 +542,10 @@ def test_a_policy_refuses_times_that_make_no_sense(settings: dict[str, float], a
     with pytest.raises(InvalidAsk) as caught:
         Policy(**settings)  # type: ignore[arg-type]  # only the times vary here
     assert caught.value.argument == argument
+
+
+def test_a_policy_may_leave_no_choice_of_hints() -> None:
+    assert clamped_hint(500, Policy(hint_floor=20, hint_cap=20)) == 20
 
 
 def verdicts() -> st.SearchStrategy[Verdict]:
