@@ -95,6 +95,7 @@ def test_a_body_without_a_usable_model_or_stream_is_refused_by_name(body: bytes,
         b'{"model":"m","messages":[{"content":"say \\"model\\" and \\"stream\\""}]}',
         b'{"model":"m","messages":[{"content":"\\u006dodel"}]}',
         b'{"x":"model","model":"m","y":["model","stream","model"]}',
+        b'{"y":[{"model":"a"},{"model":"b"}],"model":"m","z":[[],{},[{}],"{\\"model\\":1}","model"]}',
     ],
 )
 def test_the_same_name_further_down_is_no_repetition(body: bytes) -> None:
@@ -153,7 +154,21 @@ def test_any_bytes_are_either_read_or_refused(body: bytes) -> None:
     assert json.loads(body)["model"] == found.model
 
 
+@pytest.mark.parametrize("twice", [b"", b',"y":{"model":1}'])
+def test_no_depth_makes_the_readers_disagree(twice: bytes) -> None:
+    """C-9, F11: just below and just above what the stack bears."""
+    refused = 0
+    for depth in range(700, 1100):
+        body = b'{"model":"m","x":' + b"[" * depth + b"]" * depth + twice + b"}"
+        try:
+            assert peek(body).model == "m"
+            assert with_model(body, "n") == body.replace(b'"m"', b'"n"', 1)
+        except BadJSON:
+            refused += 1
+    assert 0 < refused < 400
+
+
 def test_a_huge_flat_body_is_read() -> None:
-    body = b'{"model":"m","messages":[' + b",".join([b'{"content":"model"}'] * 50_000) + b"]}"
+    body = b'{"model":"m","messages":[' + b",".join([b'{"content":"model"}'] * 5_000) + b"]}"
     assert peek(body).model == "m"
     assert with_model(body, "n") == body.replace(b'"m"', b'"n"', 1)

@@ -49,7 +49,7 @@ def cut_streams(draw: st.DrawFn) -> list[bytes]:
     return [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(cut_streams())
 @example([b"data: x\n\r", b"\ndata: y\r", b"\n\r\n"])
 @example([b"data: x\r", b"\n", b"\r", b"\n"])

@@ -5,6 +5,7 @@ differently, so whatever readers are known to disagree on is refused: a name tha
 range, half surrogates, bytes that are no UTF-8, nesting that no stack survives (C-9, pitfall F11).
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -27,8 +28,8 @@ _decode_model = msgspec.json.Decoder(_Named).decode
 
 _PLACE = re.compile(r"\s*\(byte (\d+)\)$")
 _VALUE = re.compile(rb'\s*:\s*("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
-_TOKEN = re.compile(rb'[^"{}\[\]]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]])', re.DOTALL)
-_COLON = re.compile(rb"\s*:")
+_SPACE = re.compile(r"[ \t\n\r]*")
+_read_value = json.JSONDecoder().raw_decode
 
 _LONGEST_MODEL = 512
 
@@ -84,6 +85,8 @@ def check_json(body: bytes) -> dict[str, Any]:
     """The object that a body holds. Raises BadJSON when it is no sound JSON object with one `model` and `stream`."""
     try:
         found = _decode(body)
+        if type(found) is dict:
+            _refuse_twice(body)
     except msgspec.DecodeError as exc:
         raise _bad(str(exc), body) from None
     except UnicodeDecodeError:
@@ -92,7 +95,6 @@ def check_json(body: bytes) -> dict[str, Any]:
         raise BadJSON("it is nested too deeply") from None
     if type(found) is not dict:
         raise BadJSON("its top level must be an object", offset=0)
-    _refuse_twice(body)
     return found
 
 
@@ -101,7 +103,10 @@ def with_model(body: bytes, model: str) -> bytes:
 
     `body` has passed `check_json`. A body without a textual `model` is refused with InvalidAsk.
     """
-    span = _model_span(body)
+    try:
+        span = _model_span(body)
+    except RecursionError:
+        raise BadJSON("it is nested too deeply") from None
     if span is None:
         raise InvalidAsk("model is missing", argument="model")
     return b"".join((body[: span.start], msgspec.json.encode(model), body[span.end :]))
@@ -149,7 +154,7 @@ def _refuse_twice(body: bytes) -> None:
     """
     if not _at_most_once(body, b'"model"') or not _at_most_once(body, b'"stream"') or _spells_letters(body):
         seen = set()
-        for name, _ in _members(body):
+        for name, _, _ in _members(body.decode()):
             if name in {"model", "stream"}:
                 if name in seen:
                     raise BadJSON(f"{name!r} is given twice")
@@ -171,22 +176,29 @@ def _model_span(body: bytes) -> Span | None:
 
     A body that spells the name once, and has it at the top level, spells it there.
     """
-    if body.count(b'"model"') == 1 and not _spells_letters(body):
-        places = [body.find(b'"model"') + len(b'"model"')] if _decode_model(body).model is not None else []
-    else:
-        places = [after for name, after in _members(body) if name == "model"]
-    value = _VALUE.match(body, places[-1]) if places else None
-    return Span(*value.span(1)) if value else None
+    if b'"model"' in body and _at_most_once(body, b'"model"') and not _spells_letters(body):
+        if not isinstance(_decode_model(body).model, str):
+            return None
+        value = _VALUE.match(body, body.find(b'"model"') + len(b'"model"'))
+        return Span(*value.span(1)) if value else None
+    text = body.decode()
+    spans = [span for name, value, span in _members(text) if name == "model" and isinstance(value, str)]
+    return Span(*(len(text[:place].encode()) for place in spans[-1])) if spans else None
 
 
-def _members(body: bytes) -> Iterator[tuple[str, int]]:
-    """Names of the top-level members of a sound JSON object, each with the offset just behind it."""
-    depth = 0
-    for token in _TOKEN.finditer(body):
-        text = token[1]
-        if text in b"{[":
-            depth += 1
-        elif text in b"}]":
-            depth -= 1
-        elif depth == 1 and _COLON.match(body, token.end()):
-            yield msgspec.json.decode(text, type=str), token.end()
+def _members(text: str) -> Iterator[tuple[str, object, Span]]:
+    """The top-level members of a sound JSON object: name, value, and the characters of the value."""
+    place = _after_space(text, text.index("{") + 1)
+    while text[place] != "}":
+        name, place = _read_value(text, place)
+        start = _after_space(text, _after_space(text, place) + 1)  # over the colon
+        value, end = _read_value(text, start)
+        yield name, value, Span(start, end)
+        place = _after_space(text, end)
+        if text[place] == ",":
+            place = _after_space(text, place + 1)
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
