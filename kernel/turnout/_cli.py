@@ -45,7 +45,13 @@ class Commands(click.Group):
         return name, found, rest
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed at run time, 2 wrong usage, 3 wrong configuration, 130 and 143 ended at once by "
+    "Ctrl-C or SIGTERM."
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXIT_CODES)
 @click.version_option(metadata.version("turnout"), message="%(version)s")
 @click.option("--safe", is_flag=True, help="Import no plugin at all: to look around when one of them is broken.")
 def turnout(*, safe: bool) -> None:

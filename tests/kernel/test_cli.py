@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_help_lists_the_commands_and_those_of_plugins_without_importing_them(
     for name in ("run", "check", "plugins", "credentials"):
         assert f"\n  {name} " in out
     assert "extra        From acme-extra." in out
+    assert "Exit codes: 0 done" in out
 
 
 def test_a_command_of_a_plugin_is_imported_when_it_is_called(run: Run, install: Callable[..., None]) -> None:
@@ -535,6 +537,30 @@ def test_run_serves_in_a_process_of_its_own_without_core_dumps_and_with_private_
     assert lines == ["serving 77 (door)\n", "serving (0, 0) (door)\n"]
     assert "SIGTERM: draining" in err
     assert process.returncode == 0
+
+
+def test_a_second_signal_ends_the_process_even_if_a_plugin_refuses_to_end(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    """H5, H9: less than two seconds."""
+    stubborn = "with trio.CancelScope(shield=True):\n            await trio.sleep_forever()"
+    install("acme-house", HOUSE, "import trio\n" + HOUSE_SOURCE.replace("await switch.wait_draining()", stubborn))
+    (tmp_path / "turnout.toml").write_text(TEXT)
+
+    with started(tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "serving http://127.0.0.1:1 (door)\n"
+        process.send_signal(signal.SIGTERM)
+        while "draining" not in process.stderr.readline():
+            pass
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 143
+    assert time.monotonic() - began < 3
+    assert "leaving it behind" in err
 
 
 def test_what_the_system_refuses_is_told_with_the_plugin_it_refused(
