@@ -15,10 +15,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout import Record
+from turnout import Ask, RateLimited, Record
 from turnout.abc import Limits, PluginContext, Store
-from turnout.errors import StoreConflict, StoreError
-from turnout.testing import MemoryStore, check_store
+from turnout.errors import CoolingDown, StoreConflict, StoreError, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, check_store, scripted_kernel
 from turnout_files import Files
 from turnout_files._archive import Archive
 from turnout_files._directory import LARGEST
@@ -460,6 +460,20 @@ async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
             held = [record.data for record in await store.list()]
             assert all(data == data[:1] * 1000 or data == data[:2] * 1000 for data in held)
         assert not any(name.startswith(".new-") for name in names(place))
+
+
+async def test_a_cooldown_outlives_a_restart(place: Path) -> None:
+    """O18, D5: the second kernel does not call the upstream at all."""
+    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=600)))
+    text = '[providers.scripted]\n[[providers.scripted.credentials]]\nname = "anna"\napi_key = "sk-canary-1234567890"\n'
+    text += '[[providers.scripted.models]]\nname = "m"\n'
+    for expected in (UpstreamFailed, CoolingDown):
+        async with files(place) as store, scripted_kernel(text, {"scripted": limited}, store=store) as kernel:
+            with pytest.raises(expected):
+                await kernel.execute(Ask(model="m", payload=b"{}"))
+
+    assert limited.called() == ["anna"]
+    assert b"canary" not in (place / "anna.state.jsonl").read_bytes()
 
 
 def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
