@@ -243,6 +243,19 @@ async def test_the_clients_own_mistake_is_told_at_once_and_benches_nobody(
     assert keys == ["sk-bad", "sk-bad"]
 
 
+async def test_a_call_waits_for_a_key_that_comes_back_soon(tmp_path: Path) -> None:
+    """The rest that an upstream asked for is over by itself, and nobody had to try again."""
+    script = Script(rules=(Rule(plays=(plays.rate_limited(1),)),))
+    async with open_house(tmp_path, script, names=("only",)) as house:
+        began = trio.current_time()
+        reply = await house.chat()
+        took = trio.current_time() - began
+
+    assert reply.status_code == 200
+    assert verdicts(reply) == [("only", "RateLimited"), ("only", "Done")]
+    assert 1 <= took < 5
+
+
 # --- Connections that are used again ----------------------------------------------------------------------------------
 
 

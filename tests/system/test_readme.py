@@ -6,7 +6,9 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from processes import TURNOUT, Gateway, Process, RemoteUpstream, http_ask, running_gateway
 
@@ -98,3 +100,23 @@ def test_every_distribution_of_the_tree_is_in_the_plugin_table() -> None:
 def test_every_place_that_the_readme_points_to_exists() -> None:
     for target in re.findall(r"\]\(([\w./-]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+@attrs.frozen
+class Busy:
+    """A candidate, as far as the example looks."""
+
+    in_flight: int
+
+
+@attrs.frozen
+class OneTier:
+    best: list[Busy]
+
+
+def test_the_selector_of_the_selectors_readme_chooses() -> None:
+    text = (ROOT / "plugins" / "selectors" / "README.md").read_text()
+    namespace: dict[str, Any] = {}
+    exec(re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[0], namespace)  # noqa: S102  # ours
+
+    assert namespace["Quietest"]().select(OneTier([Busy(3), Busy(1), Busy(2)]), None, None) == Busy(1)
