@@ -1,5 +1,6 @@
 """The pool over real sockets on loopback: exchanges, faults, keeping and dropping connections."""
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -358,6 +359,44 @@ async def test_a_cancelled_request_closes_its_connection(when: str) -> None:
                 await ended.wait()
 
             assert (only(pool).open, only(pool).in_use) == (0, 0)
+
+
+async def ten_events(stream: trio.SocketStream) -> None:
+    while await read_request(stream):
+        await stream.send_all(CHUNKED)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+            await stream.send_all(b"8\r\ndata: x\n\r\n")
+        await stream.send_all(b"0\r\n\r\n")
+
+
+async def leave_after(pool: Pool, origin: str, events: int, by_cancel: bool) -> None:
+    with trio.CancelScope() as scope:
+        response = await bound(pool, origin).handle_async_request(ask(origin))
+        try:
+            stream = aiter(body_of(response))
+            for _ in range(events):
+                await anext(stream, b"")
+            if by_cancel:
+                scope.cancel()
+                await anext(stream, b"")
+        finally:
+            await response.aclose()
+
+
+async def test_a_thousand_streams_left_at_random_events_leave_nothing_behind() -> None:
+    """C-2: over real sockets; the rest of the row is the leak fixture's."""
+    draw = random.Random(3)  # noqa: S311  # a schedule, not a secret
+    async with peer(ten_events) as origin:
+        with pool_of(max_connections=20) as pool:
+            for _ in range(20):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(leave_after, pool, origin, draw.randrange(12), draw.random() < 0.5)
+            assert (only(pool).in_use, only(pool).waiting) == (0, 0)
+            assert only(pool).open == only(pool).idle
+            for _ in range(100):
+                assert len(await call(bound(pool, origin), origin)) == 80
 
 
 # Faults, each with how far the request got

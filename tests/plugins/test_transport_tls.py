@@ -148,6 +148,50 @@ async def test_a_large_request_passes_through_tls(authority: trustme.CA) -> None
         pool.close()
 
 
+async def test_a_reply_over_tls_before_the_request_was_read_is_delivered(authority: trustme.CA) -> None:
+    """B31."""
+    context = server_context(authority.issue_cert("api.example.com"))
+
+    async def serve(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, context, server_side=True)
+        await tls.receive_some(1024)
+        await tls.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        await trio.sleep_forever()
+
+    tap = Wiretap()
+    async with listening(tap, serve):
+        pool = pool_of(trusting(authority))
+        origin = f"https://api.example.com:{tap.port}"
+        transport = pool.for_credential(Credential(id="a", provider="p", origin=origin))
+        with trio.fail_after(10):
+            response = await transport.handle_async_request(httpx.Request("POST", origin, content=b"x" * 32_000_000))
+
+            assert response.status_code == 413
+            assert await response.aread() == b"big"
+        assert pool.statistics()[0].open == 0
+        pool.close()
+
+
+async def test_cancelled_exchanges_over_tls_leave_nothing_behind(authority: trustme.CA) -> None:
+    """X2, F5: at every stage of the handshake and the exchange."""
+    tap = Wiretap()
+    async with listening(tap, partial(tap.secure, server_context(authority.issue_cert("api.example.com")))):
+        pool = pool_of(trusting(authority))
+        origin = f"https://api.example.com:{tap.port}"
+        for steps in range(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call, pool, origin)
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            (statistics,) = pool.statistics()
+            assert statistics.in_use == 0
+            assert statistics.open == statistics.idle <= 1
+
+        assert await call(pool, origin) == b"ok"
+        pool.close()
+
+
 async def test_a_private_authority_is_trusted_from_a_file(authority: trustme.CA, tmp_path: Path) -> None:
     """S57."""
     file = tmp_path / "ca.pem"

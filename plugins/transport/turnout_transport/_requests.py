@@ -7,8 +7,8 @@
 import re
 from collections.abc import AsyncIterable
 from functools import lru_cache
+from typing import NamedTuple
 
-import attrs
 import httpx
 
 from turnout_transport._failures import failure
@@ -28,8 +28,7 @@ BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-@attrs.frozen(kw_only=True)
-class Message:
+class Message(NamedTuple):
     """A request as it goes over the wire.
 
     Attributes:
@@ -38,9 +37,12 @@ class Message:
         bodiless_reply: the reply has no body whatever its fields say (HEAD).
     """
 
-    head: bytes = attrs.field(repr=False)
-    body: bytes | AsyncIterable[bytes] = attrs.field(repr=False)
+    head: bytes
+    body: bytes | AsyncIterable[bytes]
     bodiless_reply: bool
+
+    def __repr__(self) -> str:
+        return f"<Message with a head of {len(self.head)} bytes>"  # which holds a secret
 
     @property
     def replayable(self) -> bool:
