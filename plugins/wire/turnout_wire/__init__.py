@@ -4,6 +4,7 @@ from turnout_wire._answers import HttpAnswer, answer, in_band, refusal, reset_ti
 from turnout_wire._codes import CODES
 from turnout_wire._failure import UPSTREAM_EXCEPTIONS, verdict_of_exception
 from turnout_wire._headers import (
+    REQUEST_HEADERS,
     check_header,
     check_headers,
     client_headers,
@@ -32,6 +33,7 @@ __all__ = [
     "CODES",
     "EVENT_LIMIT",
     "LINE_LIMIT",
+    "REQUEST_HEADERS",
     "SHAPES",
     "UPSTREAM_EXCEPTIONS",
     "BadJSON",

@@ -168,7 +168,7 @@ def _at_most_once(body: bytes, name: bytes) -> bool:
 
 
 def _spells_letters(body: bytes) -> bool:
-    return b"\\" in body and (b"\\u006" in body or b"\\u007" in body)
+    return b"\\" in body and b"\\u00" in body and (b"\\u006" in body or b"\\u007" in body)
 
 
 def _model_span(body: bytes) -> Span | None:
