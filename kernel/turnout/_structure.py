@@ -16,15 +16,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import attrs
 import cattrs
 
-from turnout import _units
 from turnout._problems import Misfit, Problem, Spot, Step
+from turnout._scalars import Hook, byte_count, choice, number, plain, seconds, text_as, unfit
 from turnout._type_words import got, is_array, mentions_secret, name_of, nearest, without_values
 from turnout._values import ByteCount, Metadata, Seconds, Secret
 from turnout.errors import InvalidAsk
 
 T = TypeVar("T")
-
-Hook = Callable[[Any, Any], Any]
 
 
 def structure(value: Any, cls: type[T]) -> T:
@@ -40,65 +38,9 @@ def accepts(cls: type) -> tuple[str, ...]:
     return tuple(str(field.alias) for field in attrs.fields(cls) if field.init)
 
 
-def _refuse(kind: Any, value: Any) -> Misfit:
-    wrong = f", got {got(value)}" if got(value) != name_of(kind) else ""
-    return Misfit([Problem((), f"expected {name_of(kind)}{wrong}", secret=mentions_secret(kind))])
-
-
-def _plain(kind: type) -> Hook:
-    """A hook that takes a TOML value of exactly this type as it is."""
-
-    def take(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise _refuse(kind, value)
-        return value
-
-    return take
-
-
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in {int, float}:
-        raise _refuse(float, value)
-    if not math.isfinite(value):
-        raise Misfit([Problem((), "expected a finite number")])
-    return float(value)
-
-
-def _seconds(value: Any, _: Any) -> Seconds:
-    found = _units.seconds(value) if type(value) is str else None
-    if found is None:
-        raise _refuse(Seconds, value)
-    return found
-
-
-def _byte_count(value: Any, _: Any) -> ByteCount:
-    found = _units.byte_count(value) if type(value) is str else value
-    if type(found) is not int or found < 0:
-        raise _refuse(ByteCount, value)
-    return ByteCount(found)
-
-
-def _text_as(kind: Callable[[str], Any]) -> Hook:
-    def take(value: Any, _: Any) -> Any:
-        if type(value) is not str:
-            raise _refuse(kind, value)
-        return kind(value)
-
-    return take
-
-
-def _choice(value: Any, kind: Any) -> Any:
-    """A member of an enum or a literal."""
-    members = {arm: arm for arm in get_args(kind)} if get_origin(kind) is Literal else {m.value: m for m in kind}
-    for known, member in members.items():
-        if type(value) is type(known) and value == known:
-            return member
-    raise Misfit([Problem((), f"expected {name_of(kind)}{nearest(value, members)}")])
-
-
 def _array(value: Any, kind: Any) -> Any:
     if type(value) is not list:
-        raise _refuse(kind, value)
+        raise unfit(kind, value)
     arms = [arm for arm in get_args(kind) if arm is not Ellipsis] or [Any]
     if len(arms) > 1 and len(arms) != len(value):
         raise Misfit([Problem((), f"expected {len(arms)} values, got {len(value)}", secret=mentions_secret(kind))])
@@ -109,7 +51,7 @@ def _array(value: Any, kind: Any) -> Any:
 
 def _mapping(value: Any, kind: Any) -> Any:
     if type(value) is not dict:
-        raise _refuse(kind, value)
+        raise unfit(kind, value)
     arm = (get_args(kind) or (str, Any))[1]
     return _gather((key, item, arm) for key, item in value.items())
 
@@ -167,7 +109,7 @@ def _table_of(cls: type) -> Hook:
 
     def build(value: Any, _: Any) -> Any:
         if type(value) is not dict:
-            raise _refuse(cls, value)
+            raise unfit(cls, value)
         problems = [_unknown(key, fields) for key in value if key not in fields]
         problems += [
             Problem((key,), f"{key} is missing; it has no default", spot=Spot.TABLE)
@@ -257,20 +199,20 @@ def _build_converter() -> cattrs.Converter:
         _is_mapping: _mapping,
         is_array: _array,
         _is_union: _union,
-        _is_choice: _choice,
+        _is_choice: choice,
     }
     for predicate, hook in families.items():
         converter.register_structure_hook_func(predicate, hook)
     converter.register_structure_hook_factory(attrs.has, _table_of)
     kinds: dict[Any, Hook] = {
-        bool: _plain(bool),
-        int: _plain(int),
-        str: _plain(str),
-        float: _number,
-        Seconds: _seconds,
-        ByteCount: _byte_count,
-        Secret: _text_as(Secret),
-        Path: _text_as(Path),
+        bool: plain(bool),
+        int: plain(int),
+        str: plain(str),
+        float: number,
+        Seconds: seconds,
+        ByteCount: byte_count,
+        Secret: text_as(Secret),
+        Path: text_as(Path),
         Metadata: _metadata,
     }
     for kind, hook in kinds.items():
