@@ -15,6 +15,9 @@ SMALL = 16 * 1024
 """Bytes that are sent before anything is read. A peer may answer early and read no further (B31): the reply to a
 larger request is awaited beside sending it, unless the kernel takes all of it at once."""
 
+PIECE = 256 * 1024
+"""Bytes that are handed to a stream at once."""
+
 COPIED = 64 * 1024
 """Bytes of a body up to which one copy beside the head is cheaper than a second system call."""
 
@@ -119,8 +122,11 @@ class Connection:
 
     async def _send(self, data: bytes | memoryview) -> None:
         self._sent = True  # whatever happens from here on, some of it may arrive
+        view = memoryview(data)
         try:
-            await self._stream.send_all(data)
+            # TLS encrypts what it is given in one go: 32 MB held up every other task for up to a second.
+            for start in range(0, len(view), PIECE):
+                await self._stream.send_all(view[start : start + PIECE])
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._send_failure = exc
 
