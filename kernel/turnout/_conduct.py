@@ -306,6 +306,7 @@ class Conductor:
                 await trio.sleep(wait)
                 return
         if run.last is not None:
+            run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
             raise run.last
         raise self._nobody(run, now)
 
