@@ -91,7 +91,7 @@ def test_every_failure_has_a_row() -> None:
 
 @pytest.mark.parametrize(("kind", "seconds"), BLOCKS)
 def test_a_failure_of_a_model_blocks_it_by_the_table(kind: type[Failure], seconds: float | None) -> None:
-    """C10.4 with O45: network failures and all of 5xx count as transient, 529 as overload."""
+    """C10.1, C10.4 with O45: network failures and all of 5xx count as transient, 529 as overload."""
     change = record(CLEAN, end(kind(message="why")), NOW, POLICY)
 
     entry = change.state.models["m"]

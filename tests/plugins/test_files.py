@@ -423,6 +423,21 @@ def test_when_the_disk_fills_up_saves_fail_clearly_until_there_is_room(small_dis
         assert one.save("secret", "again", b"x" * 2000, 0, NOW) == 1
 
 
+@pytest.mark.root
+def test_on_a_disk_that_became_read_only_saves_fail_clearly_and_reading_goes_on(small_disk: Path) -> None:
+    """F-5, as far as the store goes: and it saves again when the disk does."""
+    with archive(small_disk / "d") as one:
+        one.save("secret", "anna", b"old", 0, NOW)
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+        with pytest.raises(StoreError, match=r"anna\.secret\.jsonl cannot be saved: Read-only file system"):
+            one.save("secret", "anna", b"new", 1, NOW)
+        with pytest.raises(StoreError, match=r"anna\.secret\.jsonl cannot be removed: Read-only file system"):
+            one.delete("secret", "anna")
+        assert [record.data for record in one.list(NOW)] == [b"old"]
+        subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
+        assert one.save("secret", "anna", b"new", 1, NOW) == 2
+
+
 def test_a_save_brings_the_content_to_disk_before_the_name_and_the_name_before_it_returns(place: Path) -> None:
     """What survives a power loss: what was synced. So each rename stands between two syncs."""
     calls: list[str] = []
