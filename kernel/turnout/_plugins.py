@@ -88,7 +88,7 @@ class Plugins:
         """Exactly these: group, name, class. For tests and embedding; groups may leave out `turnout.`."""
         return cls(
             {
-                (_full(group), name): (_Offer("", "", "", load=lambda plugin=plugin: plugin),)
+                (_full(group), name): (_Offer("", "", "", load=_giving(plugin)),)
                 for group, named in classes.items()
                 for name, plugin in named.items()
             },
@@ -168,6 +168,10 @@ def _offer(entry: metadata.EntryPoint) -> _Offer:
     if dist is None:  # an entry point that was made by hand
         return _Offer("", "", entry.value, load=entry.load)
     return _Offer(dist.name, dist.version, entry.value, load=entry.load, requires=tuple(dist.requires or ()))
+
+
+def _giving(plugin: Any) -> Callable[[], Any]:
+    return lambda: plugin
 
 
 def _claims(offers: Iterable[_Offer]) -> str:
