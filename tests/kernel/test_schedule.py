@@ -425,6 +425,7 @@ def test_a_parent_without_a_passing_member_is_skipped() -> None:
 def test_a_parent_whose_members_all_cool_loses_its_turn() -> None:
     """C5.7.3"""
     made = schedule(credential("a1", parent="a"), credential("b1", parent="b"), credential("c1", parent="c"))
+    view(made)
     made.update("b1", waits(NOW + 5), "m", NOW)
 
     assert turns(made, 3) == ["a1", "c1", "a1"]
@@ -466,6 +467,13 @@ def test_a_websocket_prefers_those_that_have_them_on_within_each_tier() -> None:
 
     assert turns(made, 3, websocket=True) == ["b", "d", "b"]
     assert turns(made, 2, websocket=False) == ["c", "d"]
+
+
+def test_a_websocket_prefers_them_over_all_providers_of_the_tier() -> None:
+    """C5.9.3, O8"""
+    made = schedule("a", credential("x", "q", websockets=True))
+
+    assert [turns(made, 1, ("p", "q"), websocket=True) for _ in range(2)] == [["x"], ["x"]]
 
 
 def test_a_websocket_falls_back_to_plain_members_of_the_same_tier() -> None:
