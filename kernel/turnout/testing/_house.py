@@ -1,12 +1,14 @@
 """A whole kernel on scripted plugins: no sockets, no files, and it runs on a mock clock."""
 
+import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import trio
 
-from turnout._config import parse_config
+from turnout._config import Config, parse_config
 from turnout._kernel import Kernel, open_kernel
 from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
@@ -26,6 +28,16 @@ class InTurn:
         return ready.best.following()
 
 
+class InOrder:
+    """A selector that takes the first (fill first)."""
+
+    api: ClassVar[int] = 1
+
+    def select(self, ready: Ready, ask: Ask, draw: Callable[[], float]) -> Candidate:  # noqa: ARG002 # the protocol's arguments
+        """The first candidate of the best tier."""
+        return ready.best.first()
+
+
 class NoTransport:
     """A transport for providers that open no connections."""
 
@@ -35,17 +47,24 @@ class NoTransport:
         """None: scripted providers use no transport."""
 
 
+START = 1_800_000_000.0
+"""What the wall clock says when Trio's clock says 0."""
+
+
 def _wall() -> float:
-    return 1_800_000_000 + trio.current_time()
+    return START + trio.current_time()
 
 
 def scripted_plugins(
     providers: Mapping[str, ScriptedProvider], *, store: Any = None, selector: Any = None, **others: Mapping[str, Any]
 ) -> Plugins:
-    """These instances as plugins: the selector `in-turn`, the store `memory`, the transport `none`, and `others`."""
+    """These instances as plugins: the store `memory`, the transport `none`, and `others`.
+
+    Selectors are `in-turn`, or `selector` in its place, and `in-order`.
+    """
     instances: dict[str, Mapping[str, Any]] = {
         "turnout.providers": providers,
-        "turnout.selectors": {"in-turn": selector or InTurn()},
+        "turnout.selectors": {"in-turn": selector or InTurn(), "in-order": InOrder()},
         "turnout.stores": {"memory": store or MemoryStore()},
         "turnout.transports": {"none": NoTransport()},
         **{f"turnout.{group}": members for group, members in others.items()},
@@ -55,6 +74,18 @@ def scripted_plugins(
     )
 
 
+_DEFAULTS = {"selector": "in-turn", "store": "memory", "transport": "none"}
+
+
+def scripted_config(toml: str) -> Config:
+    """A configuration for scripted plugins; what its `[turnout]` leaves out is `in-turn`, `memory` and `none`."""
+    before, found, after = toml.partition("[turnout]\n")
+    section = after.partition("\n[")[0]
+    missing = {key: name for key, name in _DEFAULTS.items() if not re.search(rf"^{key}\s*=", section, re.MULTILINE)}
+    lines = "".join(f'{key} = "{name}"\n' for key, name in missing.items())
+    return parse_config(f"{before}[turnout]\n{lines}{after}" if found else f"[turnout]\n{lines}{toml}")
+
+
 @asynccontextmanager
 async def scripted_kernel(
     toml: str,
@@ -62,16 +93,16 @@ async def scripted_kernel(
     *,
     store: Any = None,
     selector: Any = None,
+    draw: Callable[[], float] = random.random,
     **others: Mapping[str, Any],
 ) -> AsyncIterator[Kernel]:
     """An open kernel on scripted providers, whose wall clock is Trio's.
 
     `toml` is a configuration whose `[turnout]` section may be left out; it has the selector `in-turn`, the store
-    `memory` and the transport `none`, whatever objects stand behind them. `others` gives instances for further groups,
-    such as `observers={"ear": ear}`; they are named in `toml` like any plugin.
+    `memory` and the transport `none`, whatever objects stand behind them. `draw` gives the kernel's random numbers.
+    `others` gives instances for further groups, such as `observers={"ear": ear}`; they are named in `toml` like any
+    plugin.
     """
-    head = '[turnout]\nselector = "in-turn"\nstore = "memory"\ntransport = "none"\n'
-    text = toml.replace("[turnout]\n", head, 1) if "[turnout]\n" in toml else head + toml
     plugins = scripted_plugins(providers, store=store, selector=selector, **others)
-    async with open_kernel(parse_config(text), plugins=plugins, wall=_wall) as kernel:
+    async with open_kernel(scripted_config(toml), plugins=plugins, wall=_wall, draw=draw) as kernel:
         yield kernel

@@ -8,16 +8,19 @@ Trio's mock clock and opens nothing.
 
 import math
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 import httpx
 import trio
 
 from turnout import (
+    Done,
     Failed,
     Failure,
     InvalidRequest,
     ModelMissing,
+    Operation,
     Overloaded,
     PaymentRequired,
     Protocol,
@@ -26,6 +29,9 @@ from turnout import (
     Unauthorized,
 )
 from turnout.testing import CANARY, Scene
+from turnout_wire import verdict
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
 
 REFUSALS: Mapping[str, type[Failure]] = {
     "301": Protocol,
@@ -131,6 +137,24 @@ class ScriptedTransport(httpx.AsyncBaseTransport):
                 self.open -= 1
         headers = script.headers.items() if isinstance(script.headers, Mapping) else script.headers
         return httpx.Response(script.status, headers=list(headers), stream=ScriptedBody(self, script))
+
+
+def outcome(
+    status: int,
+    text: str = "",
+    headers: Mapping[str, str] = EMPTY,
+    *,
+    operation: Operation = Operation.GENERATE,
+    now: float = 0.0,
+) -> Failure | Done:
+    """How an attempt ends that an upstream answers so; for the scripts of `turnout.testing.Scenario`.
+
+    `headers` have lower-case names, `now` is POSIX seconds. Every 2xx is `Done`: what a provider finds wrong with the
+    body of a success is not looked at.
+    """
+    if 200 <= status < 300:
+        return Done()
+    return verdict(status, text.encode(), headers, now=now, operation=operation)
 
 
 def events(*texts: str, done: bool = True) -> list[bytes]:
