@@ -5,7 +5,6 @@ first payload its deadline is the first-payload limit, afterwards the idle limit
 Leaving cancels the scope first and the provider's context manager second, so that nothing is ever drained (O37).
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -14,30 +13,35 @@ from typing import Self
 import trio
 
 from turnout._plugin_calls import plugin_code
+from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk
-from turnout._verdicts import Empty, Phase, Protocol, Sent, TimedOut
+from turnout._verdicts import Empty, Phase, Protocol, Sent
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
 
 HELD_BYTES = 64 * 1024
 """What may come before the first payload; more is a failure of the protocol (design 8a)."""
 
+ENDED_LIMIT = 1.0
+"""Seconds that a stream which has come to its end may take to give its connection back."""
+
 
 class StreamAttempt:
     """One attempt at a stream, as an async context manager: entering waits for the first payload.
 
     Entering raises UpstreamFailed when the stream fails before that, in whatever way (O33, O34, O38); its connection
-    is closed then. Leaving closes it at once, and raises UpstreamFailed if the idle limit was what ended the block.
+    is closed then. Leaving closes it at once, and raises the reason if it was the scope that ended the block.
     """
 
-    __slots__ = ("_border", "_entered", "_held", "_idle", "_next", "_scope", "_source", "headers")
+    __slots__ = ("_border", "_ended", "_entered", "_held", "_idle", "_next", "_scope", "_source", "headers")
 
-    def __init__(self, provider: Provider, call: Call, limits: Limits) -> None:
+    def __init__(self, provider: Provider, call: Call, limits: Limits, scope: CallScope) -> None:
         self._border = plugin_code("turnout.providers", call.credential.provider)
         with self._border:
             self._source = provider.stream(call)
-        self._scope = trio.CancelScope(deadline=trio.current_time() + limits.first_payload)
+        self._scope = scope
         self._entered = False
+        self._ended = False
         self._held: deque[Chunk] = deque()
         self._idle = limits.idle
         self.headers: Mapping[str, str] = EMPTY
@@ -48,16 +52,15 @@ class StreamAttempt:
             with self._border:
                 stream = await self._source.__aenter__()
                 self._entered = True
+                self._scope.sent = Sent.ANSWERED
                 await self._hold_until_payload(stream)
                 self.headers = stream.headers
         except BaseException as error:
             if await self._leave(error):
-                sent = Sent.ANSWERED if self._entered else Sent.MAYBE
-                late = TimedOut(message="no payload came in time", phase=Phase.FIRST_PAYLOAD, sent=sent)
-                raise UpstreamFailed(late) from None
+                raise self._scope.reason() from None
             raise
         self._next = stream.__anext__
-        self._scope.deadline = math.inf
+        self._scope.free()
         return self
 
     async def _hold_until_payload(self, stream: ReplyStream) -> None:
@@ -74,33 +77,36 @@ class StreamAttempt:
     async def next_chunk(self) -> Chunk:
         """The next chunk; raises StopAsyncIteration at the end, UpstreamFailed when the upstream fails.
 
-        When the idle limit passes, the attempt's scope is cancelled: the caller's block ends, and leaving it raises.
+        When a limit passes, the attempt's scope is cancelled: the caller's block ends, and leaving it raises.
         """
         if self._held:
             return self._held.popleft()
-        self._scope.deadline = trio.current_time() + self._idle
+        self._scope.limit(self._idle, Phase.IDLE)
         try:
             with self._border:
-                return await self._next()
-        finally:
-            self._scope.deadline = math.inf
+                chunk = await self._next()
+        except StopAsyncIteration:
+            self._ended = True
+            raise
+        self._scope.free()
+        return chunk
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        idled = self._scope.cancel_called
-        absorbed = await self._leave(error)
-        if idled and (absorbed or error is None):
-            raise UpstreamFailed(TimedOut(message="the upstream went silent", phase=Phase.IDLE)) from None
-        return absorbed
+    ) -> None:
+        if await self._leave(error):
+            raise self._scope.reason() from None
 
     async def _leave(self, error: BaseException | None) -> bool:
-        """Close the source inside the cancelled scope, then the scope; say whether `error` was the scope's own.
+        """Close the source inside the scope, then the scope; say whether `error` was the scope's own cancellation.
 
         The source is left as after a normal end, and what it raises is kept apart from `error`: a cancellation that
         arises while it closes must not replace, and so swallow, an error of the caller.
         """
-        self._scope.cancel()
+        if self._ended:
+            self._scope.limit(ENDED_LIMIT, Phase.IDLE)
+        else:
+            self._scope.cancel()
         closing: BaseException | None = None
         if self._entered:
             try:
@@ -109,15 +115,11 @@ class StreamAttempt:
             except BaseException as raised:  # noqa: BLE001 # handed to the scope below, or raised
                 closing = raised
         if closing is None:
-            return self._close_scope(error)
-        if not self._close_scope(closing) and error is None:
+            return self._scope.close(error)
+        absorbed = self._scope.close(closing)
+        if not absorbed and error is None:
             raise closing
-        return _only_cancelled(error) and self._scope.cancelled_caught
-
-    def _close_scope(self, error: BaseException | None) -> bool:
-        """Close the scope; gives whether `error` was its own cancellation (for None it would say so, too)."""
-        absorbed = self._scope.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-        return error is not None and bool(absorbed)
+        return absorbed and _only_cancelled(error)
 
 
 def _only_cancelled(error: BaseException | None) -> bool:

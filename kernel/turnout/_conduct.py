@@ -5,8 +5,9 @@ parameter. The rules it follows are values in `_attempts`, the choice is the sch
 outcome means is the ledger's; here they are only put in order, under one deadline.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from logging import getLogger
 from typing import Any, TypeVar
@@ -16,7 +17,6 @@ import trio
 from turnout._affinity import digest
 from turnout._attempts import Step
 from turnout._bootstrap import StreamAttempt
-from turnout._calls import Calls, CallScope
 from turnout._custody import Custody
 from turnout._entry import Entry
 from turnout._events import CallDecided
@@ -29,11 +29,13 @@ from turnout._origins import Origins
 from turnout._ready import ReadyView
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
+from turnout._scope import CallScope, Open
 from turnout._slot import Slot
 from turnout._standing import Kind, blocked
 from turnout._values import Answer, Ask, Call, Credential, Decision, Reply
-from turnout._verdicts import Overloaded, Phase, Sent, TimedOut
+from turnout._verdicts import Overloaded, Phase, Sent
 from turnout.errors import (
+    Draining,
     NoCredential,
     PluginError,
     PoolError,
@@ -72,6 +74,7 @@ class Conductor:
         "_remember",
         "_turns",
         "calls",
+        "draining",
         "generation",
     )
 
@@ -100,14 +103,14 @@ class Conductor:
         self._remember = remember
         self._observers = observers
         self._turns: dict[tuple[str, str, str], int] = {}
-        self.calls = Calls()
+        self.calls = Open()
+        self.draining = trio.Event()
 
     async def execute(self, ask: Ask) -> Answer:
         """Conduct a call that does not stream. Waits; raises TurnoutError."""
         run = self._begin(ask, stream=False)
         try:
-            with CallScope(self.calls, run):
-                reply = await self._conduct(run, self._execute)
+            reply = await self._conduct(run, self._execute)
         except BaseException as error:
             self._decide(run, error)
             raise
@@ -120,18 +123,29 @@ class Conductor:
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
         run = self._begin(ask, stream=True)
-        async with AsyncExitStack() as stack:
-            scope = stack.enter_context(CallScope(self.calls, run))
-            try:
-                live = await self._conduct(run, self._open)
-            except BaseException as error:
-                self._decide(run, scope.reason() if scope.cancelled else error)
-                raise
-            stack.push_async_exit(live.__aexit__)
+        try:
+            live = await self._conduct(run, self._open)
+        except BaseException as error:
+            self._decide(run, error)
+            raise
+        async with live:
             live.decision = self._decide(run, None)
             yield live
 
+    def scope(self, run: Run, limit: float = math.inf, phase: Phase | None = None) -> CallScope:
+        """A scope for something that this call waits for."""
+        return CallScope(
+            self.calls,
+            deadline=run.deadline,
+            total=run.total,
+            generation=run.generation.number,
+            limit=limit,
+            phase=phase,
+        )
+
     def _begin(self, ask: Ask, *, stream: bool) -> Run:
+        if self.draining.is_set():
+            raise Draining("the gateway is closing and takes no new calls")
         name = parse(ask.model)
         generation = self.generation
         serving = self._custody.catalogue.providers_of(name.key)
@@ -190,16 +204,21 @@ class Conductor:
     async def _call_credential(self, run: Run, entry: Entry, attempt: Attempt[T]) -> T | None:
         """Call a credential with each of its upstream models in turn; None: walk on to the next one."""
         run.tries.tried.add(entry.id)
-        credential = await self._refresh.fresh(self._custody.credentials[entry.id])
-        if credential is None:
-            return None
+        credential = self._custody.credentials[entry.id]
+        if credential.metadata is not None and self._refresh.has_ended(credential):
+            with self.scope(run):
+                renewed = await self._refresh.fresh(credential)
+            if renewed is None:
+                return None
+            credential = renewed
         if not (failures := run.tries.failures_at(credential.origin)):
             return await self._call_members(run, entry, credential, attempt)
-        if not self._origins.may_retry(credential.origin, len(self.calls)):
+        if not self._origins.may_retry(credential.origin, len(self.calls.scopes)):
             run.tries.skip(credential.origin)
             return None
         with self._origins.retrying(credential.origin):
-            await trio.sleep(self._draw() * longest_pause(failures, run.last))
+            with self.scope(run):
+                await trio.sleep(self._draw() * longest_pause(failures, run.last))
             return await self._call_members(run, entry, credential, attempt)
 
     async def _call_members(self, run: Run, entry: Entry, credential: Credential, attempt: Attempt[T]) -> T | None:
@@ -251,7 +270,7 @@ class Conductor:
         provider, call = self._call(run, credential, upstream)
         with Slot(self._custody.schedule, entry, self._now()) as slot:
             try:
-                with _answer_limit(slot.began + run.generation.limits.headers), provider.border:
+                with self.scope(run, run.generation.limits.headers, Phase.HEADERS), provider.border:
                     reply = await provider.operations[run.operation](call)
             except UpstreamFailed as failure:
                 self._failed(run, credential, upstream, slot, failure)
@@ -266,18 +285,19 @@ class Conductor:
 
     async def _open(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> LiveStream:
         provider, call = self._call(run, credential, upstream)
-        async with AsyncExitStack() as stack:
-            slot = stack.enter_context(Slot(self._custody.schedule, entry, self._now()))
+        limits = run.generation.limits
+        slot = Slot(self._custody.schedule, entry, self._now())
+        with slot.until_kept():
             try:
-                source = StreamAttempt(provider.plugin, call, run.generation.limits)
-                await stack.enter_async_context(source)
+                scope = self.scope(run, limits.first_payload, Phase.FIRST_PAYLOAD)
+                source = await StreamAttempt(provider.plugin, call, limits, scope).__aenter__()
             except UpstreamFailed as failure:
                 self._failed(run, credential, upstream, slot, failure)
                 raise
             took = slot.answered()
             self._served(run, credential, upstream, slot)
             ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
-            return LiveStream(source, stack.pop_all(), ended)
+            return LiveStream(source, slot, ended)
 
     def _failed(
         self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, failure: UpstreamFailed
@@ -303,7 +323,8 @@ class Conductor:
             if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
                 wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
                 run.waited += wait
-                await trio.sleep(wait)
+                with self.scope(run):
+                    await trio.sleep(wait)
                 return
         if run.last is not None:
             run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
@@ -313,7 +334,7 @@ class Conductor:
     async def _refreshed(self, run: Run, patience: float) -> bool:
         """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
         asked, run.refreshing = run.refreshing, set()
-        with trio.move_on_after(patience):
+        with self.scope(run), trio.move_on_after(patience):
             for id in asked:
                 if await self._refresh.wait_refreshed(id) is None:
                     return True
@@ -352,12 +373,3 @@ def longest_pause(failures: int, last: UpstreamFailed | None) -> float:
     """Seconds that the pause before the next try lasts at most, after so many failures at one origin."""
     overloaded = last is not None and isinstance(last.verdict, Overloaded)
     return min(PAUSE_CAP, (OVERLOAD_PAUSE if overloaded else PAUSE) * 2.0 ** (failures - 1))
-
-
-@contextmanager
-def _answer_limit(deadline: float) -> Iterator[None]:
-    """The scope of one attempt that does not stream; `deadline` on Trio's clock."""
-    with trio.CancelScope(deadline=deadline) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise UpstreamFailed(TimedOut(message="no answer came in time", phase=Phase.HEADERS, sent=Sent.MAYBE))

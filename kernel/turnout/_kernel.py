@@ -121,7 +121,7 @@ class Kernel:
 
     def readiness(self) -> Readiness:
         """Whether calls can be served now."""
-        draining = self._conductor.calls.draining.is_set()
+        draining = self._conductor.draining.is_set()
         problems = []
         if not self._custody.credentials:
             problems.append("no credential is configured")
@@ -153,7 +153,7 @@ class Kernel:
 
     def drain(self) -> None:
         """Take no new calls from now on; those under way go on. Does not wait."""
-        self._conductor.calls.drain()
+        self._conductor.draining.set()
 
     async def wait_drained(self) -> None:
         """After `drain`: wait until calls and frontends are done; calls still open after `drain` seconds are ended."""
@@ -161,8 +161,10 @@ class Kernel:
         with trio.move_on_after(self._config.drain) as patience:
             await calls.wait_gone()
         if patience.cancelled_caught:
-            log.warning("%d calls are ended: they took longer than the %g s of a drain", len(calls), self._config.drain)
-            calls.cancel()
+            log.warning(
+                "%d calls are ended: they took longer than the %g s of a drain", len(calls.scopes), self._config.drain
+            )
+            calls.end()
             with trio.move_on_after(CLOSE_LIMIT):
                 await calls.wait_gone()
         with trio.move_on_after(CLOSE_LIMIT):
@@ -348,7 +350,7 @@ class Kernel:
             embed=self.embed,
             models=self.models,
             readiness=self.readiness,
-            wait_draining=self._conductor.calls.draining.wait,
+            wait_draining=self._conductor.draining.wait,
             explain=self.explain,
             expose=self.expose,
         )

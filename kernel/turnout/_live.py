@@ -1,12 +1,12 @@
 """A committed stream, as the caller of the kernel gets it."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 from turnout._bootstrap import StreamAttempt
 from turnout._judge import DONE
+from turnout._slot import Slot
 from turnout._values import Chunk, Decision
 from turnout._verdicts import Verdict
 from turnout.errors import UpstreamFailed
@@ -19,13 +19,13 @@ class LiveStream:
     also when the caller left early (O36): the credential evidently works.
     """
 
-    __slots__ = ("_ended", "_source", "_stack", "_verdict", "decision", "headers")
+    __slots__ = ("_ended", "_slot", "_source", "_verdict", "decision", "headers")
 
     decision: Decision
 
-    def __init__(self, source: StreamAttempt, stack: AsyncExitStack, ended: Callable[[Verdict], Any]) -> None:
+    def __init__(self, source: StreamAttempt, slot: Slot, ended: Callable[[Verdict], Any]) -> None:
         self._source = source
-        self._stack = stack
+        self._slot = slot
         self._ended = ended
         self._verdict: Verdict = DONE
         self.headers = source.headers
@@ -40,13 +40,17 @@ class LiveStream:
             self._verdict = failure.verdict
             raise
 
+    async def __aenter__(self) -> Self:
+        return self
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> None:
         try:
-            return bool(await self._stack.__aexit__(kind, error, trace))
+            await self._source.__aexit__(kind, error, trace)
         except UpstreamFailed as failure:
             self._verdict = failure.verdict
             raise
         finally:
+            self._slot.__exit__(None, None, None)
             self._ended(self._verdict)

@@ -173,6 +173,14 @@ class RefreshRoom:
         await flight.landed.wait()
         return flight.failure
 
+    def has_ended(self, credential: Credential) -> bool:
+        """Whether its token has ended and could be renewed."""
+        ends = expiry(credential)
+        if ends is None or ends > self._now():
+            return False
+        provider = self._provider(credential)
+        return provider is not None and provider.refresher is not None
+
     async def fresh(self, credential: Credential) -> Credential | None:
         """The credential, renewed first if its token has ended; None when that failed. Waits for it."""
         ends = expiry(credential) if credential.metadata is not None else None

@@ -25,7 +25,8 @@ class Run:
     """One call on its way.
 
     Attributes:
-        deadline: on Trio's clock.
+        total: seconds that the whole call may take.
+        deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
         kept: ids that stay selectable although they failed, because they are the last (design 16).
         refreshing: ids whose refresh this call has brought about.
@@ -49,6 +50,7 @@ class Run:
         "refreshing",
         "served_by",
         "stream",
+        "total",
         "tries",
         "upstream_model",
         "waited",
@@ -66,7 +68,8 @@ class Run:
         self.stream = stream
         self.began = trio.current_time()
         total = generation.limits.total
-        self.deadline = self.began + (total if ask.deadline is None else min(ask.deadline, total))
+        self.total = total if ask.deadline is None else min(ask.deadline, total)
+        self.deadline = self.began + self.total
         self.tries = Tries(generation.retry)
         self.affinity: bytes | None = None
         self.attempts: list[Attempt] = []

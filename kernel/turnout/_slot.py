@@ -1,5 +1,7 @@
 """A place on a credential, held while it serves one attempt."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +22,16 @@ class Slot:
         self._now = now
         self._probing = False
         self.began = trio.current_time()
+
+    @contextmanager
+    def until_kept(self) -> Iterator[None]:
+        """Hold the place while the block runs; when it ends well, it stays held, for whoever leaves it later."""
+        self.__enter__()
+        try:
+            yield
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def __enter__(self) -> Self:
         self._probing = self._schedule.begin(self._entry, self._now)

@@ -249,7 +249,7 @@ class Credential:
     proxy_url: Secret | None = None
     origin: str = ""
     disabled: bool = False
-    attributes: Mapping[str, str] = attrs.field(default=EMPTY, converter=_frozen_mapping)
+    attributes: Mapping[str, str] = attrs.field(default=EMPTY, converter=_frozen_mapping, repr=False)
     metadata: Metadata | None = None
     created_at: float | None = None
     updated_at: float | None = None

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from turnout import Ask, Call, Chunk, Credential, Empty, Phase, Protocol, RateLimited, TimedOut, Transient
 from turnout._bootstrap import HELD_BYTES, StreamAttempt
+from turnout._scope import CallScope, Open
 from turnout.abc import Limits
 from turnout.errors import PluginError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider
@@ -18,9 +19,13 @@ LIMITS = Limits(first_payload=10, idle=5)
 CALL = Call(ask=Ask(model="m"), credential=Credential(id="a", provider="scripted"), model="m")
 
 
+def scope() -> CallScope:
+    return CallScope(Open(), limit=LIMITS.first_payload, phase=Phase.FIRST_PAYLOAD)
+
+
 def attempt(script: Script) -> tuple[ScriptedProvider, StreamAttempt]:
     provider = ScriptedProvider(script)
-    return provider, StreamAttempt(provider, CALL, LIMITS)
+    return provider, StreamAttempt(provider, CALL, LIMITS, scope())
 
 
 async def drain(stream: StreamAttempt) -> list[bytes]:
@@ -148,7 +153,7 @@ class WithNursery(ScriptedProvider):
 async def test_an_error_of_the_caller_comes_out_untouched(
     kind: type[ScriptedProvider], autojump_clock: MockClock
 ) -> None:
-    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS)
+    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS, scope())
     mine = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught:
         async with source as stream:
@@ -164,7 +169,7 @@ async def test_a_cancellation_from_outside_passes_through(
     """C-1: the client left."""
     provider = kind(Script(chunks=[Chunk(b"a")] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope()) as stream:
             await drain(stream)
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -177,7 +182,7 @@ async def test_a_cancellation_before_the_first_payload_passes_through(
 ) -> None:
     provider = kind(Script(chunks=[Chunk(b"", payload=False)] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS):
+        async with StreamAttempt(provider, CALL, LIMITS, scope()):
             pytest.fail("there is no payload")
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -190,7 +195,7 @@ async def test_a_failure_mid_stream_closes_without_waiting(
     provider = kind(Script(chunks=[Chunk(b"a")], failure=Transient(message="broke")))
     began = trio.current_time()
     with pytest.raises(UpstreamFailed, match="broke"):
-        async with StreamAttempt(provider, CALL, LIMITS) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope()) as stream:
             await drain(stream)
     assert provider.open_streams == 0
     assert trio.current_time() == began

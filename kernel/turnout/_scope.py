@@ -1,0 +1,133 @@
+"""The cancel scope above everything that a call waits for: an attempt, a pause, a refresh.
+
+One scope does three things: the limit of what is waited for, the deadline of the whole call, and the kernel's hand
+while it drains. Which of them ended it is worked out when it has ended. A scope costs 9 µs, a call has one per attempt.
+"""
+
+import math
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from turnout._verdicts import Phase, Sent, TimedOut
+from turnout.errors import DeadlineExceeded, Draining, TurnoutError, UpstreamFailed
+
+MESSAGES = {
+    Phase.CONNECT: "no connection came about in time",
+    Phase.HEADERS: "no answer came in time",
+    Phase.FIRST_PAYLOAD: "no payload came in time",
+    Phase.IDLE: "the upstream went silent",
+}
+
+
+class Open:
+    """The scopes that are open in one kernel, each with the generation of its call.
+
+    Attributes:
+        ended: True when no scope may be entered any more: a drain has taken too long.
+    """
+
+    __slots__ = ("_left", "ended", "scopes")
+
+    def __init__(self) -> None:
+        self.scopes: dict[CallScope, int] = {}
+        self.ended = False
+        self._left = trio.lowlevel.ParkingLot()
+
+    def leave(self, scope: "CallScope") -> None:
+        """Count a scope out and let those who wait look again."""
+        self.scopes.pop(scope, None)
+        self._left.unpark_all()
+
+    async def wait_gone(self, generation: int | None = None) -> None:
+        """Wait until nothing of this generation or an earlier one is open; None: nothing at all."""
+        while any(generation is None or number <= generation for number in self.scopes.values()):
+            await self._left.park()
+
+    def end(self) -> None:
+        """Cancel everything that is open: each raises Draining in its own task. Nothing may be entered any more."""
+        self.ended = True
+        for scope in self.scopes:
+            scope.cancel()
+
+
+class CallScope:
+    """A scope of one call.
+
+    As a context manager, leaving it raises the reason in place of the cancellation that it brought about: the limit's
+    `UpstreamFailed(TimedOut)`, `DeadlineExceeded` or `Draining`.
+
+    `deadline` is the call's on Trio's clock and `total` the seconds it was given; `limit` and `phase` are of what is
+    waited for.
+
+    Attributes:
+        sent: how far the request has got, for the failure of a limit.
+    """
+
+    __slots__ = ("_deadline", "_generation", "_open", "_phase", "_scope", "_total", "sent")
+
+    def __init__(
+        self,
+        open_scopes: Open,
+        *,
+        deadline: float = math.inf,
+        total: float = math.inf,
+        generation: int = 0,
+        limit: float = math.inf,
+        phase: Phase | None = None,
+    ) -> None:
+        self._open = open_scopes
+        self._deadline = deadline
+        self._total = total
+        self._generation = generation
+        self._phase = phase
+        self._scope = trio.CancelScope(deadline=min(deadline, trio.current_time() + limit))
+        self.sent = Sent.MAYBE
+
+    def __enter__(self) -> Self:
+        if self._open.ended:
+            raise Draining("the gateway is closing and takes no new calls")
+        self._open.scopes[self] = self._generation
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.close(error):
+            raise self.reason() from None
+
+    def close(self, error: BaseException | None) -> bool:
+        """Leave the scope; gives whether `error` was its own cancellation. May raise what else `error` holds."""
+        self._open.leave(self)
+        absorbed = self._scope.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        return error is not None and bool(absorbed)
+
+    def limit(self, seconds: float, phase: Phase) -> None:
+        """From now, wait at most so many seconds."""
+        self._phase = phase
+        self._scope.deadline = min(trio.current_time() + seconds, self._deadline)
+
+    def free(self) -> None:
+        """No limit of its own any more; the deadline of the call stays."""
+        self._phase = None
+        self._scope.deadline = self._deadline
+
+    def cancel(self) -> None:
+        """Cancel what runs in it."""
+        self._scope.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, by whatever."""
+        return self._scope.cancel_called
+
+    def reason(self) -> TurnoutError:
+        """Why it was cancelled."""
+        now = trio.current_time()
+        if now >= self._deadline:
+            return DeadlineExceeded(f"the call took longer than its {self._total:g} s")
+        if self._phase is not None and now >= self._scope.deadline:
+            return UpstreamFailed(TimedOut(message=MESSAGES[self._phase], phase=self._phase, sent=self.sent))
+        return Draining("the gateway is closing and the time for open calls is over")

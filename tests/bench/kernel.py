@@ -1,0 +1,71 @@
+"""What the kernel itself costs: `execute` and `stream` on a provider that answers at once, in microseconds of CPU.
+
+    python tests/bench/kernel.py
+
+The pool has 100 credentials; the decision record, the ledger and the schedule are on, as always. Each figure is the
+best of several rounds, so that what else the machine does counts as little as it can.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from turnout import Ask, Chunk, Kernel
+from turnout.testing import Script, ScriptedProvider, scripted_kernel
+
+ROUNDS, CALLS = 15, 300
+ASK = Ask(model="m", payload=b"{}", id="bench")
+
+
+async def best(call: Callable[[], Awaitable[object]]) -> float:
+    """Microseconds of CPU per call in the best round."""
+    figures = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for _ in range(CALLS):
+            await call()
+        figures.append((time.process_time() - began) / CALLS * 1e6)
+    return min(figures)
+
+
+async def consume(kernel: Kernel) -> None:
+    async with kernel.stream(ASK) as stream:
+        async for _ in stream:
+            pass
+
+
+async def main() -> None:
+    names = "".join(
+        f'[[providers.scripted.credentials]]\nname = "c{n}"\napi_key = "key-{n}-12345678"\n' for n in range(100)
+    )
+    toml = f'[[providers.scripted.models]]\nname = "m"\n{names}'
+    provider = ScriptedProvider()
+    async with scripted_kernel(toml, {"scripted": provider}) as kernel:
+
+        async def execute() -> None:
+            provider.calls.clear()
+            await kernel.execute(ASK)
+
+        async def bare() -> None:
+            provider.calls.clear()
+            await provider.execute(call)
+
+        async def stream() -> None:
+            provider.calls.clear()
+            await consume(kernel)
+
+        await kernel.execute(ASK)
+        call = provider.calls[0]
+        nothing = await best(bare)
+        print(f"the scripted provider alone   {nothing:7.1f} µs")
+        print(f"kernel.execute                {await best(execute) - nothing:7.1f} µs more   (aim: 60)")
+        one = await best(stream)
+        provider.default = Script(chunks=[Chunk(b"data: x\n\n")] * 101)
+        many = await best(stream)
+        print(f"kernel.stream, one chunk      {one - nothing:7.1f} µs more   (aim: 90)")
+        print(f"each further chunk            {(many - one) / 100:7.1f} µs        (aim: 5)")
+
+
+if __name__ == "__main__":
+    trio.run(main)
