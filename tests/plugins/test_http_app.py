@@ -680,14 +680,14 @@ async def test_what_runs_when_the_time_to_drain_is_over_is_told_so(autojump_cloc
         yield Chunk(b"data: 1\n\n")
         await trio.sleep_forever()
 
-    app = make_app(ScriptedSwitch(on_execute=Held(), on_stream=endless))
+    switch = ScriptedSwitch(on_execute=Held(), on_stream=endless)
+    app = make_app(switch)
     whole, stream = Exchange(app), Exchange(app, body=STREAM)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(whole.run)
         nursery.start_soon(stream.run)
         await trio.testing.wait_all_tasks_blocked()
-        app.cut()
-        await app.wait_idle()
+        switch.drain()
 
     assert (whole.status, whole.code) == (503, "draining")
     assert b'"draining"' in stream.chunks[-1]

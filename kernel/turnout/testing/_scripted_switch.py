@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from types import TracebackType
 from typing import Self, final
 
 import attrs
@@ -69,6 +70,7 @@ class ScriptedSwitch:
     cancelled: int = 0
     open: int = 0
     _decisions: dict[str, Decision] = attrs.field(factory=dict)
+    _scopes: set[trio.CancelScope] = attrs.field(factory=set)
     _draining: trio.Event = attrs.field(factory=trio.Event)
 
     async def execute(self, ask: Ask) -> Answer:
@@ -106,9 +108,11 @@ class ScriptedSwitch:
         """Wait for `drain`."""
         await self._draining.wait()
 
-    def drain(self) -> None:
-        """Begin to close: from now on every call is refused."""
+    def drain(self, patience: float = 0.0) -> None:
+        """Begin to close: new calls are refused from now on, open ones are ended after `patience` seconds."""
         self._draining.set()
+        for scope in self._scopes:
+            scope.deadline = trio.current_time() + patience
 
     def explain(self, id: str) -> Decision | None:
         """A record that says nothing but what was asked."""
@@ -137,21 +141,31 @@ class ScriptedSwitch:
         return decision
 
     def _counted(self) -> "_Counted":
-        return _Counted(self)
+        return _Counted(self, self._scopes)
 
 
 @final
 class _Counted:
-    """Counts a call while it runs, and whether it was cancelled."""
+    """Counts a call while it runs and notes its cancellation; a drain ends it with `Draining`, as a kernel does."""
 
-    def __init__(self, switch: ScriptedSwitch) -> None:
+    def __init__(self, switch: ScriptedSwitch, scopes: set[trio.CancelScope]) -> None:
         self._switch = switch
+        self._scopes = scopes
+        self._scope = trio.CancelScope()
 
     def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self._scopes.add(self._scope)
         self._switch.open += 1
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         self._switch.open -= 1
-        if kind is not None and issubclass(kind, trio.Cancelled | GeneratorExit):
-            self._switch.cancelled += 1
+        self._scopes.discard(self._scope)
+        self._switch.cancelled += kind is not None and issubclass(kind, trio.Cancelled)
+        done = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise Draining("the time for open calls is over")
+        return bool(done)

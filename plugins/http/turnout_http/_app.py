@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from logging import Logger
 from typing import final
 
-import trio
 from starlette.routing import Route, Router
 
 from turnout import Decision
-from turnout.errors import Draining, TurnoutError
+from turnout.errors import TurnoutError
 from turnout_http import _answers
 from turnout_http._admission import Admission
 from turnout_http._faults import chain
@@ -31,9 +30,6 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 DIALECT = "openai.chat"
 """In which errors are told."""
-
-LAST_WORDS = 2.0
-"""Seconds that a cut client gets to take the error that tells it so."""
 
 
 @final
@@ -63,10 +59,8 @@ class App:
         self._explain = explain
         self._log = log
         self._now = now
-        self._ids = map(f"req-{secrets.token_hex(6)}-{{:x}}".format, itertools.count(1))
-        self._visits: set[Visit] = set()
-        self._idle = trio.Event()
-        self._idle.set()
+        self._prefix = f"req-{secrets.token_hex(6)}-"
+        self._numbers = itertools.count(1)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,7 +68,7 @@ class App:
         if scope["type"] != "http":
             await _refuse_other_protocol(scope, receive, send)
             return
-        visit = Visit(next(self._ids), {}, "", DIALECT, trio.CancelScope())
+        visit = Visit(f"{self._prefix}{next(self._numbers):x}", {}, "", DIALECT)
 
         async def reply(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -86,16 +80,6 @@ class App:
             await self._serve(scope, receive, reply, visit)
         except Exception as error:  # noqa: BLE001  # the border: every failure becomes an answer (A2, A3)
             await self._answer_failure(error, reply, visit)
-
-    async def wait_idle(self) -> None:
-        """Wait until no request is being served."""
-        await self._idle.wait()
-
-    def cut(self) -> None:
-        """End every request now: streams with an error in their dialect, others with `draining`."""
-        for visit in self._visits:
-            visit.cut = True
-            visit.stay.cancel()
 
     async def _serve(self, scope: Scope, receive: Receive, reply: Send, visit: Visit) -> None:
         visit.head = head = read_head(scope["headers"])
@@ -111,14 +95,9 @@ class App:
         if sent_id is not None and _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
         await self._admission.enter(visit.client)
-        self._arrive(visit)
         try:
-            with visit.stay:
-                await self._open(page, scope, receive, reply)
-            if visit.cut and visit.stay.cancelled_caught:
-                raise Draining("this gateway is closing; another one may take the call")
+            await self._open(page, scope, receive, reply)
         finally:
-            self._depart(visit)
             self._admission.leave(visit.client)
 
     async def _open(self, page: Page | None, scope: Scope, receive: Receive, reply: Send) -> None:
@@ -149,16 +128,6 @@ class App:
             )
         raise Refusal("unauthorized", "a valid key is needed: authorization: Bearer KEY", close=True)
 
-    def _arrive(self, visit: Visit) -> None:
-        if not self._visits:
-            self._idle = trio.Event()
-        self._visits.add(visit)
-
-    def _depart(self, visit: Visit) -> None:
-        self._visits.discard(visit)
-        if not self._visits:
-            self._idle.set()
-
     def _common_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", visit.id.encode()), (b"x-content-type-options", b"nosniff")]
         if self.draining:
@@ -169,19 +138,18 @@ class App:
         if not isinstance(error, TurnoutError) or error.code == "internal":
             self._log.error("request %s failed: %s", visit.id, chain(error))
             error = TurnoutError("internal error")
-        with trio.move_on_after(LAST_WORDS) if visit.cut else trio.CancelScope():
-            if visit.streaming:
-                await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)
-            elif not visit.started:
-                shown = self._explain(visit.id) if b"x-turnout-explain" in visit.head else None
-                await _answers.send_error(
-                    reply,
-                    error,
-                    visit.dialect,
-                    now=self._now(),
-                    request_id=visit.id,
-                    headers=_answers.decision_header(shown),
-                )
+        if visit.streaming:
+            await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)
+        elif not visit.started:
+            shown = self._explain(visit.id) if b"x-turnout-explain" in visit.head else None
+            await _answers.send_error(
+                reply,
+                error,
+                visit.dialect,
+                now=self._now(),
+                request_id=visit.id,
+                headers=_answers.decision_header(shown),
+            )
 
 
 async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -33,6 +33,11 @@ async def read_body(receive: Receive, head: Mapping[bytes, bytes], limits: Clien
     raise Refusal("timeout", "the body did not arrive in time", close=True)
 
 
+def is_plain(head: Mapping[bytes, bytes], body: bytes, limits: ClientLimits) -> bool:
+    """Whether a body that is here already needs none of the judging of `read_body`."""
+    return b"content-encoding" not in head and len(body) <= limits.body_bytes
+
+
 async def _collect(
     message: Message, receive: Receive, limits: ClientLimits, scope: trio.CancelScope, began: float
 ) -> bytes:

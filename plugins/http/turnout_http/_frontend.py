@@ -66,9 +66,9 @@ class Http:
     ) -> None:
         """Listen, report addresses with port 0 resolved, and serve until draining is over.
 
-        Once the switch drains: nothing more is accepted, idle connections close, requests get the kernel's time to
-        drain; then those left are ended with `draining` and, `drain_grace` seconds later, cut off. Raises ConfigError
-        when an address cannot be bound.
+        Once the switch drains, nothing more is accepted and idle connections close. The kernel ends calls that outlast
+        its time to drain, and their clients are told; whoever does not take that within `drain_grace` seconds more is
+        cut off. Raises ConfigError when an address cannot be bound.
         """
         with ExitStack() as open_sockets:
             sockets = [open_sockets.enter_context(self._bind(address)) for address in self._settings.addresses]
@@ -81,15 +81,10 @@ class Http:
                 scheme = "https" if self._settings.tls_certificate else "http"
                 task_status.started([f"{scheme}://{address}" for address in bound])
                 await switch.wait_draining()
-                await self._drain(app, closing, nursery.cancel_scope)
+                app.draining = True
+                closing.set()
+                patience = self._context.drain + self._settings.drain_grace
+                nursery.cancel_scope.deadline = trio.current_time() + patience
 
     def _bind(self, address: Address) -> socket:
         return bind(address, write_stall=self._settings.limits.write_stall)
-
-    async def _drain(self, app: App, closing: trio.Event, everything: trio.CancelScope) -> None:
-        app.draining = True
-        closing.set()
-        with trio.move_on_after(self._context.drain):
-            await app.wait_idle()
-        app.cut()
-        everything.deadline = trio.current_time() + self._settings.drain_grace

@@ -8,10 +8,12 @@ import turnout_wire
 from turnout import Ask
 from turnout.abc import Switch
 from turnout_http._answers import RawHeaders, decision_header, raw_headers, send_whole
-from turnout_http._body import read_body
+from turnout_http._body import is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
-from turnout_http._visit import VISIT, Receive, Scope, Send, Visit, while_present
+from turnout_http._visit import CANCELS, VISIT, WHOLE_BODY, Receive, Scope, Send, Visit, while_present
+
+NO_HEADERS: Mapping[str, str] = {}
 
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNCACHED = (b"cache-control", b"no-cache")
@@ -31,22 +33,28 @@ class Generate:
         self._switch = switch
         self._limits = limits
         self._dialect = dialect
+        self._allowed = frozenset(name.encode() for name in turnout_wire.REQUEST_HEADERS[dialect])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; raises TurnoutError for the door to answer."""
         visit: Visit = scope[VISIT]
-        body = await read_body(receive, visit.head, self._limits)
+        body = scope.get(WHOLE_BODY)
+        if body is None or not is_plain(visit.head, body, self._limits):
+            body = await read_body(receive, visit.head, self._limits)
         peek = turnout_wire.peek(body, texts=BODY_KEYS)
         ask = Ask(
             model=peek.model,
             payload=body,
             dialect=self._dialect,
-            headers=_forwarded(visit, self._dialect),
+            headers=self._forwarded(visit.head),
             id=visit.id,
             affinity=_affinity(peek.texts, visit.head),
         )
         work = self._stream if peek.stream else self._execute
-        await while_present(scope, receive, visit, partial(work, ask, visit, send))
+        if CANCELS in scope["extensions"]:
+            await work(ask, visit, send)
+        else:
+            await while_present(receive, partial(work, ask, visit, send))
 
     async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
         answer = await self._switch.execute(ask)
@@ -71,15 +79,21 @@ class Generate:
         visit.streaming = False
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    def _forwarded(self, head: Head) -> Mapping[str, str]:
+        """Those of the client's headers that may go upstream; nearly always none."""
+        names = self._allowed & head.keys()
+        if not names:
+            return NO_HEADERS
+        texts = {name.decode(): head[name].decode("latin-1") for name in names}
+        return turnout_wire.request_headers(texts, self._dialect)
+
 
 def _affinity(members: Mapping[str, str], head: Head) -> str | None:
     """The client's own name for a session or cache; never anything made from its key (design 16)."""
     for name in BODY_KEYS:
         if name in members:
             return members[name]
-    return next((head[name].decode("latin-1") for name in SESSION_HEADERS if head.get(name)), None)
-
-
-def _forwarded(visit: Visit, dialect: str) -> Mapping[str, str]:
-    texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in visit.head.items()}
-    return turnout_wire.request_headers(texts, dialect)
+    for header in SESSION_HEADERS:
+        if head.get(header):
+            return head[header].decode("latin-1")
+    return None

@@ -165,7 +165,7 @@ class Connection:
             return
         if not exchange.complete:
             exchange.break_off()
-            await exchange.over.wait()
+            await exchange.wait_over()
             return
         if not exchange.begun and exchange.scope["http_version"] == "1.1":
             try:
@@ -173,9 +173,9 @@ class Connection:
             except OSError:
                 return
         until = trio.current_time() + self._shared.limits.half_close
-        while not exchange.over.is_set() and trio.current_time() < until and not was_reset(self._sock):
+        while not exchange.over and trio.current_time() < until and not was_reset(self._sock):
             with trio.move_on_after(LOOK):
-                await exchange.over.wait()
+                await exchange.wait_over()
 
     # The parser's listener
 
@@ -204,8 +204,7 @@ class Connection:
         self._head_done = True
         if self._ahead or self._refused:
             return
-        size = len(self._target) + sum([len(name) + len(value) + 4 for name, value in self._headers])
-        if size > self._shared.limits.header_bytes:
+        if self._head_bytes > self._shared.limits.header_bytes and self._head_size() > self._shared.limits.header_bytes:
             self._refused = HEAD_TOO_LARGE
             return
         self.due = math.inf
@@ -231,6 +230,10 @@ class Connection:
         self._head_bytes = 0
         if self._exchange is not None and not self._ahead:
             self._exchange.end()
+
+    def _head_size(self) -> int:
+        """Bytes of a head that came together with a piece of the body."""
+        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def _asgi_scope(self) -> dict[str, Any]:
         raw_path, _, query = self._target.partition(b"?")
@@ -259,8 +262,9 @@ class Connection:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
             exchange = self._exchange
+            exchange.offer_whole()
             await self._app(exchange.scope, exchange.receive, exchange.send)
-            exchange.over.set()
+            exchange.finish()
             if self._exchange is exchange:  # a quick client's next request may be here already
                 self._exchange = None
                 self.due = trio.current_time() + self._shared.limits.keep_alive

@@ -8,7 +8,7 @@ from typing import final
 import trio
 
 from turnout_http._settings import ClientLimits
-from turnout_http._visit import Message, Scope
+from turnout_http._visit import WHOLE_BODY, Message, Scope
 
 UNREAD = 256 * 1024
 """Bytes of a body that may wait for the application before the connection stops reading."""
@@ -19,6 +19,8 @@ YIELD_EVERY = 32
 STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus
 }
+
+COPIED = 32 * 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -52,10 +54,11 @@ class Exchange:
         begun: a part of the answer has been sent.
         ended: the whole answer has been handed to the system.
         keep: the connection may serve another request afterwards.
-        over: set when the application has returned.
+        over: the application has returned.
     """
 
     __slots__ = (
+        "_bodyless",
         "_changed",
         "_chunked",
         "_connection",
@@ -64,6 +67,7 @@ class Exchange:
         "_pieces",
         "_sent",
         "_shared",
+        "_sized",
         "_sock",
         "_told_end",
         "_torn",
@@ -93,7 +97,7 @@ class Exchange:
         self.begun = False
         self.ended = False
         self.keep = keep
-        self.over = trio.Event()
+        self.over = False
         self._sock = sock
         self._shared = shared
         self._connection = connection
@@ -102,7 +106,9 @@ class Exchange:
         self._unread = 0
         self._told_end = False
         self._changed: trio.Event | None = None
-        self._head: list[bytes] = []
+        self._head = b""
+        self._sized = False
+        self._bodyless = False
         self._chunked = False
         self._torn = False
         self._sent = 0
@@ -130,6 +136,11 @@ class Exchange:
         self.broken_off = True
         self._tell()
 
+    def offer_whole(self) -> None:
+        """Put a body that is here already into the scope: it spares the application a wait and its deadlines."""
+        if self.complete:
+            self.scope[WHOLE_BODY] = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
     async def receive(self) -> Message:
         """The next message of ASGI. The end of the client itself comes as cancellation."""
         while not (self._pieces or self.broken_off or (self.complete and not self._told_end)):
@@ -145,6 +156,16 @@ class Exchange:
         self._told_end = self.complete
         self._tell()
         return {"type": "http.request", "body": body, "more_body": not self.complete}
+
+    def finish(self) -> None:
+        """The application has returned."""
+        self.over = True
+        self._tell()
+
+    async def wait_over(self) -> None:
+        """Wait until the application has returned."""
+        while not self.over:
+            await self.wait_changed()
 
     async def wait_changed(self) -> None:
         """Wait until the other side has read or added something."""
@@ -170,56 +191,61 @@ class Exchange:
         elif self._chunked:
             parts = _chunk(body, last=not more)
         else:
-            parts = [body]
+            parts = [] if self._bodyless else [body]
         await self._write(parts)
         self.ended = not more
         self._sent += 1
         if more and self._sent % YIELD_EVERY == 0:
             await trio.lowlevel.checkpoint()
 
-    def _compose_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+    def _compose_head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         lines = [STATUS_LINES[status]]
         for name, value in headers:
             if name == b"connection":
                 self.keep = False
             else:
+                self._sized |= name == b"content-length"
                 lines.append(b"%b: %b\r\n" % (name, value))
-        if sum(line.count(b"\n") for line in lines) != len(lines):
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines):
             raise ValueError("a header of the answer holds a line feed")
-        lines.append(b"date: %b\r\n" % self._shared.date)
-        return lines
+        self._bodyless = status in BODYLESS or self.scope["method"] == "HEAD"
+        return head
 
     def _begin(self, body: bytes, *, more: bool) -> list[bytes]:
         """Head and first piece, in one write."""
-        head, self._head = self._head, []
-        bodyless = self.scope["method"] == "HEAD" or int(head[0][9:12]) in BODYLESS
-        sized = any(line.startswith(b"content-length:") for line in head)
-        if more and not sized and not bodyless:
-            self._chunked = self.scope["http_version"] == "1.1"
-            self.keep = self.keep and self._chunked
-            head += [b"transfer-encoding: chunked\r\n"] if self._chunked else []
-        elif not sized and not bodyless:
-            head.append(b"content-length: %d\r\n" % len(body))
+        parts = [self._head, b"date: %b\r\n" % self._shared.date]
+        self._head = b""
+        if not (self._sized or self._bodyless):
+            parts.append(self._framing(body, more=more))
         self.keep = self.keep and self.complete and not self._shared.closing
-        head.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
-        if bodyless:
-            return head
-        return head + (_chunk(body, last=False) if self._chunked else [body])
+        parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        if self._bodyless:
+            return parts
+        return parts + (_chunk(body, last=False) if self._chunked else [body])
+
+    def _framing(self, body: bytes, *, more: bool) -> bytes:
+        """The header that says where the body ends; a client of HTTP/1.0 learns it from the end of the connection."""
+        if not more:
+            return b"content-length: %d\r\n" % len(body)
+        self._chunked = self.scope["http_version"] == "1.1"
+        self.keep = self.keep and self._chunked
+        return b"transfer-encoding: chunked\r\n" if self._chunked else b""
 
     async def _write(self, parts: list[bytes]) -> None:
         self.begun = True
         if self._torn:  # a write was cancelled half-way: whatever followed would be read as its rest
             await self._lose()
-        data = b"".join(parts)
-        try:
-            count = self._sock.send(data)
+        size = sum(map(len, parts))
+        try:  # small parts are cheaper to copy together than to hand over one by one
+            count = self._sock.send(b"".join(parts)) if size < COPIED else self._sock.sendmsg(parts)
         except BlockingIOError:
             count = 0
         except OSError:
             await self._lose()
             return
-        if count < len(data):
-            await self._write_rest(memoryview(data)[count:])
+        if count < size:
+            await self._write_rest(memoryview(b"".join(parts))[count:])
 
     async def _write_rest(self, rest: memoryview) -> None:
         self._torn = True

@@ -1,6 +1,6 @@
 """One request while it is being served, and how its client's leaving ends it."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, final
 
 import attrs
@@ -19,6 +19,9 @@ VISIT = "turnout.visit"
 CANCELS = "turnout.cancels"
 """ASGI extension of a server that cancels the application itself when the client goes: no watcher is needed."""
 
+WHOLE_BODY = "turnout.body"
+"""Key in the ASGI scope: the request's body, when the server had all of it before it called the application."""
+
 
 @final
 @attrs.define(eq=False)
@@ -30,8 +33,6 @@ class Visit:
         head: request headers.
         client: whose key it showed.
         dialect: in which its errors are told.
-        stay: everything the request does runs in this scope.
-        cut: it was ended because the time to drain is over.
         started: the head of an answer has been sent.
         streaming: a stream has been committed, so that an error is told inside it.
     """
@@ -40,25 +41,18 @@ class Visit:
     head: Head
     client: str
     dialect: str
-    stay: trio.CancelScope
-    cut: bool = False
     started: bool = False
     streaming: bool = False
 
 
-async def while_present(
-    scope: Mapping[str, Any], receive: Receive, visit: Visit, work: Callable[[], Awaitable[None]]
-) -> None:
-    """Do `work`; cancel the visit when the client leaves (H3: a server's `send` does not tell).
+async def while_present(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work`, and stop when the client leaves (H3: a server's `send` does not tell).
 
     What `work` raises comes out as it is, not in a group.
     """
-    if CANCELS in scope["extensions"]:
-        await work()
-        return
     failed: Exception | None = None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_leave_with_client, receive, visit)
+        nursery.start_soon(_leave_with_client, receive, nursery.cancel_scope)
         try:
             await work()
         except Exception as error:  # noqa: BLE001  # carried over the nursery's border, raised below
@@ -68,7 +62,7 @@ async def while_present(
         raise failed
 
 
-async def _leave_with_client(receive: Receive, visit: Visit) -> None:
+async def _leave_with_client(receive: Receive, work: trio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    visit.stay.cancel()
+    work.cancel()
