@@ -217,11 +217,13 @@ def test_an_unusable_address_is_refused_without_being_shown(base_url: str) -> No
 async def test_a_credential_that_no_header_can_carry_is_walked_past(bad: Credential) -> None:
     """S51: nothing is sent, and its key is not shown."""
     transport = ScriptedTransport(Script())
-    with pytest.raises(UpstreamFailed) as caught:
-        await provider().execute(call(transport, credential=bad))
-    assert isinstance(caught.value.verdict, Unauthorized)
-    assert caught.value.verdict.sent is Sent.NO
-    assert "hunter2" not in repr(caught.value.verdict)
+    opening = provider().stream(call(transport, credential=bad))
+    for attempt in (provider().execute(call(transport, credential=bad)), opening.__aenter__()):
+        with pytest.raises(UpstreamFailed) as caught:
+            await attempt
+        assert isinstance(caught.value.verdict, Unauthorized)
+        assert caught.value.verdict.sent is Sent.NO
+        assert "hunter2" not in repr(caught.value.verdict)
     assert transport.requests == []
 
 
@@ -474,7 +476,7 @@ async def test_cr_only_streams_pass_without_delay() -> None:
     ],
 )
 async def test_an_error_after_commit_ends_the_stream_with_its_verdict(error: bytes) -> None:
-    """B22: its event is not passed on; the frontend tells it in its own words, scrubbed."""
+    """B22, C2.1.3: its event is not passed on; the frontend tells it, scrubbed. What follows is not read."""
     good = events("a")[:2]
     for steps in ([*good, error], [good[0], good[1] + error], [*good, events("b")[1] + error + events("c")[1]]):
         chunks, found = await read(streaming(*steps))

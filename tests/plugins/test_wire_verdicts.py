@@ -105,10 +105,11 @@ def test_a_400_is_the_clients_fault_only_with_its_mark_in_exact_case() -> None:
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("mark", ["  Model_Not_Supported", "the MODEL is not supported", "not available for your plan"])
 def test_an_unsupported_model_outranks_an_invalid_request(status: int, mark: str) -> None:
-    """C6.3.1: trimmed and in any case."""
+    """C6.3.1, C6.3.3: trimmed and in any case, anywhere in the text of the answer."""
     body = f'{{"error":{{"type":"invalid_request_error","message":"{mark}"}}}}'.encode()
     assert isinstance(judged(status, body), ModelUnsupported)
     assert not isinstance(judged(404, body), ModelUnsupported)
+    assert isinstance(judged(status, b'{"detail":{"code":"model_not_supported"}}'), ModelUnsupported)
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])

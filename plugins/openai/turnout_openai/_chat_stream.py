@@ -68,22 +68,29 @@ class ChatStream:
 class OpenChatStream:
     """A streaming call, as an async context manager: entering waits until the upstream accepted it."""
 
-    __slots__ = ("_exchange", "_headers", "_judge")
+    __slots__ = ("_begin", "_exchange", "_headers", "_judge")
 
     def __init__(
         self,
-        exchange: Exchange,
+        begin: Callable[[], Exchange],
         *,
         headers: Callable[[Exchange], Mapping[str, str]],
         judge: Callable[[Exchange, int, bytes], Failure],
     ) -> None:
-        """`headers` gives those that a client may see, `judge` the verdict of a status and a body."""
-        self._exchange = exchange
+        """Keep what entering needs.
+
+        Args:
+            begin: makes the exchange; may raise what entering raises.
+            headers: those of the answer that a client may see.
+            judge: the verdict of a status and a body.
+        """
+        self._begin = begin
         self._headers = headers
         self._judge = judge
 
     async def __aenter__(self) -> ChatStream:
-        exchange = await self._exchange.__aenter__()
+        self._exchange = exchange = self._begin()
+        await exchange.__aenter__()
         accepted = False
         try:
             await self._accept(exchange)

@@ -58,7 +58,7 @@ class OpenAI:
     def stream(self, call: Call) -> OpenChatStream:
         """A chat completion event by event."""
         return OpenChatStream(
-            self._exchange(call, "/chat/completions"),
+            lambda: self._exchange(call, "/chat/completions"),
             headers=lambda exchange: reply_headers(exchange.response.headers, CHAT),
             judge=lambda exchange, status, body: self._judge(call.credential, exchange, status, body),
         )
