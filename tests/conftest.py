@@ -11,14 +11,12 @@ tokens only.
 
 import gc
 import os
-import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from hypothesis import settings
@@ -33,27 +31,34 @@ TRIO_SYSTEM_TASKS = {"<init>", "<TrioToken.run_sync_soon task>"}
 """Tasks that each Trio run keeps until its end."""
 
 
-@attrs.frozen
-class Moment:
-    """The clocks of this thread: seconds by the wall, seconds of work, and how often it gave up the processor."""
+class Stopwatch:
+    """Measures steps of this thread, less the time in which it only waited for a processor to be free.
 
-    wall: float
-    work: float
-    pauses: int
+    On a busy machine that waiting may be long, and no test can help it.
+    """
 
-    @classmethod
-    def now(cls) -> "Moment":
-        usage = resource.getrusage(resource.RUSAGE_THREAD)
-        return cls(time.perf_counter(), usage.ru_utime + usage.ru_stime, usage.ru_nvcsw)
+    def __init__(self) -> None:
+        self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        self.start()
 
-    def was_held_up(self, end: "Moment") -> bool:
-        """Whether what happened since then held up the other tasks for too long.
+    def start(self) -> None:
+        self._began = time.perf_counter()
+        self._schedstat = os.pread(self._file, 64, 0)
 
-        A thread that merely lost the processor to another process did no wrong: it neither worked nor paused.
-        """
-        if end.wall - self.wall <= STEP_LIMIT:
-            return False
-        return end.work - self.work > STEP_LIMIT or end.pauses > self.pauses
+    def took(self) -> float:
+        """Seconds since the start; exact only from the limit on, since the exact time costs a system call."""
+        seconds = time.perf_counter() - self._began
+        if seconds > STEP_LIMIT:
+            seconds -= (_queued(os.pread(self._file, 64, 0)) - _queued(self._schedstat)) / 1e9
+        return seconds
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _queued(schedstat: bytes) -> int:
+    """Nanoseconds spent waiting for a processor: the second of three numbers (Documentation/scheduler)."""
+    return int(schedstat.split()[1])
 
 
 class Watch(trio.abc.Instrument):
@@ -64,7 +69,7 @@ class Watch(trio.abc.Instrument):
         self._slow_steps = slow_steps
         self._alive: dict[trio.lowlevel.Task, None] = {}
         self._main: trio.lowlevel.Task | None = None
-        self._began = Moment.now()
+        self._stopwatch = Stopwatch()
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
         self._alive[task] = None
@@ -78,13 +83,15 @@ class Watch(trio.abc.Instrument):
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         if self._main is None and task.name not in TRIO_SYSTEM_TASKS:
             self._main = task  # the first to run that is not Trio's own
-        self._began = Moment.now()
+        self._stopwatch.start()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        end = Moment.now()
-        if not self._slow_steps and self._began.was_held_up(end):
-            took = end.wall - self._began.wall
+        took = self._stopwatch.took()
+        if took > STEP_LIMIT and not self._slow_steps:
             self.problems.append(f"a step of the task {task.name} took {took * 1000:.0f} ms (A8)")
+
+    def close(self) -> None:
+        self._stopwatch.close()
 
 
 def run_watched(
@@ -96,7 +103,10 @@ def run_watched(
 ) -> Any:
     """`trio.run` under a watch; pytest-trio calls it for each asynchronous test."""
     watch = Watch(slow_steps=slow_steps)
-    result = trio.run(test, clock=clock, instruments=[*instruments, watch])
+    try:
+        result = trio.run(test, clock=clock, instruments=[*instruments, watch])
+    finally:
+        watch.close()
     if watch.problems:
         pytest.fail("; ".join(watch.problems), pytrace=False)
     return result
