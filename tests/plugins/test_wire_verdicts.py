@@ -1,6 +1,7 @@
 """HTTP answers, hints, secrets and exceptions become verdicts: C6.3, C10.4 with O41, O44, O45, O46, O52."""
 
 import math
+import time
 
 import httpx
 import pytest
@@ -256,6 +257,16 @@ def test_every_secret_of_a_credential_is_known_to_the_scrubber() -> None:
 
 def test_a_short_value_does_not_tear_words_apart() -> None:
     assert scrub("a model", ("a", "", "mod")) == "a model"
+    for words in ("user_location is missing", "key_not_found", "org-wide limit", "a task-oriented model", "max_tokens"):
+        assert scrub(words) == words
+
+
+@pytest.mark.parametrize("piece", ["user-", "sk-", "x://", "eyJ", "key_a", "?key=", "bearer ", "a.", "é"])
+def test_no_text_makes_scrubbing_slow(piece: str) -> None:
+    """S55: a text of 64 KiB made of nothing but beginnings; quadratic work would take minutes."""
+    began = time.process_time()
+    scrub(piece * (65_536 // len(piece)))
+    assert time.process_time() - began < 2
 
 
 def test_at_most_four_kibibytes_of_an_error_travel_on() -> None:

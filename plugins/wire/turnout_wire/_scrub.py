@@ -16,7 +16,8 @@ _SHORTEST = 6
 
 _PATTERNS = re.compile(
     r"""
-      \b(?:sk|pk|rk|gsk|xai|key|sess|org|proj|user|acct|nvapi|hf|r8|pplx|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}
+      \b(?:sk|pk|rk|gsk|xai|nvapi|hf|r8|pplx|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}
+    | \b(?:key|sess|org|proj|user|acct)[-_](?=[A-Za-z_.\-]{0,60}[0-9*])[A-Za-z0-9_*.\-]{6,}  # ids, not words
     | \bAIza[A-Za-z0-9_*\-]{10,}                                   # Google API keys
     | \bya29\.[A-Za-z0-9_*.\-]{8,}                                 # Google access tokens
     | \b(?:AKIA|ASIA)[A-Z0-9]{12,}                                 # AWS access keys
