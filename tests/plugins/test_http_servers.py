@@ -1,6 +1,8 @@
 """Both servers of the HTTP frontend on real sockets, raw bytes in and out: one suite, so that either can serve."""
 
 import logging
+import random
+import resource
 import socket
 import ssl
 import struct
@@ -20,6 +22,8 @@ from turnout import Ask, Chunk, Reply, Seconds, Secret
 from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
+from turnout_http._addresses import bind, bound_address, parse_address
+from turnout_http._servers import choose
 
 KEY = "k7-Qd2mX9vLw4TzR8"
 HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
@@ -715,3 +719,134 @@ async def test_over_tls_calls_and_streams_work_and_a_hello_in_clear_text_is_turn
             assert dechunk(await read_until(stream, b"0\r\n\r\n")) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
             await stream.send_all(GET)
             assert status(await read_until(stream, b'"list"')) == 200
+
+
+@pytest.fixture(params=SERVERS)
+def bare(request: pytest.FixtureRequest) -> Serve:
+    """A server alone, with an ASGI application of the test's own: the seam itself."""
+
+    @asynccontextmanager
+    async def serving(app: Any, **limits: Any) -> AsyncIterator[House]:
+        own = Settings(keys=(Secret(KEY),), server=request.param, limits=ClientLimits(**limits))
+        server = choose(own, logging.getLogger("turnout.frontends.http"))
+        with bind(parse_address("127.0.0.1:0"), write_stall=30) as sock:
+            port = bound_address(sock).port
+            async with trio.open_nursery() as nursery:
+                closing = trio.Event()
+                await nursery.start(server.serve, app, [sock], closing)
+                yield House(port, ScriptedSwitch(), [])
+                closing.set()
+
+    return serving
+
+
+async def test_a_fault_of_a_connection_ends_only_that_one_and_is_logged_once_a_second(
+    bare: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A1, S41: whatever it is that went wrong inside."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["path"] == "/bad":
+            raise ValueError("canary-text")
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    async with bare(app) as house, await house.connect() as good:
+        for _ in range(5):
+            assert b"fine" not in await house.talk(b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n")
+        await good.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert status(await read_until(good, b"fine")) == 200
+
+    assert caplog.text.count("a connection failed") == 1
+    assert "ValueError" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_large_answer_arrives_whole_and_in_order(bare: Serve) -> None:
+    body = bytes(range(256)) * 4096
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        length = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": body})
+
+    async with bare(app) as house:
+        answer = await house.talk(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+
+    assert answer.partition(b"\r\n\r\n")[2] == body
+
+
+async def test_a_header_that_would_split_the_answer_never_leaves(bare: Serve) -> None:
+    """S51."""
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-a", b"1\r\nx-b: 2")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with bare(app) as house:
+        assert b"x-b" not in await house.talk(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+SEEDS = (GET, post(), STREAM, CHUNKED + b'10\r\n{"model":"fast"}\r\n0\r\n\r\n', *H1_REQUESTS.values())
+
+
+def mutated(seed: bytes, draw: random.Random) -> bytes:
+    """One of five mutations: cut, flip, insert, repeat, splice."""
+    at, width = draw.randrange(len(seed)), draw.randrange(1, 9)
+    match draw.randrange(5):
+        case 0:
+            return seed[:at]
+        case 1:
+            return seed[:at] + bytes([draw.randrange(256)]) + seed[at + 1 :]
+        case 2:
+            return seed[:at] + draw.randbytes(width) + seed[at:]
+        case 3:
+            return seed[:at] + seed[at : at + width] * 5 + seed[at:]
+        case _:
+            other = draw.choice(SEEDS)
+            return seed[:at] + other[draw.randrange(len(other)) :]
+
+
+@pytest.mark.parametrize("rounds", [300, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_mutated_requests_never_end_the_server_nor_show_its_inside(
+    serve: Serve, rounds: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """J1: seeded, so that a failure can be repeated; the short form runs always."""
+    draw = random.Random(20261123)  # noqa: S311  # mutations, not secrets
+    limits = {"header_timeout": 0.5, "body_idle": 0.5, "keep_alive": 0.5, "half_close": 0.5}
+    async with serve(limits=limits) as house:
+        for _ in range(rounds):
+            answer = await house.talk(mutated(draw.choice(SEEDS), draw), eof=True)
+            assert b"Traceback" not in answer
+            assert not answer.startswith(b"HTTP/1.1 5") or status(answer) == 501
+        assert status(await house.talk(GET.replace(b"Host", b"Connection: close\r\nHost"))) == 200
+
+    assert "a connection failed" not in caplog.text
+
+
+async def test_when_descriptors_run_out_accepting_pauses_and_goes_on(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A5, in its short form."""
+    async with serve() as house:
+        held = [await house.connect() for _ in range(4)]
+        waiting = [socket.socket() for _ in range(8)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(sock.fileno() for sock in waiting) + 3, hard))
+            for sock in waiting:
+                sock.setblocking(True)
+                sock.connect(("127.0.0.1", house.port))
+            await trio.sleep(0.3)
+            assert caplog.records, "descriptors ran out"
+            for stream in held:
+                await stream.aclose()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await trio.sleep(0.3)
+        for sock in waiting:
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            await stream.send_all(GET)
+            assert status(await read_until(stream, b'"list"')) == 200
+            await stream.aclose()
