@@ -449,6 +449,7 @@ def test_every_play_is_in_the_readme_and_the_readme_names_no_other() -> None:
     assert set(re.findall(r"`(\w+)`", table)) == public
 
 
+@pytest.mark.slow_steps("an HTTP client reads the certificates of this machine when it is made")
 async def test_the_example_of_the_readme_runs() -> None:
     readme = Path(turnout_upstream.__file__).parent.parent.joinpath("README.md").read_text()
     code = readme.partition("```python\n")[2].partition("```")[0]

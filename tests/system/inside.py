@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ import turnout_openai  # noqa: F401
 import turnout_selectors  # noqa: F401
 import turnout_transport  # noqa: F401
 from turnout_upstream import Script, Upstream, open_upstream
+
+TLS = ssl.create_default_context()
+"""Made once: each client would read the certificates of this machine anew, for connections that need none."""
 
 MODEL = "m"
 LIMIT = 20.0
@@ -127,6 +131,7 @@ async def open_house(
             async with turnout.open_kernel(turnout.parse_config(text)) as kernel:
                 headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
                 url = kernel.addresses["http"][0]
-                async with httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT, trust_env=False) as client:
+                client = httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT, trust_env=False, verify=TLS)
+                async with client:
                     yield House(upstream, kernel, client)
             await upstream.wait_for(lambda log: log.open == 0)

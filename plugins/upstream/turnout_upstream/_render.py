@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import attrs
 
 from turnout_upstream import _openai as openai
-from turnout_upstream._script import How, Play, Point
+from turnout_upstream._script import Cut, How, Play, Point
 
 CHUNKED = ("transfer-encoding", "chunked")
 LAST_CHUNK = b"0\r\n\r\n"
@@ -70,32 +70,36 @@ def _planned(play: Play, media_type: str, pieces: tuple[bytes, ...]) -> Iterator
     """The exchange from interim responses to its end, or to its cut."""
     chunked = not play.raw and media_type == "text/event-stream"
     head = _head(play, media_type, None if chunked else sum(map(len, pieces)))
+    sliced = _sliced(pieces, play.slices)
+    framed = [_chunk(piece) for piece in sliced if piece] if chunked else [*sliced]
     if play.delay:
         yield Wait(play.delay)
     for status in play.interim:
         yield Send(_status_line(status) + b"\r\n")
-    bodies = [*_sliced(pieces, play.slices)]
-    cut = play.cut
-    if cut is None:
-        yield Send(head)
-        yield from _paced(play, (_chunk(piece) if chunked else piece for piece in bodies))
-        if chunked:
-            yield Send(LAST_CHUNK)
-        if play.then is not None:
-            yield play.then
+    if play.cut is not None:
+        yield from _broken_off(play, play.cut, head, framed)
         return
+    yield Send(head)
+    yield from _paced(play, framed)
+    if chunked:
+        yield Send(LAST_CHUNK)
+    if play.then is not None:
+        yield play.then
+
+
+def _broken_off(play: Play, cut: Cut, head: bytes, framed: list[bytes]) -> Iterator[Step]:
+    """What goes out before the cut, and how it breaks off there."""
     if cut.at is Point.MID_HEAD:
         yield Send(head[: len(head) // 2])
     elif cut.at is not Point.REQUEST:
         yield Send(head)
+    if framed and cut.at in {Point.PIECES, Point.MID_PIECE, Point.LAST}:
         # Something is always cut off: a body of one piece goes out in part, never whole
-        at = len(bodies) - 1 if cut.at is Point.LAST else min(cut.after, len(bodies) - 1)
-        out, rest = bodies[:at], bodies[at:]
-        if cut.at is not Point.HEAD:
-            yield from _paced(play, (_chunk(piece) if chunked else piece for piece in out))
-        if cut.at is Point.MID_PIECE and rest:
-            piece = _chunk(rest[0]) if chunked else rest[0]
-            yield Send(piece[: len(piece) // 2])
+        last = len(framed) - 1
+        at = last if cut.at is Point.LAST else min(cut.after, last)
+        yield from _paced(play, framed[:at])
+        if cut.at is Point.MID_PIECE:
+            yield Send(framed[at][: len(framed[at]) // 2])
     yield cut.how
 
 
