@@ -191,6 +191,7 @@ def test_an_interval_longer_than_the_tokens_life_is_worth_a_warning() -> None:
     credential = attrs.evolve(login(refresh_interval=HOUR, expired=int(NOW + 600)), last_refreshed_at=NOW)
 
     assert interval_outlives_token(credential)
+    assert interval_outlives_token(attrs.evolve(credential, last_refreshed_at=NOW + 600 - HOUR)), "equal is too long"
     assert not interval_outlives_token(attrs.evolve(credential, metadata=Metadata({"refresh_interval": 60})))
     assert not interval_outlives_token(login(refresh_interval=60, expired=int(NOW + 600), last_refresh=int(NOW)))
 
