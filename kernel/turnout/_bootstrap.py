@@ -5,6 +5,7 @@ first payload its deadline is the first-payload limit, afterwards the idle limit
 Leaving cancels the scope first and the provider's context manager second, so that nothing is ever drained (O37).
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -60,6 +61,7 @@ class StreamAttempt:
                 raise self._scope.reason() from None
             raise
         self._next = stream.__anext__
+        self._scope.idle = self._idle
         self._scope.free()
         return self
 
@@ -81,15 +83,16 @@ class StreamAttempt:
         """
         if self._held:
             return self._held.popleft()
-        self._scope.limit(self._idle, Phase.IDLE)
+        scope = self._scope
+        scope.waiting_since = trio.current_time()
         try:
             with self._border:
-                chunk = await self._next()
+                return await self._next()
         except StopAsyncIteration:
             self._ended = True
             raise
-        self._scope.free()
-        return chunk
+        finally:
+            scope.waiting_since = math.inf
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -309,6 +309,7 @@ class Kernel:
         self._tell_of(self._loaded, ())
         self._rooms.start_soon(self._writer.run, name="write-behind")
         self._rooms.start_soon(self._watch_clock, name="clock")
+        self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
         self._custody.changed = self._refresh.reconsider
         for id in self._custody.credentials:
