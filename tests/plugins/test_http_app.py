@@ -459,6 +459,8 @@ async def test_an_upstream_that_falls_silent_after_the_first_payload_is_told_in_
 
 
 async def test_a_stream_that_fails_before_its_first_payload_has_a_status_of_its_own() -> None:
+    """C17.4: status, type and code belong together."""
+
     async def refuse(_ask: Ask) -> AsyncGenerator[Chunk, None]:
         raise UpstreamFailed(RateLimited(retry_after=7))
         yield Chunk(b"")
@@ -532,6 +534,7 @@ async def test_the_decision_of_a_failed_call_is_shown_too() -> None:
 async def test_a_session_is_found_in_what_clients_send_and_never_in_their_key(
     headers: tuple[tuple[bytes, bytes], ...], body: bytes, affinity: str | None
 ) -> None:
+    """C17.2 with O5: the seed keyed affinity by the client's key."""
     switch = ScriptedSwitch()
 
     await Exchange(make_app(switch), headers=(BEARER, *headers), body=body).run()

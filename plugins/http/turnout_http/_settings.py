@@ -74,7 +74,7 @@ def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...
         )
     for number, key in enumerate(value):
         if reason := why_refused(key):
-            raise InvalidAsk(f"keys[{number}] {reason}", argument=f"keys[{number}]")
+            raise InvalidAsk(f"this key {reason}", argument=f"keys[{number}]")
     if len(set(value)) != len(value):
         raise InvalidAsk("keys holds one key twice", argument=attribute.name)
 
@@ -114,8 +114,8 @@ class Settings:
         for number, address in enumerate(self.addresses):
             if not (address.loopback or self.tls_certificate or self.insecure_lan):
                 raise InvalidAsk(
-                    f"{address} can be reached by others, who would read keys and prompts off the wire; set "
-                    "tls_certificate and tls_key, or insecure_lan = true if that is meant",
+                    "others can reach this address and would read keys and prompts off the wire; set tls_certificate and "
+                    "tls_key, or insecure_lan = true if that is meant",
                     argument=f"listen[{number}]",
                 )
 
