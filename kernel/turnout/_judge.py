@@ -15,7 +15,7 @@ from turnout._origins import Origins
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
 from turnout._values import Credential, CredentialState, Outcome
-from turnout._verdicts import Blame, Done, Failure, Verdict
+from turnout._verdicts import Blame, Done, Failure, Unauthorized, Verdict
 
 DONE = Done()
 
@@ -58,6 +58,9 @@ class Judge:
             self._origins.succeeded(credential.origin)
             if settled(before, outcome.model):
                 return
+        if isinstance(verdict, Unauthorized) and self._renewed_since(credential):
+            run.kept.add(credential.id)
+            return
         now = self._now()
         last = type(verdict) in PASSING and self._custody.schedule.is_last_ready(
             credential.id, run.name.key, run.providers, now
@@ -82,6 +85,11 @@ class Judge:
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))
         if change.refresh and self._ask_refresh(credential.id):
             run.refreshing.add(credential.id)
+
+    def _renewed_since(self, credential: Credential) -> bool:
+        """Whether a newer token has taken the place of the one that was refused: it must not be benched for that."""
+        current = self._custody.credentials.get(credential.id)
+        return current is not None and current.metadata != credential.metadata
 
     def _suspect_route(self, run: Run, credential: Credential, failure: Taken) -> None:
         """Blame the origin once two of its credentials failed alike in this call, and give their states back."""

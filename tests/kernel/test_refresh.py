@@ -265,6 +265,19 @@ async def test_a_401_that_a_refresh_does_not_cure_is_not_refreshed_again_and_aga
         assert len(provider.refreshed) <= 3
 
 
+async def test_a_late_401_of_the_old_token_does_not_bench_the_new_one(autojump_clock: MockClock) -> None:
+    provider = Renewing()
+    provider.script(Script(wait=20, failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        await kernel.credentials.register(oauth("a", 310))
+        nursery.start_soon(kernel.execute, ASK)
+        await trio.sleep(15)
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+        await trio.sleep(6)
+        assert len(provider.refreshed) == 1
+        await kernel.execute(ASK)
+
+
 async def test_a_cooling_credential_is_refreshed_and_a_disabled_one_is_not(autojump_clock: MockClock) -> None:
     """E10, C11.3.1."""
     provider = Renewing()
