@@ -28,7 +28,7 @@ class Run:
         total: seconds that the whole call may take.
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
-        kept: ids that stay selectable although they failed, because they are the last (design 16).
+        kept: ids that failed and may be tried again at once: the last ones left (design 16), or renewed meanwhile.
         refreshing: ids whose refresh this call has brought about.
         blamed: origin -> failures of this call that its credentials may share.
     """
