@@ -175,6 +175,17 @@ async def test_a_kept_connection_that_dies_unanswered_is_replaced_once() -> None
     assert requests == 4
 
 
+async def test_a_connection_that_is_refused_was_sent_nothing() -> None:
+    """B1."""
+    with trio.socket.socket() as unused:
+        await unused.bind(("127.0.0.1", 0))
+        async with opened(HttpxSettings()) as transport:
+            with pytest.raises(httpx.ConnectError) as caught:
+                await call(transport, f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+    assert caught.value.request_sent is False  # type: ignore[attr-defined]
+
+
 async def test_leaving_in_the_middle_says_nothing_to_the_collector() -> None:
     """Warnings are errors here: an abandoned chain of generators would fail this test."""
 

@@ -128,8 +128,9 @@ class Course:
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         """Take notice of an event; raises ConnectError when an address may not be connected to (S12)."""
-        if event.endswith("connect_tcp.complete"):
+        if event.endswith("connect_tcp.started"):
             self.fresh = True
+        elif event.endswith("connect_tcp.complete"):
             await self._judge(info["return_value"])
         elif event.endswith("send_request_headers.started"):
             self.sent = True
@@ -155,6 +156,8 @@ class BoundHttpx(httpx.AsyncBaseTransport):
         """Send a request and wait for the head of its reply; see `BoundTransport.handle_async_request`."""
         line = self._line
         request = cleaned(request, line.origin)
+        if isinstance(request.stream, httpx.ByteStream):
+            request.stream = Whole(b"".join(request.stream))
         holder = Holder()
         response = None
         try:
@@ -176,7 +179,7 @@ class BoundHttpx(httpx.AsyncBaseTransport):
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             # As in `Place.send`: a kept connection that died unanswered was closed while our request was under way.
             course: Course = request.extensions["trace"]
-            if course.fresh or course.answered or not isinstance(request.stream, httpx.ByteStream):
+            if course.fresh or course.answered or not isinstance(request.stream, Whole):
                 raise
         try:
             return await self._try(request)
@@ -192,6 +195,26 @@ class BoundHttpx(httpx.AsyncBaseTransport):
         except httpx.TransportError as exc:
             exc.request_sent = course.sent  # type: ignore[attr-defined]  # see `failure`
             raise
+
+
+class Whole(httpx.AsyncByteStream):
+    """The body of a request, which can be sent again; httpx's own is a generator, and complains when it is left."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._left = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """From the beginning."""
+        self._left = self._content
+        return self
+
+    async def __anext__(self) -> bytes:
+        """All of it, once."""
+        if not self._left:
+            raise StopAsyncIteration
+        content, self._left = self._left, b""
+        return content
 
 
 class HttpxBody(httpx.AsyncByteStream):
