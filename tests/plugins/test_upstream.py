@@ -20,7 +20,6 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-import turnout_upstream
 from turnout_upstream import (
     Cut,
     EndedBy,
@@ -42,6 +41,8 @@ from turnout_upstream import (
 )
 from turnout_upstream._json import entry_to_value
 from turnout_upstream._render import Send, Wait, Wants, steps
+
+README = Path(__file__).parents[2] / "plugins" / "upstream" / "README.md"
 
 
 def request_bytes(*, key: str = "sk-one", stream: bool = False, model: str = "m", pad: int = 0) -> bytes:
@@ -442,7 +443,7 @@ def test_a_process_says_in_one_line_what_is_wrong_with_its_script(tmp_path: Path
 
 
 def test_every_play_is_in_the_readme_and_the_readme_names_no_other() -> None:
-    readme = Path(turnout_upstream.__file__).parent.parent.joinpath("README.md").read_text()
+    readme = README.read_text()
     table = readme.partition("## Plays")[2].partition("`Script(")[0]
     public = {name for name, value in vars(plays).items() if inspect.isfunction(value) and not name.startswith("_")}
 
@@ -451,7 +452,7 @@ def test_every_play_is_in_the_readme_and_the_readme_names_no_other() -> None:
 
 @pytest.mark.slow_steps("an HTTP client reads the certificates of this machine when it is made")
 async def test_the_example_of_the_readme_runs() -> None:
-    readme = Path(turnout_upstream.__file__).parent.parent.joinpath("README.md").read_text()
+    readme = README.read_text()
     code = readme.partition("```python\n")[2].partition("```")[0]
     namespace: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), namespace)  # noqa: S102  # our own file
@@ -461,7 +462,7 @@ async def test_the_example_of_the_readme_runs() -> None:
 
 
 def test_the_script_of_the_readme_is_a_script() -> None:
-    readme = Path(turnout_upstream.__file__).parent.parent.joinpath("README.md").read_text()
+    readme = README.read_text()
     script = script_from_json(readme.partition("```json\n")[2].partition("```")[0])
 
     assert script.rules[0].always == Play(status=429, headers=(("retry-after", "30"),))
