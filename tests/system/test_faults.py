@@ -70,7 +70,7 @@ async def test_every_connection_closed_at_accept_is_502(tmp_path: Path, stream: 
 
 async def test_headers_and_then_silence_fail_over_at_the_first_payload_limit(tmp_path: Path) -> None:
     """B9."""
-    limits = {"first_payload": "400ms"}
+    limits = {"first_payload": "800ms"}
     async with open_house(tmp_path, bad_first(plays.stall_after_head()), deadlines=limits) as house:
         reply = await house.chat(stream=True)
         with trio.fail_after(1):

@@ -65,7 +65,7 @@ async def test_with_retry_unsafe_off_a_request_that_was_sent_is_never_sent_again
 
 async def test_a_stall_before_the_headers_ends_at_the_header_limit(tmp_path: Path) -> None:
     """B8."""
-    limits = {"headers": "300ms", "first_payload": "300ms"}
+    limits = {"headers": "800ms", "first_payload": "800ms"}
     async with open_house(tmp_path, bad_first(plays.stall_before_head()), deadlines=limits) as house:
         reply, streamed = await house.chat(), await house.chat(stream=True)
         await settled(house)
@@ -271,7 +271,7 @@ async def test_a_reply_before_the_request_body_stops_the_upload(tmp_path: Path) 
 
 
 async def test_a_connection_that_hangs_at_accept_does_not_hang_the_call(tmp_path: Path) -> None:
-    limits = {"headers": "300ms", "first_payload": "300ms"}
+    limits = {"headers": "800ms", "first_payload": "800ms"}
     async with open_house(tmp_path, Script(connections=(How.STALL,)), deadlines=limits) as house:
         reply = await house.chat()
 
