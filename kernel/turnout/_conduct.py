@@ -26,6 +26,7 @@ from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
 from turnout._observers import Observers
 from turnout._origins import Origins
+from turnout._pick_log import log_pick
 from turnout._ready import ReadyView
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
@@ -228,8 +229,11 @@ class Conductor:
         if len(members) > 1:
             self._take_turn(credential, run.name)
         run.tries.called += 1
+        log_pick(run, credential)
         for upstream in members:
             await trio.lowlevel.checkpoint_if_cancelled()
+            if len(members) > 1 and not self._is_ready(credential, upstream):
+                continue  # it has begun to cool while another member was called
             try:
                 return await attempt(run, entry, credential, upstream)
             except UpstreamFailed as failure:
@@ -245,12 +249,16 @@ class Conductor:
         members = run.generation.providers[credential.provider].aliases.upstreams(credential, run.name)
         if len(members) == 1:
             return members
-        state = self._custody.states[credential.id]
-        now = self._now()
         turn = self._turns.get(pool_key(credential, run.name), 0)
-        return [
-            one for one in rotate(members, turn) if blocked(credential, state, (one.recorded,), now).kind is Kind.READY
-        ]
+        return [one for one in rotate(members, turn) if self._is_ready(credential, one)]
+
+    def _is_ready(self, credential: Credential, upstream: Upstream) -> bool:
+        """Whether a member of a pool may be called now; not if the credential has gone or was switched off."""
+        known = self._custody.credentials.get(credential.id)
+        if known is None:
+            return False
+        state = self._custody.states[known.id]
+        return blocked(known, state, (upstream.recorded,), self._now()).kind is Kind.READY
 
     def _take_turn(self, credential: Credential, name: ModelName) -> None:
         """The pool's members take turns in being first; only calls count (C7.8 with O29)."""
@@ -311,6 +319,7 @@ class Conductor:
         run.upstream_model = upstream.model
         if run.affinity is not None:
             self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._now())
+            log.debug("call %s: its session stays with %s for model %s", run.id, credential.id, run.name.key)
 
     async def _wait_for_recovery(self, run: Run) -> None:
         """Wait until somebody could serve the next pass, or raise the call's answer (design 8)."""

@@ -20,7 +20,7 @@ from turnout._events import CredentialUpdated, RefreshFailed
 from turnout._generation import Generation, ProviderInstance
 from turnout._ledger import refreshed, refused_for_good
 from turnout._observers import Observers
-from turnout._readings import expiry
+from turnout._readings import expiry, ident
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import Refresher
@@ -162,6 +162,7 @@ class RefreshRoom:
         if self._nursery is None or credential is None or provider is None or provider.refresher is None:
             return False
         flight = self._flights[id] = _Flight()
+        log.debug("%s is refreshed", ident(credential))
         self._nursery.start_soon(self._fly, flight, credential, provider, provider.refresher, name=f"refresh of {id}")
         return True
 
@@ -241,8 +242,9 @@ class RefreshRoom:
             state = attrs.evolve(state, unusable_until=None)
         self._custody.put(renewed, state=state, kept=True)
         self._custody.dirty.mark("state", id)
+        log.debug("%s is renewed", ident(renewed))
         if interval_outlives_token(renewed):
-            log.warning("%s: its refresh interval is longer than its token lives", id)
+            log.warning("%s: its refresh interval is longer than its token lives", ident(renewed))
         if self._observers:
             self._observers.tell(CredentialUpdated(at=now, credential=id, provider=renewed.provider))
 
@@ -262,7 +264,7 @@ class RefreshRoom:
         if at is not None and ends is not None and ends <= at:
             state = attrs.evolve(state, unusable_until=at)
         self._custody.settle(id, state, None)
-        log.warning("%s could not be refreshed: %s", id, reason)
+        log.warning("%s could not be refreshed: %s", ident(credential), reason)
         if self._observers:
             event: Any = RefreshFailed(at=now, credential=id, provider=credential.provider, reason=reason, next_try=at)
             self._observers.tell(event)
