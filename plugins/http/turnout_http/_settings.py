@@ -114,8 +114,8 @@ class Settings:
         for number, address in enumerate(self.addresses):
             if not (address.loopback or self.tls_certificate or self.insecure_lan):
                 raise InvalidAsk(
-                    "others can reach this address and would read keys and prompts off the wire; set tls_certificate and "
-                    "tls_key, or insecure_lan = true if that is meant",
+                    "others can reach this address and would read keys and prompts off the wire; set tls_certificate "
+                    "and tls_key, or insecure_lan = true if that is meant",
                     argument=f"listen[{number}]",
                 )
 
