@@ -233,9 +233,10 @@ async def test_an_unknown_path_is_404_without_a_hint(path: str) -> None:
 
 
 async def test_a_page_says_which_methods_it_answers() -> None:
-    exchange = await Exchange(make_app(ScriptedSwitch()), method="GET").run()
+    for path, method in (("/v1/chat/completions", "GET"), ("/v1/models/fast", "DELETE"), ("/healthz", "POST")):
+        exchange = await Exchange(make_app(ScriptedSwitch()), path=path, method=method).run()
 
-    assert (exchange.status, exchange.code) == (405, "method_not_allowed")
+        assert (exchange.status, exchange.code) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", ["http://127.0.0.1/v1/models", "*", "v1/models", "/v1/%zz", "/v1/%"])

@@ -48,7 +48,7 @@ class App:
     ) -> None:
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
         self._router = Router(
-            [Route(page.path, page.endpoint, methods=list(page.methods)) for page in pages],
+            [Route(page.path, page) for page in pages],
             redirect_slashes=False,
             default=_nowhere,
         )
@@ -88,7 +88,7 @@ class App:
         page = self._exact.get(scope["raw_path"])
         scope[VISIT] = visit
         if page is not None and page.audience is Audience.PUBLIC:
-            await self._open(page, scope, receive, reply)
+            await page(scope, receive, reply)
             return
         visit.client = self._judge(scope)
         sent_id = head.get(b"x-request-id")
@@ -96,17 +96,9 @@ class App:
             visit.id = sent_id.decode()
         await self._admission.enter(visit.client)
         try:
-            await self._open(page, scope, receive, reply)
+            await (self._router if page is None else page)(scope, receive, reply)
         finally:
             self._admission.leave(visit.client)
-
-    async def _open(self, page: Page | None, scope: Scope, receive: Receive, reply: Send) -> None:
-        if page is None:
-            await self._router(scope, receive, reply)
-        elif scope["method"] in page.methods:
-            await page.endpoint(scope, receive, reply)
-        else:
-            raise Refusal("method_not_allowed", f"this page answers {' and '.join(page.methods)}")
 
     def _check_caller(self, scope: Scope, head: Head) -> None:
         host = head[b"host"]

@@ -6,6 +6,7 @@ from typing import final
 
 import attrs
 
+from turnout_http._refusals import Refusal
 from turnout_http._visit import Receive, Scope, Send
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -27,3 +28,9 @@ class Page:
     methods: tuple[str, ...]
     audience: Audience
     endpoint: Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request; raises Refusal for a method that this page does not answer."""
+        if scope["method"] not in self.methods:
+            raise Refusal("method_not_allowed", f"this page answers {' and '.join(self.methods)}")
+        await self.endpoint(scope, receive, send)
