@@ -21,6 +21,7 @@ from turnout._custody import Custody
 from turnout._entry import Entry
 from turnout._events import CallDecided
 from turnout._generation import Generation, ProviderInstance
+from turnout._hedge import Hedges, Moves
 from turnout._judge import DONE, Judge
 from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
@@ -35,6 +36,7 @@ from turnout._slot import Slot
 from turnout._standing import Kind, blocked
 from turnout._values import Answer, Ask, Call, Credential, Decision, Reply
 from turnout._verdicts import Overloaded, Phase, Sent
+from turnout.abc import AnswerStream
 from turnout.errors import (
     Draining,
     NoCredential,
@@ -66,6 +68,7 @@ class Conductor:
     __slots__ = (
         "_custody",
         "_draw",
+        "_hedges",
         "_judge",
         "_new_id",
         "_now",
@@ -106,6 +109,16 @@ class Conductor:
         self._turns: dict[tuple[str, str, str], int] = {}
         self.calls = Open()
         self.draining = trio.Event()
+        self._hedges = Hedges(
+            Moves(
+                conduct=self._conduct,
+                pick=self._pick,
+                call=self._call_credential,
+                open=self._open,
+                scope=self.scope,
+                decide=self._decide,
+            )
+        )
 
     async def execute(self, ask: Ask) -> Answer:
         """Conduct a call that does not stream. Waits; raises TurnoutError."""
@@ -118,12 +131,17 @@ class Conductor:
         return Answer(reply=reply, decision=self._decide(run, None))
 
     @asynccontextmanager
-    async def stream(self, ask: Ask) -> AsyncIterator[LiveStream]:
+    async def stream(self, ask: Ask) -> AsyncIterator[AnswerStream]:
         """Conduct a streaming call: entering waits for the first payload, leaving closes the upstream at once.
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
         run = self._begin(ask, stream=True)
+        hedge = run.generation.hedge
+        if hedge is not None and ask.pin is None and hedge.concerns(run.providers, run.name.key):
+            async with self._hedges.stream(run, hedge) as answer:
+                yield answer
+            return
         try:
             live = await self._conduct(run, self._open)
         except BaseException as error:
@@ -209,7 +227,7 @@ class Conductor:
         if credential.metadata is not None and self._refresh.has_ended(credential):
             with self.scope(run):
                 renewed = await self._refresh.fresh(credential)
-            if renewed is None:
+            if renewed is None or not entry.admitted:
                 return None
             credential = renewed
         if not (failures := run.tries.failures_at(credential.origin)):
@@ -220,7 +238,9 @@ class Conductor:
         with self._origins.retrying(credential.origin):
             with self.scope(run):
                 await trio.sleep(self._draw() * longest_pause(failures, run.last))
-            return await self._call_members(run, entry, credential, attempt)
+            if not entry.admitted:
+                return None  # while we waited it was benched, switched off or removed
+            return await self._call_members(run, entry, self._custody.credentials[entry.id], attempt)
 
     async def _call_members(self, run: Run, entry: Entry, credential: Credential, attempt: Attempt[T]) -> T | None:
         members = self._members(run, credential)
@@ -315,6 +335,8 @@ class Conductor:
 
     def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> None:
         run.note(credential.id, credential.provider, upstream.model, slot.began, DONE)
+        if run.served_by:  # of two that race, the other one was faster by a hair
+            return
         run.served_by = credential.id
         run.upstream_model = upstream.model
         if run.affinity is not None:

@@ -5,6 +5,7 @@ Who leaves early keeps a dead place until it surfaces; when dead places outnumbe
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from itertools import count
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
@@ -25,15 +26,17 @@ class Waiter(Protocol):
 
 W = TypeVar("W", bound=Waiter)
 
+_PLACES = count(1)
+"""Places are unique over all heaps: a waiter moves between them, and what it leaves behind must not fit elsewhere."""
+
 
 class Waiting(Generic[W]):
     """A heap of waiters by `due`. `len()` counts the living."""
 
-    __slots__ = ("_heap", "_living", "_places")
+    __slots__ = ("_heap", "_living")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, W]] = []
-        self._places = 0
         self._living = 0
 
     def __len__(self) -> int:
@@ -44,10 +47,9 @@ class Waiting(Generic[W]):
         if len(self._heap) > 2 * self._living + 64:
             self._heap = [item for item in self._heap if item[2].place == item[1]]
             heapify(self._heap)
-        self._places += 1
-        waiter.place = self._places
+        waiter.place = place = next(_PLACES)
         self._living += 1
-        heappush(self._heap, (waiter.due, self._places, waiter))
+        heappush(self._heap, (waiter.due, place, waiter))
 
     def drop(self, waiter: W) -> None:
         """It waits no longer."""
