@@ -36,6 +36,7 @@ path = "{folder}/store"
 [frontends.http]
 listen = ["127.0.0.1:0"]
 keys = ["{key}"]
+server = "{server}"
 
 {deadlines}
 
@@ -111,8 +112,12 @@ async def open_house(
     urls: Mapping[str, str] | None = None,
     deadlines: Mapping[str, str] | None = None,
     more: str = "",
+    server: str = "auto",
 ) -> AsyncIterator[House]:
-    """A house with these credentials, the first one preferred; `urls` replaces the upstream of some of them."""
+    """A house with these credentials, the first one preferred.
+
+    `urls` replaces the upstream of some of them, `more` are further tables, `server` is the frontend's setting.
+    """
     key = secrets.token_urlsafe(24)
     async with open_upstream(script) as upstream:
         where = dict.fromkeys(names, upstream.url) | dict(urls or {})
@@ -125,6 +130,7 @@ async def open_house(
             key=key,
             deadlines=f"[deadlines]\n{limits}" if limits else "",
             more=more,
+            server=server,
             credentials=credentials,
         )
         with trio.fail_after(LIMIT):

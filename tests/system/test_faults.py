@@ -117,10 +117,13 @@ BROKEN = [
 ]
 
 
+@pytest.mark.parametrize("server", ["llhttp", "hypercorn"])
 @pytest.mark.parametrize("play", BROKEN)
-async def test_a_stream_that_breaks_after_its_first_payload_ends_in_band(tmp_path: Path, play: Play) -> None:
+async def test_a_stream_that_breaks_after_its_first_payload_ends_in_band(
+    tmp_path: Path, play: Play, server: str
+) -> None:
     """B11, B12, B13 after commit: no fail over, an error in the dialect, no false end."""
-    async with open_house(tmp_path, bad_first(play)) as house:
+    async with open_house(tmp_path, bad_first(play), server=server) as house:
         reply = await house.chat(stream=True)
         keys = house.upstream.log.keys()
 

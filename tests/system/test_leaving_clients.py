@@ -45,13 +45,17 @@ async def sound(house: House, key: str) -> None:
     assert house.upstream.log.keys()[-1] == key
 
 
+SERVERS = ("llhttp", "hypercorn")
+
+
+@pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("play", [plays.stall_before_head(), plays.stall_after_head()], ids=["head", "body"])
 async def test_a_client_that_leaves_before_the_answer_ends_the_upstream_call(
-    tmp_path: Path, play: Play, stream: bool
+    tmp_path: Path, play: Play, stream: bool, server: str
 ) -> None:
     """C-1: no retry, no cooldown, the upstream's connection is closed."""
-    async with open_house(tmp_path, Script(default=play)) as house:
+    async with open_house(tmp_path, Script(default=play), server=server) as house:
         async with asking(house, stream=stream):
             await house.upstream.wait_for(lambda log: log.seen == 1)
         with trio.fail_after(1):
@@ -66,11 +70,14 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_upstream_call(
     assert ending.by is not EndedBy.UPSTREAM
 
 
-async def test_clients_that_leave_in_the_middle_of_streams_cost_nothing_but_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+async def test_clients_that_leave_in_the_middle_of_streams_cost_nothing_but_their_own(
+    tmp_path: Path, server: str
+) -> None:
     """C-2, two hundred times, eight at a time; then a hundred sound calls (pool canary, X2)."""
     draw = random.Random(20261123)  # noqa: S311  # a repeatable scatter
     script = Script(default=plays.events(10_000, every=0.002))
-    async with open_house(tmp_path, script) as house:
+    async with open_house(tmp_path, script, server=server) as house:
 
         async def leave(times: int) -> None:
             for _ in range(times):
