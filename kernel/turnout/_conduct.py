@@ -184,6 +184,7 @@ class Conductor:
                     return result
             await self._wait_for_recovery(run)
             run.tries.begin_pass()
+            run.kept.clear()
 
     def _pick(self, run: Run) -> Entry | None:
         """The next credential to call in this pass, None when nobody is left for it (C5.13)."""
@@ -378,16 +379,24 @@ class Conductor:
         if run.kept:
             return now
         at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
-        origins = self._origins.soonest(now)
+        origins = self._origin_recovery(run, now)
         return at if origins is None else origins if at is None else min(at, origins)
+
+    def _origin_recovery(self, run: Run, now: float) -> float | None:
+        """POSIX seconds at which an origin recovers that alone keeps a ready credential from serving this ask (O39)."""
+        cooling = self._origins.cooling(now)
+        times = []
+        for origin, until in cooling.items():
+            others = cooling.keys() - {origin}
+            if self._custody.schedule.ready(run.providers, run.name.key, now, pin=run.ask.pin, skip_origins=others):
+                times.append(until)
+        return min(times, default=None)
 
     def _nobody(self, run: Run, now: float) -> PoolError:
         """Why nobody could be called at all (C5.12)."""
-        cooling = self._origins.skipped((), now)
-        schedule = self._custody.schedule
-        if cooling and schedule.ready(run.providers, run.name.key, now, tried=run.tries.tried, pin=run.ask.pin):
-            return Unavailable(until=self._origins.soonest(now))
-        return schedule.why_not(
+        if (until := self._origin_recovery(run, now)) is not None:
+            return Unavailable(until=until)
+        return self._custody.schedule.why_not(
             run.providers, run.name.key, now, model=run.ask.model, tried=run.tries.tried, pin=run.ask.pin
         )
 

@@ -5,7 +5,7 @@ calls under way, three at the least; and none while too many calls fail, told by
 takes one from and a success gives a tenth back to (gRPC's retry throttling, proposal A6).
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from turnout._cooldown import ORIGIN_WELL, OriginState, Policy, record_origin
@@ -92,10 +92,13 @@ class Origins:
             if known.state.until is not None:
                 known.state = OriginState(level=known.state.level, until=known.state.until + by)
 
-    def soonest(self, now: float) -> float | None:
-        """POSIX seconds of the first recovery, None when no origin cools."""
-        times = (known.state.until for known in self._ill.values() if _cools(known.state, now))
-        return min((time for time in times if time is not None), default=None)
+    def cooling(self, now: float) -> Mapping[str, float]:
+        """Origins that cool, each with the POSIX seconds of its recovery."""
+        return {
+            origin: known.state.until
+            for origin, known in self._ill.items()
+            if known.state.until and _cools(known.state, now)
+        }
 
 
 def _cools(state: OriginState, now: float) -> bool:

@@ -302,6 +302,24 @@ async def test_failures_that_credentials_share_blame_the_origin_and_not_them(aut
         await kernel.execute(ASK)
 
 
+async def test_an_origin_that_cools_for_others_is_no_reason_to_wait(autojump_clock: MockClock) -> None:
+    """O39: only what could serve this ask counts."""
+    provider = ScriptedProvider(origin="https://ill.test:443")
+    other = ScriptedProvider()
+    provider.script(*[Script(failure=Transient())] * 3)
+    other.script(Script(failure=RateLimited(retry_after=900)))
+    text = toml(["a", "b"]) + toml(["z"], provider="other").replace('"m"', '"n"')
+    async with scripted_kernel(text, {"scripted": provider, "other": other}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="n"))
+        with pytest.raises(CoolingDown):
+            await kernel.execute(Ask(model="n"))
+        assert trio.current_time() - began == 0
+
+
 async def test_an_attempt_that_does_not_answer_ends_at_its_limit(autojump_clock: MockClock) -> None:
     """B8, O38."""
     provider = ScriptedProvider(Script(wait=10_000))
