@@ -39,11 +39,15 @@ __all__ = [
     "API",
     "AnswerStream",
     "Candidate",
+    "Change",
     "Counter",
     "Embedder",
     "Exposer",
     "Frontend",
+    "KeyRotator",
     "Learner",
+    "Lease",
+    "Leaser",
     "Limits",
     "ModelLister",
     "Observer",
@@ -61,6 +65,7 @@ __all__ = [
     "Switch",
     "Tier",
     "Transport",
+    "Watcher",
 ]
 
 API = 1
@@ -327,6 +332,70 @@ class Store(Protocol):
 
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; nothing happens when there is none. Raises StoreError."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """A record that somebody else has written or removed.
+
+    Attributes:
+        record: as it is now; None when it is gone.
+    """
+
+    kind: str
+    id: str
+    record: Record | None
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """A store that others may write to at the same time."""
+
+    def watch(self) -> AsyncIterator[Sequence[Change]]:
+        """What others have changed since the last `list`, each record once; what this one wrote is left out.
+
+        `__anext__` waits for changes and never ends. It raises StoreError, and may be asked again then.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Lease:
+    """The sole right to renew one credential.
+
+    Attributes:
+        id: of the credential.
+        fence: grows with every lease of this id, whoever gets it.
+        until: POSIX seconds on the store's clock.
+    """
+
+    id: str
+    fence: int
+    until: float
+
+
+@runtime_checkable
+class Leaser(Protocol):
+    """A store that can say which of several processes may renew a credential."""
+
+    def lease(self, id: str, seconds: float) -> AbstractAsyncContextManager[Lease | None]:
+        """Hold a lease for so long at most; None while somebody else holds it. Leaving the block gives it back.
+
+        Does not wait for others. Raises StoreError.
+        """
+        ...
+
+
+@runtime_checkable
+class KeyRotator(Protocol):
+    """A store that seals its records."""
+
+    async def rotate_key(self) -> int:
+        """Seal with a new master key from now on, and re-wrap what is there; gives how many records that were.
+
+        Others may use the store meanwhile. Raises StoreError; then both keys are kept, and it may be tried again.
+        """
         ...
 
 

@@ -71,7 +71,7 @@ class KeyFile:
             return found
         with self._translated("made"):
             for missing in reversed([one for one in self.path.parents if not os.path.lexists(one)]):
-                missing.mkdir(mode=0o700)
+                missing.mkdir(mode=0o700, exist_ok=True)
             with self._locked():
                 if not os.path.lexists(self.path):
                     self._write(KeyRing(new_key()))

@@ -37,6 +37,11 @@ class Versions:
         """Give the file back."""
         os.close(self._fd)
 
+    @property
+    def kept(self) -> int:
+        """How many records the store should hold at least."""
+        return sum(version > 0 for version in self._seen.values())
+
     def older_than(self, kind: str, id: str, version: int) -> int | None:
         """The version that this record had once, when that is more than `version`; else None."""
         seen = self._seen.get(_name(kind, id), 0)

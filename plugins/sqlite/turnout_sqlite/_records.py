@@ -1,0 +1,253 @@
+"""Records in the database: versions, compare-and-set, sealing, and what others have changed. Blocks.
+
+Every statement is a constant and every value is bound (S24). `now` arguments are POSIX seconds.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from logging import Logger
+from typing import Final, final
+
+import attrs
+
+from turnout import Record
+from turnout.abc import Change
+from turnout.errors import StoreConflict, StoreError
+from turnout_seal import KeySource, Sealing, UnknownKey, Unsealable, Versions, open_sealing
+from turnout_sqlite._database import Connection, reading, writing
+
+SEALED: Final = "secret"
+"""The kind of record that is sealed."""
+
+BATCH: Final = 100
+"""Records that are re-wrapped in one transaction: others wait for no longer than that."""
+
+Row = tuple[str, bytes, int, bytes]
+"""Kind, id, version, data."""
+
+
+@final
+class Records:
+    """The records of one database. `writer` names this one among those that have it open."""
+
+    def __init__(self, connection: Connection, keys: KeySource, versions: Versions, writer: str, log: Logger) -> None:
+        """Find the sealing of the database; a new one is made in an empty database only. Raises StoreError."""
+        self._connection = connection
+        self._keys = keys
+        self._versions = versions
+        self._writer = writer
+        self._log = log
+        self._seq = 0
+        self._data_version: int | None = None
+        with translated("the store cannot be opened"), writing(connection):
+            self._header = self._kept_header()
+            untouched = connection.execute("SELECT 1 FROM records WHERE sealed_by <> '' LIMIT 1").fetchone() is None
+            self._sealing = open_sealing(keys, self._header, untouched=untouched)
+            if self._header is None:
+                if versions.kept:
+                    log.error("the store is new or was emptied; it held %d secrets: is a backup due?", versions.kept)
+                self._keep_header(attrs.evolve(self._sealing, whole=True))
+
+    def list(self, now: float) -> tuple[Record, ...]:
+        """Every sound record; see `turnout.abc.Store.list`."""
+        with translated("the store cannot be read"):
+            with reading(self._connection):
+                self._follow_rotation()
+                self._seq = self._last_seq()
+                rows: list[Row] = self._connection.execute(
+                    "SELECT kind, id, version, data FROM records WHERE data IS NOT NULL ORDER BY kind, id"
+                ).fetchall()
+            return tuple(record for row in rows if (record := self._sound(row, now)) is not None)
+
+    def save(self, kind: str, id: str, data: bytes, if_version: int | None, now: float) -> int:
+        """Write a record and give its new version; see `turnout.abc.Store.save`."""
+        with translated(f"the {kind} of {id!r} cannot be saved"), writing(self._connection):
+            self._follow_rotation()
+            last, current = self._version(kind, id, now)
+            if if_version is not None and if_version != current:
+                raise StoreConflict(f"the {kind} of {id!r} has version {current}, not {if_version}", current=current)
+            version, sealed_by = last + 1, ""
+            if kind == SEALED:
+                data, sealed_by = self._sealing.seal(kind, id, version, data), self._sealing.key.id
+            self._connection.execute(
+                "INSERT INTO records (kind, id, version, data, sealed_by, seq, writer) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, data = excluded.data, "
+                "sealed_by = excluded.sealed_by, seq = excluded.seq, writer = excluded.writer",
+                (kind, raw(id), version, data, sealed_by, self._last_seq() + 1, self._writer),
+            )
+        if kind == SEALED:
+            self._versions.note(kind, id, version)
+        return version
+
+    def delete(self, kind: str, id: str) -> None:
+        """Remove a record; see `turnout.abc.Store.delete`. What stays is its version."""
+        with translated(f"the {kind} of {id!r} cannot be removed"), writing(self._connection):
+            self._connection.execute(
+                "UPDATE records SET data = NULL, sealed_by = '', version = version + 1, seq = ?, writer = ? "
+                "WHERE kind = ? AND id = ? AND data IS NOT NULL",
+                (self._last_seq() + 1, self._writer, kind, raw(id)),
+            )
+        if kind == SEALED:
+            self._versions.note(kind, id, 0)
+
+    def changes(self, now: float) -> Sequence[Change]:
+        """What others have written or removed since the last call, or since `list`."""
+        with translated("the changes of others cannot be read"):
+            (data_version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if data_version == self._data_version:
+                return ()
+            with reading(self._connection):
+                self._follow_rotation()
+                last = self._last_seq()
+                rows = self._connection.execute(
+                    "SELECT kind, id, version, data FROM records WHERE seq > ? AND writer <> ? ORDER BY seq",
+                    (self._seq, self._writer),
+                ).fetchall()
+            found = [
+                Change(
+                    kind=kind, id=text(id), record=None if data is None else self._sound((kind, id, version, data), now)
+                )
+                for kind, id, version, data in rows
+            ]
+        self._seq, self._data_version = last, data_version
+        return [change for change, row in zip(found, rows, strict=True) if change.record or row[3] is None]
+
+    # --- rotation ----------------------------------------------------------------------------------------------------
+
+    def begin_rotation(self) -> None:
+        """Seal with a new key from now on, in every process: each looks at the header before it writes."""
+        ring = self._keys.add()
+        with translated("the key cannot be rotated"), writing(self._connection):
+            self._keep_header(attrs.evolve(self._sealing, ring=ring, key=ring.first))
+
+    def rewrap_some(self, after: str | None, now: float) -> tuple[int, str | None]:
+        """Re-wrap the next records behind this id; gives how many, and the last id, None when there was none."""
+        with translated("the key cannot be rotated"), writing(self._connection):
+            self._follow_rotation()
+            rows: list[Row] = self._connection.execute(
+                "SELECT kind, id, version, data FROM records WHERE sealed_by NOT IN ('', ?) AND id > ? "
+                "ORDER BY id LIMIT ?",
+                (self._sealing.key.id, b"" if after is None else raw(after), BATCH),
+            ).fetchall()
+            done = sum(self._rewrap(row, now) for row in rows)
+        return done, text(rows[-1][1]) if rows else None
+
+    def end_rotation(self) -> None:
+        """Let the older keys go, unless something could not be re-wrapped."""
+        (left,) = self._connection.execute(
+            "SELECT count(*) FROM records WHERE sealed_by NOT IN ('', ?)", (self._sealing.key.id,)
+        ).fetchone()
+        if left:
+            raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
+        self._keys.keep(self._sealing.key.id)
+
+    def _rewrap(self, row: Row, now: float) -> bool:
+        kind, id, version, data = row
+        try:
+            renewed = self._sealing.renewed(kind, text(id), version, data)
+        except UnknownKey as reason:
+            self._log.error("the %s of %r is not re-wrapped: %s", kind, text(id), reason)
+            return False
+        except Unsealable as reason:
+            self._set_aside(row, str(reason), now)
+            return False
+        self._connection.execute(
+            "UPDATE records SET data = ?, sealed_by = ? WHERE kind = ? AND id = ?",
+            (renewed, self._sealing.key.id, kind, id),
+        )
+        return True
+
+    def _follow_rotation(self) -> None:
+        """Take the keys anew when the header is not the one that we know."""
+        header = self._kept_header()
+        if header != self._header:
+            self._sealing = open_sealing(self._keys, header, untouched=False)
+            self._header = header
+
+    def _kept_header(self) -> bytes | None:
+        found = self._connection.execute("SELECT value FROM about WHERE name = 'seal'").fetchone()
+        return None if found is None else bytes(found[0])
+
+    def _keep_header(self, sealing: Sealing) -> None:
+        header = sealing.header()
+        self._connection.execute("INSERT OR REPLACE INTO about (name, value) VALUES ('seal', ?)", (header,))
+        self._sealing, self._header = sealing, header
+
+    # --- one record --------------------------------------------------------------------------------------------------
+
+    def _version(self, kind: str, id: str, now: float) -> tuple[int, int]:
+        """The last version of a record, and its present one: 0 when it is not there. Raises StoreError."""
+        row = self._connection.execute(
+            "SELECT kind, id, version, data FROM records WHERE kind = ? AND id = ?", (kind, raw(id))
+        ).fetchone()
+        if row is None or row[3] is None:
+            return (0 if row is None else row[2]), 0
+        try:
+            self._unsealed(row)
+        except UnknownKey as reason:
+            raise StoreError(f"the {kind} of {id!r} is not overwritten: {reason}") from None
+        except Unsealable as reason:
+            self._set_aside(row, str(reason), now)
+            return row[2], 0
+        return row[2], row[2]
+
+    def _sound(self, row: Row, now: float) -> Record | None:
+        """The record of a row; None when it is damaged, and has been set aside, or its key is not here."""
+        kind, id, version, _ = row
+        try:
+            data = self._unsealed(row)
+        except UnknownKey as reason:
+            self._log.error("the %s of %r is left alone: %s", kind, text(id), reason)
+            return None
+        except Unsealable as reason:
+            with writing(self._connection):
+                self._set_aside(row, str(reason), now)
+            return None
+        if kind == SEALED and (seen := self._versions.older_than(kind, text(id), version)):
+            self._log.error(
+                "the %s of %r has version %d and had %d before: the store was rolled back or restored, "
+                "so tokens in it may have been replaced since",
+                *(kind, text(id), version, seen),
+            )
+            self._versions.note(kind, text(id), version)
+        return Record(kind=kind, id=text(id), data=data, version=version)
+
+    def _unsealed(self, row: Row) -> bytes:
+        kind, id, version, data = row
+        return self._sealing.unseal(kind, text(id), version, data) if kind == SEALED else data
+
+    def _set_aside(self, row: Row, reason: str, now: float) -> None:
+        kind, id, version, data = row
+        self._connection.execute(
+            "INSERT INTO set_aside (at, kind, id, version, data, reason) VALUES (?, ?, ?, ?, ?, ?)",
+            (now, kind, id, version, data, reason),
+        )
+        self._connection.execute(
+            "UPDATE records SET data = NULL, sealed_by = '' WHERE kind = ? AND id = ? AND version = ?",
+            (kind, id, version),
+        )
+        self._log.error("the %s of %r cannot be read: %s; it is kept in the table set_aside", kind, text(id), reason)
+
+    def _last_seq(self) -> int:
+        (seq,) = self._connection.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()
+        return int(seq)
+
+
+def raw(id: str) -> bytes:
+    """An id as the database keeps it: any text, lone surrogates included."""
+    return id.encode("utf-8", "surrogatepass")
+
+
+def text(id: bytes) -> str:
+    """The id that `raw` wrote."""
+    return id.decode("utf-8", "surrogatepass")
+
+
+@contextmanager
+def translated(failed: str) -> Iterator[None]:
+    """Raise StoreError in place of what SQLite raises."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{failed}: {error}") from error
