@@ -84,6 +84,7 @@ def generation_of(config: Config, instances: Callable[[str], Mapping[str, Any]],
         policy=policy_of(config),
         limits=config.limits,
         affinity=config.affinity.enabled,
+        hedge=None if config.hedge.idle else config.hedge,
         providers={
             key: provider_instance(key, plugin, aliases_of(config, key, plugin))
             for key, plugin in instances("providers").items()

@@ -30,11 +30,19 @@ def inconsistencies(tree: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _models(("providers", key, "credentials", number), entry)
     for group, setting in CHOSEN.items():
         yield from _unchosen(tree, group, setting)
-    hedge, retry = _table(tree, "hedge"), _table(tree, "retry")
-    if "share" in hedge and "after" not in hedge:
-        yield _dead(("hedge", "share"), 'set hedge.after, such as "2s", or remove it')
+    yield from _hedge(tree)
+    retry = _table(tree, "retry")
     if retry.get("passes") == 1 and "max_wait" in retry:
         yield _dead(("retry", "max_wait"), "with one pass nothing is waited for; set retry.passes higher or remove it")
+
+
+def _hedge(tree: Mapping[str, Any]) -> Iterator[Problem]:
+    hedge = _table(tree, "hedge")
+    if "share" in hedge and not hedge.keys() & {"after", "providers", "models"}:
+        yield _dead(("hedge", "share"), 'set hedge.after, such as "2s", or remove it')
+    for key in _table(hedge, "providers"):
+        if key not in _table(tree, "providers"):
+            yield _dead(("hedge", "providers", key), "no provider has this key; correct it or remove it")
 
 
 def shared_ids(tables: Iterable[ProviderTable]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from turnout._attempts import Retry
 from turnout._cooldown import Policy
 from turnout._names import Aliases
 from turnout._plugin_calls import plugin_code
+from turnout._sections import Hedge
 from turnout._values import Call, Operation, Reply
 from turnout.abc import (
     Limits,
@@ -52,6 +53,7 @@ class Generation:
     """What a call needs from configuration and plugins, fixed for its whole life.
 
     Attributes:
+        hedge: None when nobody hedges.
         observe: hears outcomes for a selector that learns, None when it does not.
         transport: None only where every provider is scripted.
     """
@@ -61,6 +63,7 @@ class Generation:
     policy: Policy
     limits: Limits
     affinity: bool
+    hedge: Hedge | None
     providers: Mapping[str, ProviderInstance]
     selector: Selector
     selector_border: plugin_code

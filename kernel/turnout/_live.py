@@ -1,15 +1,17 @@
-"""A committed stream, as the caller of the kernel gets it."""
+"""A committed stream, as the caller of the kernel gets it: read in its own task, or handed over from another one."""
 
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
+
+import trio
 
 from turnout._bootstrap import StreamAttempt
 from turnout._judge import DONE
 from turnout._slot import Slot
 from turnout._values import Chunk, Decision
 from turnout._verdicts import Verdict
-from turnout.errors import UpstreamFailed
+from turnout.errors import TurnoutError, UpstreamFailed
 
 
 class LiveStream:
@@ -54,3 +56,45 @@ class LiveStream:
         finally:
             self._slot.__exit__(None, None, None)
             self._ended(self._verdict)
+
+
+class HandedStream:
+    """A stream that lives in the rival's task; implements `abc.AnswerStream`.
+
+    Attributes:
+        over: it has come to its end, so that its connection may be given back.
+    """
+
+    __slots__ = ("_error", "_receive", "_send", "decision", "headers", "over")
+
+    decision: Decision
+
+    def __init__(self, source: LiveStream) -> None:
+        self._send, self._receive = trio.open_memory_channel[Chunk](0)
+        self._error: TurnoutError | None = None
+        self.headers = source.headers
+        self.over = False
+
+    async def pump(self, source: LiveStream) -> None:
+        """Hand over every chunk of the source, each when it is asked for. Raises what reading raises."""
+        async for chunk in source:
+            await self._send.send(chunk)
+        self.over = True
+        self._send.close()
+
+    def close(self, error: TurnoutError | None = None) -> None:
+        """Nothing more comes; the caller reads on to this error."""
+        self._error = self._error or error
+        self._send.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            pass
+        if self._error is not None:
+            raise self._error
+        raise StopAsyncIteration

@@ -1,13 +1,17 @@
 """The kernel's own sections of the file, with their defaults (design 11)."""
 
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import attrs
 from attrs import validators
 
 from turnout import abc
 from turnout._attempts import Retry
-from turnout._values import ByteCount, Seconds
+from turnout._values import ByteCount, Seconds, refuse
+
+if TYPE_CHECKING:
+    import attr
 
 _LARGEST = 1_000_000_000
 _KIB = 1024
@@ -18,7 +22,6 @@ def _count(default: int, least: int = 0) -> Any:
 
 
 _POSITIVE: Any = validators.gt(0)
-_IF_ANY_POSITIVE: Any = validators.optional(_POSITIVE)
 _AT_LEAST_A_KIB: Any = validators.ge(_KIB)
 
 
@@ -110,15 +113,47 @@ class Affinity:
     prefer_tier: bool = True
 
 
+After = Seconds | Literal["learned", "off"]
+"""When a second candidate starts: after so many seconds, after a delay learned from earlier calls, or never."""
+
+
+def _positive_delays(_: object, attribute: "attr.Attribute[Mapping[str, After]]", delays: Mapping[str, After]) -> None:
+    for name, after in delays.items():
+        if not isinstance(after, str) and after <= 0:
+            refuse('it must be longer than 0; "off" switches hedging off', f"{attribute.name}.{name}")
+
+
+def _positive_delay(_: object, attribute: "attr.Attribute[After]", after: After) -> None:
+    if not isinstance(after, str) and after <= 0:
+        refuse('it must be longer than 0; "off" switches hedging off', attribute.name)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class Hedge:
-    """`[hedge]`: a second candidate when the first is slow.
+    """`[hedge]`: a second candidate for streams whose first payload is late.
 
     Attributes:
-        after: seconds until the second one starts; None switches hedging off.
-        share: the part of all calls that may hedge.
+        after: when the second one starts, for every provider and model that has no delay of its own.
+        providers: the same, by the key of the provider whose candidate is late.
+        models: the same, by the model's name as clients ask for it; it goes before the provider's.
+        share: hedges are never more than this part of the streams that may hedge.
     """
 
-    after: Seconds | None = attrs.field(default=None, validator=_IF_ANY_POSITIVE)
+    after: After = attrs.field(default="off", validator=_positive_delay)
+    providers: Mapping[str, After] = attrs.field(factory=dict, validator=_positive_delays)
+    models: Mapping[str, After] = attrs.field(factory=dict, validator=_positive_delays)
     share: float = attrs.field(default=0.05, validator=[validators.gt(0), validators.le(1)])
+
+    def delay(self, provider: str, model: str) -> After:
+        """The delay that applies to a candidate of this provider for this model."""
+        return self.models.get(model) or self.providers.get(provider) or self.after
+
+    def concerns(self, providers: Sequence[str], model: str) -> bool:
+        """Whether a call for this model, served by these providers, may hedge."""
+        return any(self.delay(provider, model) != "off" for provider in providers)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it never concerns anybody."""
+        return {self.after, *self.providers.values(), *self.models.values()} == {"off"}

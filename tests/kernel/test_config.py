@@ -112,7 +112,7 @@ def test_an_empty_file_means_every_default_of_the_design() -> None:
     assert config.health.hint_cap == 86400.0
     assert (config.limits.connect, config.limits.headers, config.limits.total) == (5.0, 600.0, 3600.0)
     assert (config.affinity.enabled, config.affinity.ttl, config.affinity.entries) == (True, 3600.0, 10_000)
-    assert config.hedge.after is None
+    assert config.hedge.after == "off"
     assert config.providers == ()
 
 

@@ -25,6 +25,7 @@ IMPURE = {"trio", "time", "random", "secrets", "os", "socket", "logging"}
 PURE = {"_values", "_verdicts", "_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_due"}
 NURSERY_ROOMS = {
     *("_kernel", "_plugins", "_refresh", "_bootstrap", "_supervise"),
+    "_hedge",  # a second candidate's stream lives beside the caller's task, for as long as the call does (design 8a)
     "_cli_run",  # the task that hears signals has to outlive the kernel that they end
     "_inspect",  # commands look into a store without starting a kernel
 }
