@@ -361,24 +361,41 @@ async def test_a_stream_without_anybody_to_hedge_with_goes_on_alone(autojump_clo
 
 
 class Gated(ScriptedProvider):
-    """Each stream says `hi` and then waits; when the gate opens, all their payloads come within one step."""
+    """When the gate opens, the payloads of all its streams come within one step, too late to be cancelled."""
 
-    gate: trio.Event
+    def __init__(self, gate: trio.Event) -> None:
+        super().__init__()
+        self.gate = gate
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[object]:
-        async with super().stream(call) as source:
-            await self.gate.wait()
-            yield source
+        async with super().stream(call):
+            yield Behind(self.gate, call.credential.id)
+
+
+class Behind:
+    def __init__(self, gate: trio.Event, name: str) -> None:
+        self.headers: dict[str, str] = {}
+        self._gate = gate
+        self._chunks = [Chunk(name.encode())] * 3
+
+    def __aiter__(self) -> "Behind":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if not self._chunks:
+            raise StopAsyncIteration
+        if self._gate.is_set():
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._gate.wait()
+        return self._chunks.pop()
 
 
 async def tie() -> str:
     """Who serves when two payloads come in the same instant."""
     ask = Ask(model="m", affinity="session")
-    provider = Gated()
-    provider.gate = trio.Event()
-    for name in "ab":
-        provider.script(Script(chunks=[Chunk(name.encode()) for _ in range(3)]), credential=name)
+    provider = Gated(trio.Event())
     async with scripted_kernel(toml(), {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
         got: list[bytes] = []
         served: list[str] = []
