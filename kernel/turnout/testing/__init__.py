@@ -8,6 +8,7 @@ from turnout.testing._report import Called, Report, Result, Seen
 from turnout.testing._scenario import Scenario
 from turnout.testing._scenes import CANARY, Scene, UpstreamDouble
 from turnout.testing._scripted import Script, ScriptedProvider
+from turnout.testing._simulation import Simulated, simulate
 from turnout.testing._stage import Renewal
 from turnout.testing._steps import (
     Announce,
@@ -61,6 +62,7 @@ __all__ = [  # noqa: RUF022 # in plain order: constants have no place of their o
     "Script",
     "ScriptedProvider",
     "Seen",
+    "Simulated",
     "Step",
     "Stick",
     "Stream",
@@ -74,4 +76,5 @@ __all__ = [  # noqa: RUF022 # in plain order: constants have no place of their o
     "given",
     "scripted_kernel",
     "scripted_plugins",
+    "simulate",
 ]

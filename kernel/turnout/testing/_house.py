@@ -51,7 +51,8 @@ START = 1_800_000_000.0
 """What the wall clock says when Trio's clock says 0."""
 
 
-def _wall() -> float:
+def wall() -> float:
+    """The wall clock of a scripted kernel."""
     return START + trio.current_time()
 
 
@@ -104,5 +105,5 @@ async def scripted_kernel(
     plugin.
     """
     plugins = scripted_plugins(providers, store=store, selector=selector, **others)
-    async with open_kernel(scripted_config(toml), plugins=plugins, wall=_wall, draw=draw) as kernel:
+    async with open_kernel(scripted_config(toml), plugins=plugins, wall=wall, draw=draw) as kernel:
         yield kernel

@@ -1,0 +1,265 @@
+"""The judge of a simulation: what must hold at every moment, however the faults fall, and the trace of what happened.
+
+It reads the kernel's rooms, and decides for itself, in the plainest way, what they should say.
+"""
+# ruff: noqa: SLF001  # a judge looks behind the counter
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from turnout._attempts import Retry
+from turnout._kernel import Kernel
+from turnout._names import parse
+from turnout._origins import LEAST, SHARE
+from turnout._records import decode_credential
+from turnout._values import Ask, Call, Credential, CredentialState, Decision, Outcome
+from turnout._verdicts import Blame, Done, Failure, InvalidRequest, Sent, TimedOut
+from turnout.errors import TurnoutError
+from turnout.testing._faulty_store import FaultyStore
+
+SLACK = 0.1
+"""Seconds by which a call may outlast its deadline (D4)."""
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One call that reached the upstream.
+
+    Attributes:
+        again: a try at an origin that has failed in the same call.
+        ends: what the kernel must record; None while nothing is certain, or when it ended in a bug.
+        cut: the kernel cancelled it; after a payload that may be a limit of its own or the client's leaving.
+    """
+
+    ask: str
+    credential: str
+    origin: str
+    again: bool
+    ends: Done | Failure | None = None
+    cut: bool = False
+
+
+class Referee:
+    """Watches one kernel from the outside and from the inside.
+
+    Attributes:
+        kernel: to be set before anything happens; `store` likewise.
+        problems: what did not hold, in order of appearance; empty is good.
+        trace: what happened, line by line.
+    """
+
+    def __init__(self) -> None:
+        self.kernel: Kernel
+        self.store: FaultyStore
+        self.problems: list[str] = []
+        self.trace: list[str] = []
+        self.attempts: list[Attempt] = []
+        self._committed: set[str] = set()
+        self._failed_at: dict[str, Counter[str]] = defaultdict(Counter)
+        self._budgets: dict[str, Retry] = {}
+        self._again: Counter[str] = Counter()
+        self._most_calls = 0
+        self._refreshing: set[str] = set()
+        self._calls = 0
+
+    # --- telling -----------------------------------------------------------------------------------------------------
+
+    def note(self, *words: object) -> None:
+        """Add a line to the trace."""
+        self.trace.append(f"{trio.current_time():.3f} {' '.join(map(str, words))}")
+
+    def digest(self) -> str:
+        """Stands for the whole trace: the same for the same run."""
+        return hashlib.sha256("\n".join(self.trace).encode()).hexdigest()
+
+    def law(self, kept: bool, law: str) -> None:  # reads as an assertion
+        """Say that something must hold."""
+        if not kept:
+            self.note("BROKEN", law)
+            self.problems.append(law)
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def begin(self, call: Call) -> Attempt:
+        """An upstream is called: may it be, now?"""
+        credential, ask = call.credential, call.ask
+        origin = credential.origin
+        self.note("call", ask.id, credential.id, call.model)
+        self._may_be_called(credential, parse(call.model).key, ask)
+        self.law(ask.id not in self._committed, f"{ask.id} is tried again after its first payload (D3)")
+        budgets = self._budgets.setdefault(ask.id, self.kernel._conductor.generation.retry)
+        # in several passes nobody outside can tell whether a try begins a new one
+        again = budgets.passes == 1 and self._failed_at[ask.id][origin] > 0
+        self._again[origin] += again
+        self._most_calls = max(self._most_calls, self._calls)
+        most = max(LEAST, SHARE * self._most_calls)
+        self.law(self._again[origin] <= most, f"{self._again[origin]} tries again at {origin}: more than {most} (D1)")
+        attempt = Attempt(ask.id, credential.id, origin, again)
+        self.attempts.append(attempt)
+        return attempt
+
+    def _may_be_called(self, credential: Credential, recorded: str, ask: Ask) -> None:
+        custody = self.kernel._custody
+        known = custody.credentials.get(credential.id)
+        self.law(known is not None, f"{credential.id} is called after it was removed (H3)")
+        if known is None:
+            return
+        now = self.kernel._clock.now()
+        self.law(not known.disabled, f"{credential.id} is called while it is switched off (C4.1)")
+        open_now = is_ready(known, custody.states[known.id], [recorded], now)
+        self.law(open_now, f"{credential.id} is called while it is blocked for {recorded} (C4)")
+        self._must_be_durable(known)
+        self.law(
+            ask.pin in {None, credential.id}, f"{ask.id} is pinned to {ask.pin} and went to {credential.id} (C5.11)"
+        )
+
+    def _must_be_durable(self, credential: Credential) -> None:
+        """A renewed token is in the store before it is used, unless the store refused it (E4)."""
+        used = generation_of(credential)
+        if not used or ("secret", credential.id) in self.store.refused:
+            return
+        record = self.store.memory.records.get(("secret", credential.id))
+        kept = 0 if record is None else generation_of(decode_credential(record.data))
+        self.law(kept >= used, f"token {used} of {credential.id} is used, and {kept} is in the store (E4)")
+
+    def over(self, attempt: Attempt) -> None:
+        """An attempt is over."""
+        ends = attempt.ends
+        self.note("over", attempt.ask, attempt.credential, type(ends).__name__, "cut" if attempt.cut else "")
+        self._no_longer_again(attempt)
+        if (attempt.cut and ends is None) or (isinstance(ends, Failure) and ends.blame is Blame.ORIGIN):
+            self._failed_at[attempt.ask][attempt.origin] += 1
+
+    def commit(self, attempt: Attempt) -> None:
+        """The kernel got a payload of this attempt."""
+        self._committed.add(attempt.ask)
+        self._no_longer_again(attempt)
+
+    def _no_longer_again(self, attempt: Attempt) -> None:
+        self._again[attempt.origin] -= attempt.again
+        attempt.again = False
+
+    def called(self, ask: Ask) -> None:
+        """A client calls."""
+        self._calls += 1
+        self._budgets[ask.id] = self.kernel._conductor.generation.retry
+
+    def answered(self, ask: Ask, began: float, limit: float, error: BaseException | None, *, gone: bool) -> None:
+        """A client has its answer, or gave up."""
+        self._calls -= 1
+        took = trio.current_time() - began
+        self.note("answer", ask.id, "gone" if gone else "ok" if error is None else type(error).__name__)
+        self.law(took <= limit + SLACK, f"{ask.id} took {took:.3f} s of at most {limit:g} (D4)")
+        self.law(error is None or isinstance(error, TurnoutError), f"{ask.id} ended in {error!r}")
+
+    def decided(self, decision: Decision) -> None:
+        """A call is over: did it keep to its budgets (design 8, D1)?"""
+        id = decision.id
+        retry = self._budgets[id]
+        attempts = decision.attempts
+        failures = [one.verdict for one in attempts if isinstance(one.verdict, Failure)]
+        self.law(decision.passes <= retry.passes, f"{id} took {decision.passes} passes of {retry.passes}")
+        most = Counter((one.credential, one.model) for one in attempts).most_common(1)
+        self.law(not most or most[0][1] <= decision.passes, f"{id} called {most} in {decision.passes} passes")
+        if retry.max_credentials:
+            called = len({one.credential for one in attempts})
+            self.law(called <= retry.max_credentials * decision.passes, f"{id} called {called} credentials")
+        if retry.upstream_failures:
+            blamed = sum(one.blame is Blame.ORIGIN for one in failures)
+            self.law(blamed <= retry.upstream_failures, f"{id} met {blamed} failures of origins")
+        unsafe = sum(one.sent is Sent.MAYBE for one in failures)
+        self.law(unsafe <= retry.retry_unsafe + 1, f"{id} was sent {unsafe} times without an answer")
+        mistaken = any(isinstance(one.verdict, InvalidRequest) for one in attempts[:-1])
+        self.law(not mistaken, f"{id} was tried again after the client's own mistake (C6.3.4)")
+
+    # --- refreshes ---------------------------------------------------------------------------------------------------
+
+    def refresh_begins(self, credential: Credential) -> None:
+        """A refresh starts: one per credential, sixteen in all, none of one that is off (O55, C11.1.2, E10)."""
+        id = credential.id
+        self.note("refresh", id)
+        self.law(id not in self._refreshing, f"{id} is refreshed twice at once (O55)")
+        self._refreshing.add(id)
+        self.law(len(self._refreshing) <= 16, "more than 16 refreshes at once (C11.1.2)")
+        known = self.kernel._custody.credentials.get(id)
+        self.law(known is not None and not known.disabled, f"{id} is refreshed while it is off (E10)")
+
+    def refresh_ends(self, credential: Credential) -> None:
+        """It is over."""
+        self._refreshing.discard(credential.id)
+
+    # --- at any moment -----------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """What must hold between any two steps: the schedule says of everybody what times say (C4.6, O10 to O12)."""
+        custody = self.kernel._custody
+        now = self.kernel._clock.now()
+        due: Counter[tuple[str, str]] = Counter()
+        for id, credential in custody.credentials.items():
+            for base, names in custody._serves[id].items():
+                due[credential.provider, base] += is_ready(credential, custody.states[id], names, now)
+        probing = custody.schedule.statistics().probing
+        for (provider, base), ready in due.items():
+            told = custody.schedule.ready_count(provider, base, now)
+            fits = ready - probing <= told <= ready
+            self.law(fits, f"{provider} has {ready} ready for {base}, and the schedule says {told} ({probing} probe)")
+
+    def at_rest(self) -> None:
+        """No client is left: nothing is in flight any more."""
+        kernel = self.kernel
+        schedule = kernel._custody.schedule
+        busy = {id: member.in_flight for id, member in schedule._members.items() if member.in_flight}
+        self.law(not busy, f"in flight with nobody calling: {busy}")
+        self.law(not schedule.statistics().probing, "a probe is never ended")
+        self.law(not kernel._conductor.calls.scopes, "calls are under way with nobody calling")
+        again = {origin: one.retrying for origin, one in kernel._origins._ill.items() if one.retrying}
+        self.law(not again, f"tries again are never given back: {again}")
+
+    def recorded(self, outcomes: Sequence[Outcome]) -> None:
+        """Each attempt that ended by itself was recorded exactly once, and nothing else was (C10, D8)."""
+        certain: Counter[tuple[str, str]] = Counter()
+        early, late = Counter[str](), Counter[str]()  # cut off before the first payload, and after it
+        for one in self.attempts:
+            if not one.cut and one.ends is not None:
+                certain[one.credential, key_of(one.ends)] += 1
+            elif one.cut:
+                (early if one.ends is None else late)[one.credential] += 1
+        told = Counter((one.credential, key_of(one.verdict)) for one in outcomes)
+        for id in {credential for credential, _ in (*told, *certain)}:
+            left = told.pop((id, "Done"), 0) - certain.pop((id, "Done"), 0)
+            limits = told.pop((id, "limit"), 0)
+            self.law(0 <= left <= late[id], f"{id}: {left} successes too many, {late[id]} streams were cut off")
+            least = late[id] - left
+            self.law(least <= limits <= least + early[id], f"{id}: {limits} limits, of {least} to {least + early[id]}")
+        self.law(told == certain, f"recorded, not due: {told - certain}; due, not recorded: {certain - told}")
+
+
+def generation_of(credential: Credential) -> int:
+    """How often the token of this credential was renewed."""
+    return 0 if credential.metadata is None else int(credential.metadata.get("generation", 0))
+
+
+def is_ready(credential: Credential, state: CredentialState, names: Sequence[str], now: float) -> bool:
+    """Whether times allow this credential to serve the model that is recorded under one of these names (C4)."""
+    if credential.disabled or state.needs_login:
+        return False
+    if state.unusable_until is not None and state.unusable_until > now:
+        return False
+    return any(_model_is_ready(state.models, name, now) for name in names)
+
+
+def _model_is_ready(models: Mapping[str, Any], name: str, now: float) -> bool:
+    known = models.get(name)
+    return known is None or not known.unavailable or known.next_retry_after is None or known.next_retry_after <= now
+
+
+def key_of(verdict: object) -> str:
+    """What tells outcomes apart: upstream failures by their numbers, limits of the kernel's own as such."""
+    if isinstance(verdict, TimedOut) and not verdict.message.startswith("#"):
+        return "limit"
+    return verdict.message if isinstance(verdict, Failure) else type(verdict).__name__

@@ -1,0 +1,341 @@
+"""A seeded simulation of the whole kernel: clients, an operator, and faults everywhere, on a clock that takes no time.
+
+    run = simulate(4711)
+    assert not run.problems, run
+
+The same seed gives the same run, to the line of its trace. What must hold is in `_referee`, what goes wrong in
+`_faults`; here is who does what.
+"""
+# ruff: noqa: SLF001  # it looks into the kernel's rooms to know when everybody must serve again
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cache
+from random import Random
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from turnout._config import Config
+from turnout._kernel import Kernel, open_kernel
+from turnout._values import Ask, Credential, Metadata
+from turnout.errors import ConfigError, PluginError, StoreError, TurnoutError
+from turnout.testing._determinism import run_deterministically
+from turnout.testing._faults import FaultyRenewals
+from turnout.testing._faulty_store import FaultyStore
+from turnout.testing._house import START, scripted_config, scripted_plugins, wall
+from turnout.testing._referee import Referee, is_ready
+from turnout.testing._stage import Ear
+
+VARIANTS = 16
+"""Different configurations; each is read once per process."""
+
+TOTAL = 90.0
+"""Seconds that a call may take, in every configuration."""
+
+
+LONGEST_BLOCK = 86_400.0
+"""Seconds (`hint_cap`)."""
+
+PATIENT = 0.05
+"""Share of the simulations that wait until the last block is over."""
+
+PROVIDERS = """
+[providers.p]
+models = [{ name = "m" }, { name = "m1", alias = "pool" }, { name = "m2", alias = "pool" }]
+credentials = [
+  { name = "a", api_key = "key-of-a-0123456789" },
+  { name = "b", api_key = "key-of-b-0123456789", priority = PRIORITY },
+  { name = "c", api_key = "key-of-c-0123456789", prefix = "x" },
+]
+[providers.q]
+models = [{ name = "m" }]
+credentials = [{ name = "d", api_key = "key-of-d-0123456789" }]
+[observers.ear]
+"""
+"""What every configuration of a simulation has."""
+
+
+@attrs.frozen(kw_only=True)
+class Simulated:
+    """How a simulation went.
+
+    Attributes:
+        seed: `simulate` gives the same again for the same one.
+        problems: what did not hold; empty is good.
+        calls: that clients made.
+        attempts: that reached an upstream.
+        digest: of the trace; equal for equal runs.
+        trace: what happened, line by line, with the seconds since the start.
+    """
+
+    seed: int
+    problems: tuple[str, ...]
+    calls: int
+    attempts: int
+    digest: str
+    trace: tuple[str, ...] = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        again = f"PYTHONHASHSEED=0 python -m turnout.testing {self.seed}"
+        return "\n".join((f"seed {self.seed}; to see it again: {again}", *self.problems))
+
+
+def simulate(seed: int) -> Simulated:
+    """Play one seed. Takes some milliseconds; must not be called inside of a Trio run.
+
+    Sets of texts are iterated in an order that `PYTHONHASHSEED` decides: fix it where digests are compared.
+    """
+    world = _World(seed)
+    referee = world.referee
+    try:
+        left = run_deterministically(world.play, seed)
+    except Exception as error:  # noqa: BLE001 # a kernel that dies is what we look for
+        referee.problems.append(f"the kernel died: {_innermost(error)!r}")
+    else:
+        if left:
+            referee.problems.append(f"{left} tasks are left behind")
+    return Simulated(
+        seed=seed,
+        problems=tuple(referee.problems),
+        calls=world.calls,
+        attempts=len(referee.attempts),
+        digest=referee.digest(),
+        trace=tuple(referee.trace),
+    )
+
+
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _World:
+    """Everything that one seed makes."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)  # noqa: S311 # chance that can be replayed
+        self.referee = Referee()
+        self.calls = 0
+        self._variant = self.chance.randrange(VARIANTS)
+        share = self.chance.choice((0.0, 0.3, 0.6, 0.9))
+        self._upstreams = FaultyRenewals(self.chance, self.referee, share)
+        self._store = FaultyStore(self.chance, self.chance.choice((0.0, 0.0, 0.2)))
+        self._ear = Ear()
+        self._kernel: Kernel
+
+    async def play(self) -> int:
+        """Open a kernel, let everybody act, and judge; gives how many tasks are left."""
+        before = trio.lowlevel.current_statistics().tasks_living
+        plugins = scripted_plugins(
+            dict.fromkeys(("p", "q"), self._upstreams),  # type: ignore[arg-type]  # as good as scripted
+            store=self._store,
+            observers={"ear": self._ear},
+        )
+        config = variant(self._variant)
+        async with open_kernel(config, plugins=plugins, wall=wall, draw=self.chance.random) as kernel:
+            self._kernel = self.referee.kernel = kernel
+            self.referee.store = self._store
+            for number in range(self.chance.randint(0, 2)):
+                await self._register(number)
+            async with trio.open_nursery() as nursery:
+                for number in range(self.chance.randint(1, 5)):
+                    nursery.start_soon(self._client, number)
+                nursery.start_soon(self._operator)
+            await self._come_to_rest()
+        return trio.lowlevel.current_statistics().tasks_living - before
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    async def _client(self, number: int) -> None:
+        for turn in range(self.chance.randint(1, 3)):
+            await trio.sleep(self.chance.choice((0, 0, 0.3, 3, 70)))
+            await self._call(self._ask(f"{number}.{turn}"))
+            self.referee.look()
+
+    def _ask(self, id: str) -> Ask:
+        chance = self.chance
+        return Ask(
+            id=id,
+            model=chance.choice(("m", "m", "m(high)", "pool", "x/m", "nothing")),
+            pin=chance.choice((None,) * 9 + ("a",)),
+            affinity=chance.choice((None, None, "s1", "s2")),
+            deadline=chance.choice((None, None, 5.0, 30.0)),
+        )
+
+    async def _call(self, ask: Ask) -> None:
+        chance = self.chance
+        patience = chance.choice((math.inf, math.inf, math.inf, 0.0, 0.2, 6.0))
+        leaves_after = chance.choice((99, 99, 1, 3))
+        way: Callable[[Ask, int], Any] = chance.choice((self._execute, self._stream, self._stream, self._count))
+        began = trio.current_time()
+        failed: BaseException | None = None
+        self.calls += 1
+        self.referee.called(ask)
+        with trio.move_on_after(patience) as scope:
+            try:
+                await way(ask, leaves_after)
+            except Exception as error:  # noqa: BLE001 # judged by the referee
+                failed = error
+        self.referee.answered(ask, began, min(TOTAL, ask.deadline or TOTAL), failed, gone=scope.cancelled_caught)
+
+    async def _execute(self, ask: Ask, _: int) -> None:
+        await self._kernel.execute(ask)
+
+    async def _count(self, ask: Ask, _: int) -> None:
+        await self._kernel.count(ask)
+
+    async def _stream(self, ask: Ask, leaves_after: int) -> None:
+        async with self._kernel.stream(ask) as stream:
+            async for _ in stream:
+                leaves_after -= 1
+                if not leaves_after:
+                    break
+                await trio.sleep(self.chance.choice((0, 0, 1)))
+
+    # --- the operator ------------------------------------------------------------------------------------------------
+
+    async def _operator(self) -> None:
+        acts: Sequence[Callable[[], Any]] = (
+            self._switch,
+            self._remove,
+            self._change,
+            self._reset,
+            self._reload,
+            lambda: self._register(self.chance.randrange(4)),
+        )
+        for _ in range(self.chance.randint(0, 5)):
+            await trio.sleep(self.chance.choice((0, 0.4, 2, 30)))
+            with suppress(StoreError, ConfigError):
+                await self.chance.choice(acts)()
+            self.referee.look()
+
+    async def _register(self, number: int) -> None:
+        ends = START + trio.current_time() + self.chance.choice((-10, 20, 400, 4000))
+        credential = Credential(
+            id=f"t{number}",
+            provider=self.chance.choice(("p", "q")),
+            metadata=Metadata({"email": "t@example.test", "access_token": "0", "expires_at": ends}),
+            attributes={"priority": self.chance.choice(("0", "0", "5"))},
+            prefix=self.chance.choice(("", "x")),
+        )
+        self.referee.note("register", credential.id, credential.provider)
+        with suppress(StoreError, TurnoutError):
+            await self._kernel.credentials.register(credential)
+
+    def _somebody(self) -> str:
+        return self.chance.choice(sorted(one.id for one in self._kernel.credentials.list()) or [""])
+
+    async def _switch(self) -> None:
+        if id := self._somebody():
+            known = self._kernel.credentials.get(id)
+            off = known is not None and known.disabled
+            self.referee.note("enable" if off else "disable", id)
+            await (self._kernel.credentials.enable(id) if off else self._kernel.credentials.disable(id))
+
+    async def _remove(self) -> None:
+        if id := self._somebody():
+            self.referee.note("remove", id)
+            await self._kernel.credentials.remove(id)
+
+    async def _change(self) -> None:
+        known = self._kernel.credentials.get(self._somebody() or "nobody")
+        if known is not None:
+            provider = self.chance.choice((known.provider, "p", "q"))
+            label = str(trio.current_time())
+            self.referee.note("update", known.id, provider)
+            with suppress(TurnoutError):
+                await self._kernel.credentials.update(attrs.evolve(known, provider=provider, label=label))
+
+    async def _reset(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if id := self._somebody():
+            self.referee.note("reset", id)
+            self._kernel.credentials.reset(id)
+
+    async def _reload(self) -> None:
+        self._variant = self.chance.randrange(VARIANTS)
+        self.referee.note("reload", self._variant)
+        with suppress(PluginError):
+            await self._kernel.reload(variant(self._variant))
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    async def _come_to_rest(self) -> None:
+        """Everybody is gone: nothing is left over, and in the end everybody serves again."""
+        referee = self.referee
+        referee.at_rest()
+        await trio.testing.wait_all_tasks_blocked()
+        referee.recorded(self._ear.outcomes())
+        for decision in self._ear.decisions():
+            referee.decided(decision)
+        self._upstreams.share = self._store.share = 0.0
+        await self._wait_for_recoveries()
+        referee.look()
+        for credential in self._kernel.credentials.list():
+            await self._must_serve(credential)
+        referee.law(not self._upstreams.open_streams, "an upstream's stream is never closed")
+        referee.at_rest()
+
+    async def _wait_for_recoveries(self) -> None:
+        """Wait a while; now and then until the last block is over, which may take a day."""
+        kernel = self._kernel
+        now = kernel._clock.now()
+        origins = [one.state.until for one in kernel._origins._ill.values()]
+        models = [one.next_retry_after for state in kernel._custody.states.values() for one in state.models.values()]
+        last = max((time for time in (*origins, *models) if time is not None), default=now)
+        self.referee.law(last <= now + LONGEST_BLOCK, "somebody is blocked for more than a day (design 16)")
+        await trio.sleep(max(0.0, last - now) if self.chance.random() < PATIENT else 60)
+
+    async def _must_serve(self, credential: Credential) -> None:
+        """No credential stays benched past its time (design 10)."""
+        kernel = self._kernel
+        await kernel._refresh.wait_refreshed(credential.id)  # it may have begun while upstreams still failed
+        if kernel._origins.skipped((), kernel._clock.now()):
+            return
+        for base, names in sorted(kernel._custody._serves[credential.id].items())[:1]:
+            state = kernel.credentials.state(credential.id)
+            if not is_ready(credential, state, names, kernel._clock.now()):
+                return
+            try:
+                await kernel.execute(Ask(id=f"last-{credential.id}", model=base, pin=credential.id))
+            except TurnoutError as error:
+                self.referee.law(False, f"{credential.id} is benched past its time: {error!r}")
+
+
+@cache
+def variant(number: int) -> Config:
+    """One of the configurations of a simulation."""
+    chance = Random(number)  # noqa: S311 # chance that can be replayed
+    passes = chance.choice((1, 1, 2, 4))
+    blame_routes = chance.choice((True, True, False))
+    keys: dict[str, dict[str, Any]] = {
+        "turnout": {"selector": chance.choice(("in-turn", "in-order"))},
+        "retry": {
+            "passes": passes,
+            **({"max_wait": chance.choice(("0s", "5s", "30s"))} if passes > 1 else {}),
+            "max_credentials": chance.choice((0, 0, 2)),
+            "upstream_failures": chance.choice((0, 1, 3, 3)),
+            "origin_failures": chance.choice((0, 2, 2)),
+            "retry_unsafe": chance.choice((0, 1, 2)),
+            **({"route_429": chance.choice((True, False))} if blame_routes else {}),
+        },
+        "health": {
+            "keep_last": chance.choice((True, True, False)),
+            "half_open": chance.choice((True, True, False)),
+            "blame_routes": blame_routes,
+            "cooling": chance.choice((True, True, False)),
+        },
+        "deadlines": {"headers": "20s", "first_payload": "10s", "idle": "8s", "total": f"{TOTAL:g}s"},
+        "affinity": {"enabled": chance.choice((True, True, False))},
+    }
+    sections = [
+        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
+        for name, section in keys.items()
+    ]
+    return scripted_config("\n".join(sections) + PROVIDERS.replace("PRIORITY", str(chance.choice((0, 3)))))

@@ -1,0 +1,213 @@
+"""The seeded simulation: many seeds hold, the same seed plays the same, and its judge notices what is broken."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import attrs
+import pytest
+import trio
+from trio._core import _run as scheduler
+
+from turnout import Ask, Attempt, Decision, Done, Failed, InvalidRequest, Operation, Outcome, Sent, Transient, Verdict
+from turnout._attempts import Retry
+from turnout.testing import simulate
+from turnout.testing._determinism import HOOKS, run_deterministically
+from turnout.testing._referee import Attempt as Called
+from turnout.testing._referee import Referee
+
+SEEDS = int(os.environ.get("TURNOUT_SEEDS", "2000"))
+"""`.ci/run` plays 20,000; a nightly run may play a million."""
+
+FIRST = int(os.environ.get("TURNOUT_FIRST_SEED", "0"))
+
+
+def played(first: int, count: int, *options: str) -> subprocess.Popen[str]:
+    """A process of its own that plays these seeds; the order of sets is fixed in it."""
+    command = [sys.executable, "-m", "turnout.testing", str(first), str(count), *options]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_everything_holds_in_every_seed() -> None:
+    """J6, D1, D3, D4, E4, E10, H3: no pick of the blocked, nobody benched past its time, no budget exceeded."""
+    processes = len(os.sched_getaffinity(0))
+    share = -(-SEEDS // processes)
+    running = [played(FIRST + number * share, share) for number in range(processes)]
+    told = [process.communicate()[0] for process in running]
+    failed = [text for process, text in zip(running, told, strict=True) if process.returncode]
+    assert not failed, "\n".join(failed)
+    assert all(f"{share} seeds, 0 failed" in text for text in told)
+
+
+def test_the_same_seed_plays_the_same_to_the_line() -> None:
+    """J7: in another process as well, or a failing seed could not be looked at."""
+    one, two = played(0, 100, "--digests"), played(0, 100, "--digests")
+    first, second = one.communicate()[0], two.communicate()[0]
+    assert first == second
+    digests = {line.split()[1] for line in first.splitlines()[:-1]}
+    assert len(digests) > 90
+
+
+def test_one_seed_prints_its_trace() -> None:
+    process = played(7, 1)
+    told = process.communicate()[0]
+    assert process.returncode == 0
+    assert "call " in told
+    assert told.endswith("all held\n")
+
+
+def test_a_simulation_makes_every_kind_of_trouble() -> None:
+    """It would prove nothing if it went well."""
+    lines: Counter[str] = Counter()
+    for seed in range(60):
+        for line in simulate(seed).trace:
+            _, what, *words = line.split()
+            lines[what if what != "over" else f"over {words[2]}"] += 1
+    for what in (
+        "refresh",
+        "reload",
+        "disable",
+        "remove",
+        "update",
+        "register",
+        "reset",
+        "over Done",
+        "over Transient",
+    ):
+        assert lines[what] > 3, (what, lines)
+
+
+# --- the private hooks of Trio ---------------------------------------------------------------------------------------
+
+
+def test_trio_still_has_the_hooks_that_make_its_order_follow_a_seed() -> None:
+    """Pitfalls, deterministic simulation: private names; when they go, this is where it is noticed."""
+    assert [name for name in HOOKS if not hasattr(scheduler, name)] == []
+
+
+def order(seed: int) -> tuple[int, ...]:
+    came: list[int] = []
+
+    async def step(number: int) -> None:
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+        came.append(number)
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(12):
+                nursery.start_soon(step, number)
+
+    run_deterministically(program, seed)
+    return tuple(came)
+
+
+def test_the_order_of_steps_follows_the_seed_and_nothing_else() -> None:
+    assert all(order(seed) == order(seed) for seed in range(20))
+    assert len({order(seed) for seed in range(50)}) == 50
+
+
+def test_the_hooks_are_given_back() -> None:
+    generator = scheduler._r
+    before = generator.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
+    order(1)
+    assert (generator.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING) == before
+
+
+# --- the judge -------------------------------------------------------------------------------------------------------
+
+RETRY = Retry(passes=2, max_credentials=2, upstream_failures=2, retry_unsafe=0)
+
+
+def decision(*attempts: tuple[str, Verdict], passes: int = 1) -> Decision:
+    lines = tuple(
+        Attempt(credential=id, provider="p", model="m", began=0, ended=0, verdict=verdict) for id, verdict in attempts
+    )
+    return Decision(
+        id="x",
+        model="m",
+        operation=Operation.GENERATE,
+        stream=False,
+        began=0,
+        took=0,
+        passes=passes,
+        waited=0,
+        attempts=lines,
+    )
+
+
+SOUND = decision(("a", Failed()), ("b", Done()))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        decision(passes=3),
+        decision(("a", Failed()), ("a", Done())),
+        decision(("a", Failed()), ("b", Failed()), ("c", Done())),
+        decision(("a", Transient()), ("b", Transient()), ("c", Transient()), passes=2),
+        decision(("a", Failed(sent=Sent.MAYBE)), ("b", Failed(sent=Sent.MAYBE))),
+        decision(("a", InvalidRequest()), ("b", Done())),
+    ],
+    ids=["passes", "twice in a pass", "credentials", "origins", "unsafe", "the client's mistake"],
+)
+def test_the_judge_notices_a_broken_budget(broken: Decision) -> None:
+    referee = Referee()
+    referee._budgets["x"] = RETRY
+
+    async def judge() -> None:
+        referee.decided(SOUND)
+        assert referee.problems == []
+        referee.decided(broken)
+
+    run_deterministically(judge, 0)
+    assert referee.problems
+
+
+def outcome(verdict: Verdict) -> Outcome:
+    return Outcome(credential="a", provider="p", model="m", verdict=verdict)
+
+
+NUMBERED = Transient(message="#1")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [(), (Done(), NUMBERED, NUMBERED), (Done(),), (Done(), Done(), NUMBERED), (NUMBERED,)],
+    ids=["nothing", "a failure twice", "no failure", "a success twice", "no success"],
+)
+def test_the_judge_notices_what_is_not_recorded_exactly_once(told: tuple[Verdict, ...]) -> None:
+    """C10, C9.4.2: an attempt is recorded once."""
+    referee = Referee()
+    ended = [Called("x", "a", "o", again=False, ends=ends) for ends in (Done(), NUMBERED, None)]
+    referee.attempts += ended
+
+    async def judge() -> None:
+        referee.recorded([outcome(Done()), outcome(NUMBERED)])
+        assert referee.problems == []
+        referee.recorded([outcome(verdict) for verdict in told])
+
+    run_deterministically(judge, 0)
+    assert referee.problems
+
+
+def test_the_judge_notices_a_call_that_outlasts_its_deadline() -> None:
+    referee = Referee()
+
+    async def judge() -> None:
+        await trio.sleep(10)
+        referee.answered(Ask(model="m", id="x"), 0.0, 9.95, None, gone=False)
+        assert referee.problems == []
+        referee.answered(Ask(model="m", id="x"), 0.0, 9.8, None, gone=False)
+
+    run_deterministically(judge, 0)
+    assert len(referee.problems) == 1
+
+
+def test_a_failing_seed_says_how_to_see_it_again() -> None:
+    """J6: each failure prints its seed."""
+    run = attrs.evolve(simulate(3), problems=("it broke",))
+    assert "PYTHONHASHSEED=0 python -m turnout.testing 3" in str(run)
+    assert "it broke" in str(run)
