@@ -1,0 +1,238 @@
+"""Turnout as a process against the floor, and against the stock stack and nginx where asked for and installed.
+
+    python tests/bench/gateway.py                      half a minute on a quiet machine
+    python tests/bench/gateway.py --json FILE --stock --many --rounds 5
+    python tests/bench/gateway.py --split              where a call's CPU time goes, by part of the house
+
+Each side is a process on one core; clients and upstream are this process on another (see `load.py`). Sides take turns
+within each row, so that what else the machine does hits all of them; figures are medians of the rounds, ratios the
+median of the ratios of neighbouring runs. CPU is user and system time of the side's process. `calls/s` is what came
+through in closed loop, and a call that streams has 100 events. Client keys, routing, the whole attempt loop, outcome
+recording and decision records are on, the pool has 100 credentials, and admission limits are raised.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import sides
+from load import Case, Load, Loop, Upstream
+from sides import KEY, Side, running
+
+SMALL = Case("1 KB")
+LARGE = Case("300 KB", size=300 * 1024)
+APART = Case("100 events apart", events=100, apart=True)
+COALESCED = Case("100 events at once", events=100)
+SHORT = Case("stream of 2 events", events=2)
+HELD = Case("idle stream", events=100, holds=True)
+
+CALLS = {SMALL: 1000, LARGE: 120, APART: 30, COALESCED: 400}
+COUNTS = (1, 32, 200)
+
+RATE, PACED = 300.0, 300
+"""Calls a second, and calls, where latency is measured: well below half of what one core takes."""
+
+
+@attrs.frozen
+class Figures:
+    """What one run of one side used, per call."""
+
+    cpu: float
+    rate: float
+    p50: float
+    p99: float
+
+
+class Bench:
+    """The load of this process, and the sides it can be put on."""
+
+    def __init__(self, loop: Loop, upstream: Upstream) -> None:
+        self.loop, self.upstream = loop, upstream
+
+    @contextmanager
+    def load(self, side: Side, case: Case, clients: int) -> Iterator[Load]:
+        load = Load(self.loop, self.upstream, side.url, KEY, case, clients)
+        try:
+            yield load
+        finally:
+            load.close()
+            load.settle(0.02)
+
+    def measure(self, side: Side, case: Case, clients: int, calls: int) -> Figures:
+        """One run: warm up, then so many calls in closed loop."""
+        with self.load(side, case, clients) as load:
+            load.call(clients + 5)
+            load.waits.clear()
+            began, used = time.perf_counter(), side.cpu()
+            load.call(calls)
+            used, took = side.cpu() - used, time.perf_counter() - began
+            waits = sorted(load.waits)
+        return Figures(used / calls * 1e6, calls / took, _part(waits, 0.5) * 1e6, _part(waits, 0.99) * 1e6)
+
+    def latency(self, side: Side, case: Case) -> tuple[float, float]:
+        """p50 and p99 in µs at a fixed rate: of the whole reply, or of the first event of a stream."""
+        with self.load(side, case, 32) as load:
+            load.call(40)
+            load.waits.clear()
+            load.firsts.clear()
+            load.call_at(RATE, PACED)
+            times = sorted(load.firsts if case.events else load.waits)
+        return _part(times, 0.5) * 1e6, _part(times, 0.99) * 1e6
+
+    def idle_stream(self, side: Side, streams: int) -> float:
+        """KiB of memory for each stream that is open and silent."""
+        with self.load(side, SMALL, 5) as load:  # whatever is made once is there
+            load.call(200)
+        before = side.memory()
+        with self.load(side, HELD, streams) as load:
+            load.call(streams)
+            load.settle(0.2)
+            return (side.memory() - before) / streams
+
+
+def _part(ordered: Sequence[float], part: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+def ratio(ours: Sequence[Figures], floors: Sequence[Figures]) -> float:
+    return statistics.median(one.cpu / floor.cpu for one, floor in zip(ours, floors, strict=True))
+
+
+def table(bench: Bench, found: Sequence[Side], counts: Sequence[int], rounds: int) -> list[dict[str, object]]:
+    """CPU and throughput for each case and number of clients."""
+    rows: list[dict[str, object]] = []
+    print(f"{'case':20}{'clients':>8}  {'side':8}{'µs CPU/call':>12}{'per event':>10}{'calls/s':>9}{'to floor':>9}")
+    for case, usual in CALLS.items():
+        for clients in counts:
+            calls = max(usual, clients if case.events else 2 * clients)
+            runs: dict[str, list[Figures]] = {side.name: [] for side in found}
+            for _ in range(rounds):
+                for side in found:
+                    runs[side.name].append(bench.measure(side, case, clients, calls))
+            for name, figures in runs.items():
+                cpu = statistics.median(one.cpu for one in figures)
+                row = {
+                    "case": case.name,
+                    "clients": clients,
+                    "side": name,
+                    "cpu_us": cpu,
+                    "event_us": cpu / case.events if case.events else None,
+                    "calls_per_s": statistics.median(one.rate for one in figures),
+                    "ratio": ratio(figures, runs["floor"]),
+                    "runs_cpu_us": [one.cpu for one in figures],
+                }
+                rows.append(row)
+                event = f"{cpu / case.events:10.1f}" if case.events else " " * 10
+                figures_shown = f"{cpu:12.1f}{event}{row['calls_per_s']:9.0f}{row['ratio']:9.2f}"
+                print(f"{case.name:20}{clients:8}  {name:8}{figures_shown}", flush=True)
+    return rows
+
+
+def latencies(bench: Bench, found: Sequence[Side], direct: Side, rounds: int) -> list[dict[str, object]]:
+    """What each side adds to the time of a call, over asking the upstream itself."""
+    print(f"\nadded latency at {RATE:.0f} calls/s, µs{'p50':>15}{'p99':>9}")
+    rows: list[dict[str, object]] = []
+    for case, what in ((SMALL, "reply of 1 KB"), (SHORT, "first event")):
+        runs = {side.name: [bench.latency(side, case) for _ in range(rounds)] for side in (direct, *found)}
+        middle = {name: [statistics.median(column) for column in zip(*run, strict=True)] for name, run in runs.items()}
+        for side in found:
+            added = [ours - theirs for ours, theirs in zip(middle[side.name], middle["direct"], strict=True)]
+            rows.append({"case": what, "side": side.name, "p50_us": added[0], "p99_us": added[1]})
+            print(f"{what:20}{side.name:16}{added[0]:12.0f}{added[1]:9.0f}", flush=True)
+    return rows
+
+
+def memory(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> list[dict[str, object]]:
+    """Of fresh processes, because what earlier runs have left free would hide what a stream takes."""
+    streams = 1000 if arguments.many else 200
+    print(f"\nmemory{'KiB per idle stream':>38}{'MiB with all open':>19}   ({streams} streams)")
+    rows: list[dict[str, object]] = []
+    for name, command in sides_of(arguments).items():
+        with running(f"{name}-idle", command, bench.upstream.address, folder, core) as side:
+            each = bench.idle_stream(side, streams)
+            open_mib = side.memory("VmHWM") / 1024
+        rows.append({"side": name, "streams": streams, "idle_stream_kib": each, "open_mib": open_mib})
+        print(f"{name:20}{each:24.1f}{open_mib:19.1f}", flush=True)
+    return rows
+
+
+def sides_of(arguments: argparse.Namespace) -> Mapping[str, sides.Command]:
+    asked: dict[str, sides.Command] = {"floor": sides.floor, "turnout": sides.turnout}
+    if sides.has_nginx():
+        asked["nginx"] = sides.nginx
+    if arguments.stock:
+        asked["stock"] = sides.stock
+    return asked
+
+
+def compare(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> None:
+    counts = tuple(arguments.clients) if arguments.clients else (*COUNTS, 1000) if arguments.many else COUNTS
+    with ExitStack() as stack:
+        found = [
+            stack.enter_context(running(name, command, bench.upstream.address, folder, core))
+            for name, command in sides_of(arguments).items()
+        ]
+        direct = Side("direct", f"http://{bench.upstream.address}", os.getpid())
+        result: dict[str, object] = {"cpu": table(bench, found, counts, arguments.rounds)}
+        if not arguments.cpu_only:
+            result["latency"] = latencies(bench, found, direct, arguments.rounds)
+            result["peak_mib"] = {side.name: side.memory("VmHWM") / 1024 for side in found}
+    if not arguments.cpu_only:
+        result["memory"] = memory(arguments, bench, folder, core)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def split(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> None:
+    """Sample the gateway's stack while it serves, and share out its CPU time."""
+    clients = arguments.clients[0] if arguments.clients else 32
+    for case, calls in ((SMALL, 12000), (APART, 300), (COALESCED, 4000)):
+        place = folder / case.name
+        place.mkdir()
+
+        def sampled(upstream: str, own: Path) -> Sequence[str]:
+            file = sides.turnout_file(upstream, own)
+            return [sys.executable, str(sides.HERE / "sampled.py"), str(own / "samples"), str(file)]
+
+        with running("sampled", sampled, bench.upstream.address, place, core) as side:
+            figures = bench.measure(side, case, clients, calls)
+        shares: dict[str, int] = json.loads((place / "sampled" / "samples").read_text(encoding="ascii"))
+        total = sum(shares.values())
+        print(f"\n{case.name}, {clients} clients: {figures.cpu:.0f} µs a call, {total} samples")
+        for part, count in sorted(shares.items(), key=lambda pair: -pair[1]):
+            print(f"  {part:24}{100 * count / total:6.1f} %{figures.cpu * count / total:9.1f} µs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--stock", action="store_true", help="the stock stack too, which is slow")
+    parser.add_argument("--many", action="store_true", help="1,000 clients and idle streams too")
+    parser.add_argument("--clients", type=int, nargs="+", help="these numbers of clients instead")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cpu-only", action="store_true", help="no latency, no memory")
+    parser.add_argument("--split", action="store_true", help="show where a call's CPU time goes instead")
+    arguments = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("two cores are needed: one for the side that is measured, one for the load")
+    os.sched_setaffinity(0, {cores[1]})
+    loop = Loop()
+    bench = Bench(loop, Upstream(loop))
+    with tempfile.TemporaryDirectory() as folder:
+        (split if arguments.split else compare)(arguments, bench, Path(folder), cores[0])
+
+
+if __name__ == "__main__":
+    main()
