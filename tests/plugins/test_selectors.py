@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from typing import Any
 
 import attrs
 import pytest
@@ -8,7 +9,7 @@ from turnout import Ask, Credential, CredentialState, ModelState, Status
 from turnout._schedule import Schedule
 from turnout._values import CLEAN, EMPTY
 from turnout.abc import API, Candidate, Selector, Tier
-from turnout_selectors import FillFirst, RoundRobin
+from turnout_selectors import Fastest, FillFirst, LeastBusy, RoundRobin, Sticky, Weighted
 
 NOW = 1000.0
 ASK = Ask(model="m")
@@ -39,8 +40,18 @@ def choices(made: Schedule, selector: Selector, providers: Sequence[str], count:
     return ids
 
 
-@pytest.mark.parametrize(("name", "selector"), [("round-robin", RoundRobin), ("fill-first", FillFirst)])
-def test_both_are_found_by_their_names(name: str, selector: type[RoundRobin | FillFirst]) -> None:
+@pytest.mark.parametrize(
+    ("name", "selector"),
+    [
+        ("round-robin", RoundRobin),
+        ("fill-first", FillFirst),
+        ("weighted", Weighted),
+        ("least-busy", LeastBusy),
+        ("fastest", Fastest),
+        ("sticky", Sticky),
+    ],
+)
+def test_each_is_found_by_its_name(name: str, selector: type[Any]) -> None:
     [point] = entry_points(group="turnout.selectors", name=name)
 
     assert point.load() is selector
