@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -24,6 +25,7 @@ from turnout_files._archive import Archive
 from turnout_files._directory import LARGEST
 from turnout_files._envelope import Damaged, Newer, pack, unpack
 from turnout_files._names import PLAIN, RECORD, file_name
+from turnout_seal import KeyFile
 
 NOW = 1_800_000_000.0
 WHEN = "20270115T080000Z"
@@ -326,11 +328,11 @@ def test_a_save_that_expects_what_was_damaged_is_a_conflict(place: Path) -> None
 
 def test_a_file_of_a_later_version_is_neither_read_nor_overwritten(place: Path) -> None:
     """F-11: going back and forth between versions destroys nothing."""
-    content = b'{"format": 2, "sealed": true}\n?'
+    content = b'{"format": 3, "sealed": true}\n?'
     with archive(place) as one:
         (place / "anna.secret.jsonl").write_bytes(content)
         assert one.list(NOW) == ()
-        with pytest.raises(StoreError, match="not overwritten: it has format 2, this version knows 1"):
+        with pytest.raises(StoreError, match="not overwritten: it has format 3, this version knows 2"):
             one.save("secret", "anna", b"x", None, NOW)
 
     assert (place / "anna.secret.jsonl").read_bytes() == content
@@ -347,6 +349,175 @@ def test_any_damage_is_noticed(cut: bytes, at: int) -> None:
     except (Damaged, Newer):
         return
     assert found.data == from_.data
+
+
+# --- sealing ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def sealed(place: Path) -> Iterator[Archive]:
+    one = Archive(place, LOG, KeyFile(place.with_name("credentials.key")), NOW)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def everything(place: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in place.parent.rglob("*") if path.is_file())
+
+
+async def test_the_store_seals_secrets_and_nothing_else(place: Path) -> None:
+    """S20: a canary in a secret is in no file; states stay readable."""
+    async with files(place) as store:
+        await store.save("secret", "anna", b'{"api_key": "sk-canary"}', 0)
+        await store.save("state", "anna", b'{"status": "active"}', 0)
+        assert {record.data for record in await store.list()} == {b'{"api_key": "sk-canary"}', b'{"status": "active"}'}
+
+    assert b"sk-canary" not in everything(place)
+    assert b'{"status": "active"}' in everything(place)
+    assert {mode(path) for path in place.parent.rglob("*") if path.is_file()} == {0o600}
+    assert names(place.parent) == {"credentials", "credentials.key", "credentials.versions"}
+
+
+def test_records_of_an_earlier_version_are_read_forward_and_sealed(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F-11, S20: with their versions; afterwards the earlier version of this plugin would leave them alone."""
+    with archive(place) as one:
+        for _ in range(3):
+            one.save("secret", "anna", b"sk-canary", None, NOW)
+        one.save("state", "anna", b"{}", None, NOW)
+    with sealed(place) as one:
+        assert b"sk-canary" not in everything(place)
+        assert {(record.data, record.version) for record in one.list(NOW)} == {(b"sk-canary", 3), (b"{}", 1)}
+        assert one.save("secret", "anna", b"new", 3, NOW) == 4
+
+    assert "1 secrets were kept as they are; they are sealed now" in caplog.text
+    assert b'"format": 2' in (place / "anna.secret.jsonl").read_bytes()
+    assert b'"format": 1' in (place / "anna.state.jsonl").read_bytes()
+
+
+def test_a_crash_while_old_records_are_sealed_loses_none(place: Path) -> None:
+    """F-11, F-2: the header is there, some records are sealed, some are not yet."""
+    with archive(place) as one:
+        for id in "abcdef":
+            one.save("secret", id, b"of " + id.encode(), None, NOW)
+    plain = {name: (place / name).read_bytes() for name in ("c.secret.jsonl", "d.secret.jsonl")}
+    with sealed(place) as one:
+        assert one._vault is not None
+        one._vault._keep(whole=False)
+    for name, content in plain.items():
+        (place / name).write_bytes(content)
+    with sealed(place) as one:
+        assert {record.data for record in one.list(NOW)} == {b"of " + id.encode() for id in "abcdef"}
+        assert b"of c" not in everything(place)
+
+
+@pytest.mark.parametrize("planted", ["plain", "moved", "older"])
+def test_a_secret_that_was_planted_moved_or_put_back_is_set_aside(place: Path, planted: str) -> None:
+    """S21, F-6."""
+    with sealed(place) as one:
+        one.save("secret", "anna", b"first", 0, NOW)
+        first = unpack((place / "anna.secret.jsonl").read_bytes())
+        one.save("secret", "anna", b"second", 1, NOW)
+        one.save("secret", "ben", b"ben's", 0, NOW)
+        content = {
+            "plain": Record(kind="secret", id="anna", data=b"{}", version=2),
+            "moved": attrs.evolve(unpack((place / "ben.secret.jsonl").read_bytes()), id="anna"),
+            "older": attrs.evolve(first, version=2),
+        }[planted]
+        (place / "anna.secret.jsonl").write_bytes(pack(content))
+
+        assert [record.data for record in one.list(NOW)] == [b"ben's"]
+    assert (place / f"anna.secret.jsonl.corrupt-{WHEN}").read_bytes() == pack(content)
+
+
+def test_a_directory_that_was_restored_from_a_backup_loads_and_is_flagged(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S21, F-12."""
+    with sealed(place) as one:
+        one.save("secret", "anna", b"backed up", 0, NOW)
+        backup = (place / "anna.secret.jsonl").read_bytes()
+        one.save("secret", "anna", b"rotated since", 1, NOW)
+    (place / "anna.secret.jsonl").write_bytes(backup)
+    with sealed(place) as one:
+        assert [record.data for record in one.list(NOW)] == [b"backed up"]
+
+    assert "the secret of 'anna' has version 1 and had 2 before: the store was rolled back" in caplog.text
+
+
+def test_without_its_key_the_store_does_not_start_and_changes_nothing(place: Path) -> None:
+    """S22: missing, another one, readable for others; and a header that went away."""
+    key = place.with_name("credentials.key")
+    with sealed(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+    before, content = everything(place), key.read_bytes()
+
+    def refused(told: str) -> None:
+        with pytest.raises(StoreError, match=told):
+            Archive(place, LOG, KeyFile(key), NOW)
+
+    key.unlink()
+    refused("the master key is missing")
+    KeyFile(key).create()
+    refused("and another one is given")
+    key.write_bytes(content)
+    key.chmod(0o640)
+    refused("others may read the key file")
+    key.chmod(0o600)
+    header = (place / "seal.json").read_bytes()
+    (place / "seal.json").unlink()
+    refused("its seal header is gone")
+    (place / "seal.json").write_bytes(header)
+    assert everything(place) == before
+
+
+def test_a_rotated_key_opens_every_secret_and_the_old_one_none(place: Path) -> None:
+    """S22."""
+    key = place.with_name("credentials.key")
+    with sealed(place) as one:
+        for id in "abc":
+            one.save("secret", id, b"of " + id.encode(), 0, NOW)
+        old = key.read_text()
+        assert one.rotate_key(NOW) == 3
+        one.save("secret", "late", b"late", 0, NOW)
+    assert len(key.read_text().split()) == 1
+    with sealed(place) as one:
+        assert len(one.list(NOW)) == 4
+    key.write_text(old)
+    with pytest.raises(StoreError, match="and another one is given"):
+        Archive(place, LOG, KeyFile(key), NOW)
+
+
+@pytest.mark.parametrize("step", range(0, 50, 3))
+def test_a_rotation_that_dies_at_any_step_loses_nothing_and_can_be_done_again(place: Path, step: int) -> None:
+    """S22: before every third system call of it."""
+    with sealed(place) as one:
+        for id in "abc":
+            one.save("secret", id, b"of " + id.encode(), 0, NOW)
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def profile(frame: FrameType, event: str, arg: Any) -> None:
+            nonlocal left
+            if event == "c_call" and arg.__module__ == "posix" and arg.__name__ in {"open", "write", "fsync", "rename"}:
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+
+        with sealed(place) as one:
+            sys.setprofile(profile)
+            one.rotate_key(NOW)
+            os._exit(0)
+    os.waitpid(child, 0)
+    with sealed(place) as one:
+        assert {record.data for record in one.list(NOW)} == {b"of a", b"of b", b"of c"}
+        one.rotate_key(NOW)
+        assert len(one.list(NOW)) == 3
+    assert len(place.with_name("credentials.key").read_text().split()) == 1
 
 
 # --- one process, stray files, full disks ----------------------------------------------------------------------------

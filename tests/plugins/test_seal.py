@@ -1,6 +1,8 @@
 import base64
 import hashlib
+import logging
 import os
+import resource
 import stat
 import sys
 from collections.abc import Callable
@@ -34,6 +36,7 @@ from turnout_seal import (
     unseal,
 )
 
+LOG = logging.getLogger("turnout.stores.x")
 OLD, NEW = Key(bytes(range(32))), Key(bytes(range(32, 64)))
 OLD_TEXT = base64.b64encode(OLD.raw).decode()
 PLACE = Place(store="s", id="anna", field="secret", version=3)
@@ -367,13 +370,13 @@ def test_a_sealing_shows_no_key() -> None:
 def test_a_record_older_than_it_was_is_noticed_after_a_restart(tmp_path: Path) -> None:
     """S21, F-12."""
     path = tmp_path / "store.versions"
-    first = Versions(path, alone=True)
+    first = Versions(path, LOG, alone=True)
     for version in (1, 2, 5):
         first.note("secret", "anna", version)
     first.close()
     with path.open("ab") as file:
         file.write(b"half a li")
-    again = Versions(path, alone=True)
+    again = Versions(path, LOG, alone=True)
     again.note("secret", "ben", 1)
 
     assert again.older_than("secret", "anna", 3) == 5
@@ -381,7 +384,7 @@ def test_a_record_older_than_it_was_is_noticed_after_a_restart(tmp_path: Path) -
     assert again.older_than("state", "anna", 1) is None
     again.note("secret", "anna", 3)
     again.close()
-    third = Versions(path, alone=False)
+    third = Versions(path, LOG, alone=False)
     assert third.older_than("secret", "anna", 3) is None, "it was told once"
     assert third.older_than("secret", "ben", 0) == 1
     third.close()
@@ -393,11 +396,25 @@ def test_the_file_of_versions_is_written_anew_when_it_has_grown(tmp_path: Path) 
     path = tmp_path / "store.versions"
     path.write_text("".join(f"{0:032x} {version}\n" for version in range(3000)))
     for alone, lines in ((False, 3000), (True, 1)):
-        Versions(path, alone=alone).close()
+        Versions(path, LOG, alone=alone).close()
         assert len(path.read_text().splitlines()) == lines
 
 
 def test_a_file_of_versions_that_is_a_symlink_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="cannot be used"):
-        Versions(tmp_path / "v", alone=True)
+        Versions(tmp_path / "v", LOG, alone=True)
+
+
+def test_versions_that_cannot_be_written_stop_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """F-4: the record is saved; only a rollback of it would not be noticed."""
+    versions = Versions(tmp_path / "v", LOG, alone=True)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, old[1]))
+    try:
+        versions.note("secret", "anna", 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    versions.close()
+
+    assert "v cannot be written, so a rolled-back store may pass: File too large" in caplog.text

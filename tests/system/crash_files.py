@@ -23,6 +23,7 @@ import trio
 from turnout.abc import Limits, PluginContext
 from turnout_files import Files
 from turnout_files._archive import Archive
+from turnout_seal import KeyFile
 
 LOG = logging.getLogger("turnout.stores.files")
 WRITERS = 4
@@ -31,9 +32,13 @@ STEPS = {"open", "write", "fchmod", "fsync", "close", "rename", "unlink", "flock
 Found = dict[tuple[str, str], tuple[int, str]]
 
 
+def sealed(place: Path) -> Archive:
+    return Archive(place, LOG, KeyFile(place.with_name(place.name + ".key")), time.time())
+
+
 def look(place: Path) -> Found:
     """Version and digest of every record; fails on anything corrupt or stray."""
-    archive = Archive(place, LOG)
+    archive = sealed(place)
     try:
         records = archive.list(time.time())
     finally:
@@ -149,12 +154,12 @@ def save_some(place: Path, count: int, step: int) -> Callable[[int], None]:
     def work(pipe: int) -> None:
         profile = die_before(step)
         sys.setprofile(profile)
-        archive = Archive(place, LOG)
+        archive = sealed(place)
         for number in range(count):
-            id, data = f"writer-{number % WRITERS}", b"%d " % number * 50
-            version = archive.save("state", id, data, None, 0.0)
+            id, kind, data = f"writer-{number % WRITERS}", ("state", "secret")[number % 3 > 0], b"%d " % number * 50
+            version = archive.save(kind, id, data, None, 0.0)
             sys.setprofile(None)
-            tell(pipe, "state", id, version, data)
+            tell(pipe, kind, id, version, data)
             sys.setprofile(profile)
         archive.close()
 

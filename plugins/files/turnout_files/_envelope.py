@@ -5,9 +5,13 @@ import json
 from typing import Final
 
 from turnout import Record
+from turnout_seal import is_sealed
 
-FORMAT: Final = 1
-"""Version of this layout. A file with a later one is neither read nor overwritten."""
+PLAIN, SEALED = 1, 2
+"""Versions of this layout: the data as it is, or sealed, which the first version of this plugin leaves alone (F-11)."""
+
+FORMAT: Final = SEALED
+"""The latest version. A file with a later one is neither read nor overwritten."""
 
 
 class Damaged(Exception):
@@ -21,7 +25,7 @@ class Newer(Exception):
 def pack(record: Record) -> bytes:
     """The content of the file that keeps `record`."""
     head = {
-        "format": FORMAT,
+        "format": SEALED if is_sealed(record.data) else PLAIN,
         "kind": record.kind,
         "id": record.id,
         "version": record.version,

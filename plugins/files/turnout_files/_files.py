@@ -30,8 +30,10 @@ class Files:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: FilesSettings, context: PluginContext) -> AsyncIterator["Files"]:
-        """Open the directory and hold its lock; raises StoreError when it cannot be used, saying what to do."""
-        archive = await trio.to_thread.run_sync(Archive, settings.place(), context.log)
+        """Open the directory and hold its lock; raises StoreError, which says what to do, without directory or key."""
+        place = settings.place()
+        keys = settings.key_source(place)
+        archive = await trio.to_thread.run_sync(Archive, place, context.log, keys, context.now())
         try:
             yield cls(archive, context.now)
         finally:
@@ -48,6 +50,10 @@ class Files:
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; nothing happens when there is none. Raises StoreError."""
         await self._in_thread(lambda _: self._archive.delete(kind, id))
+
+    async def rotate_key(self) -> int:
+        """Re-wrap every secret with a new key; gives how many; see `turnout.abc.KeyRotator`."""
+        return await self._in_thread(self._archive.rotate_key)
 
     async def _in_thread(self, work: Callable[[float], T]) -> T:
         """Do `work` in a thread, one at a time and to its end: a cancelled caller waits for what has begun.

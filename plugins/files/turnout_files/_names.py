@@ -9,6 +9,9 @@ PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 KIND: Final = re.compile(r"[a-z]{1,16}")
 
+SEAL: Final = "seal.json"
+"""The seal header of the directory; no record's name."""
+
 RECORD: Final = re.compile(r"[A-Za-z0-9%][^/]*\.[a-z]{1,16}\.jsonl")
 """Names of our own files; everything else in the directory is left alone."""
 

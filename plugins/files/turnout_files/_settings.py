@@ -6,6 +6,8 @@ from typing import final
 
 import attrs
 
+from turnout_seal import KeySettings
+
 
 def default_path() -> str:
     """`turnout/credentials` in the user's state directory.
@@ -19,8 +21,8 @@ def default_path() -> str:
 
 @final
 @attrs.frozen(kw_only=True)
-class FilesSettings:
-    """What the store can be told.
+class FilesSettings(KeySettings):
+    """What the store can be told, besides where its key is.
 
     Attributes:
         path: the directory, one per process; `~` stands for the home directory, empty for the default.

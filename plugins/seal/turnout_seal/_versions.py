@@ -6,6 +6,7 @@ version here, which is harmless: only what is older than its line tells.
 
 import hashlib
 import os
+from logging import Logger
 from pathlib import Path
 from typing import Final, final
 
@@ -17,14 +18,15 @@ SLACK: Final = 1000
 
 @final
 class Versions:
-    """Highest versions by record. Blocks; every method raises StoreError."""
+    """Highest versions by record. Blocks."""
 
-    def __init__(self, path: Path, *, alone: bool) -> None:
-        """Read the file, made if missing; a line that a crash cut off is no line.
+    def __init__(self, path: Path, log: Logger, *, alone: bool) -> None:
+        """Read the file, made if missing; a line that a crash cut off is no line. Raises StoreError.
 
         `alone` says that no other process has it open: only then may it be written anew, without what is outdated.
         """
         self._path = path
+        self._log = log
         self._seen: dict[str, int] = {}
         try:
             self._fd = _opened(path, os.O_APPEND)
@@ -48,7 +50,7 @@ class Versions:
         return seen if seen > version else None
 
     def note(self, kind: str, id: str, version: int) -> None:
-        """This is the record's version now, durably; 0 when it is gone."""
+        """This is the record's version now, durably; 0 when it is gone. What cannot be written is logged."""
         name = _name(kind, id)
         if self._seen.get(name, 0) == version:
             return
@@ -56,7 +58,7 @@ class Versions:
             os.write(self._fd, f"{name} {version}\n".encode())
             os.fsync(self._fd)
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {error.strerror}") from error
+            self._log.warning("%s cannot be written, so a rolled-back store may pass: %s", self._path, error.strerror)
         self._seen[name] = version
 
     def _write_anew(self) -> None:

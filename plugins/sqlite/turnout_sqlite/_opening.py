@@ -40,7 +40,7 @@ class Opened:
             self._place.close()
             raise
         try:
-            self._versions = Versions(path.with_name(path.name + ".versions"), alone=self._place.alone)
+            self._versions = Versions(path.with_name(path.name + ".versions"), log, alone=self._place.alone)
             keys = settings.key_source(path)
             self.records = Records(self.connection, keys, self._versions, secrets.token_hex(8), log)
             self._place.share()
