@@ -10,14 +10,15 @@ import pytest
 import trio
 import trio.testing
 
-from turnout import Ask, Chunk, Phase, RateLimited, Reply, Secret, TimedOut
-from turnout.abc import Limits, PluginContext
-from turnout.errors import CoolingDown, UnknownModel, UpstreamFailed
+from turnout import Ask, ByteCount, Chunk, Phase, RateLimited, Reply, Seconds, Secret, TimedOut
+from turnout.abc import Limits, PluginContext, Reconfigurable
+from turnout.errors import ConfigError, CoolingDown, UnknownModel, UpstreamFailed
 from turnout.testing._scripted_switch import ScriptedSwitch
-from turnout_http import ClientLimits, Settings
+from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import parse_address
 from turnout_http._app import App
 from turnout_http._frontend import application, pages
+from turnout_http._origins import Hosts
 from turnout_http._pages import Audience
 
 KEY = "k7-Qd2mX9vLw4TzR8"
@@ -29,7 +30,11 @@ BEARER = (b"authorization", f"Bearer {KEY}".encode())
 
 def make_app(switch: ScriptedSwitch, *, log: logging.Logger | None = None, **limits: Any) -> App:
     settings = Settings(keys=(Secret(KEY), Secret(OTHER_KEY)), limits=ClientLimits(**limits))
-    context = PluginContext(
+    return application(switch, settings, [parse_address("127.0.0.1:8080")], context(log))
+
+
+def context(log: logging.Logger | None = None) -> PluginContext:
+    return PluginContext(
         key="http",
         group="turnout.frontends",
         limits=Limits(),
@@ -38,7 +43,6 @@ def make_app(switch: ScriptedSwitch, *, log: logging.Logger | None = None, **lim
         draw=lambda: 0.5,
         log=log or logging.getLogger("turnout.frontends.http"),
     )
-    return application(switch, settings, [parse_address("127.0.0.1:8080")], context)
 
 
 @attrs.define
@@ -216,9 +220,11 @@ async def test_every_page_says_for_whom_it_is_and_is_served_to_nobody_else() -> 
     """S4."""
     switch = ScriptedSwitch()
     for page in pages(switch, Settings(keys=(Secret(KEY),))):
-        path = page.path.replace("{name:path}", "fast")
+        path = page.path.replace("{name:path}", "fast").replace("{id}", "chat-1")
         unknown = await Exchange(make_app(switch), path=path, method=page.methods[0], headers=()).run()
-        known = await Exchange(make_app(switch), path=path, method=page.methods[0]).run()
+        known = await Exchange(
+            make_app(switch), path=path, method=page.methods[0], headers=(BEARER, (b"x-request-id", b"chat-1"))
+        ).run()
 
         assert (unknown.status == 200) == (page.audience is Audience.PUBLIC)
         assert known.status == 200
@@ -732,3 +738,46 @@ async def test_framing_that_others_could_read_differently_is_refused(
 
     assert exchange.status == status
     assert exchange.answer_headers["connection"] == "close"
+
+
+# --- another configuration while it serves, decision records ----------------------------------------------------------
+
+
+def settings_with(*keys: str, **others: Any) -> Settings:
+    return Settings(keys=tuple(Secret(key) for key in keys), **others)
+
+
+async def test_keys_hosts_and_admission_change_while_it_serves() -> None:
+    """Design 11: `Reconfigurable`."""
+    switch = ScriptedSwitch()
+    app = make_app(switch)
+    assert (await Exchange(app).run()).status == 200
+
+    changed = settings_with(OTHER_KEY, hosts=("gateway.test",), limits=ClientLimits(body_bytes=ByteCount(5)))
+    app.follow(pages(switch, changed), changed, Hosts(changed.hosts, [parse_address("127.0.0.1:8080")]))
+
+    assert (await Exchange(app).run()).status == 401
+    other = (b"authorization", f"Bearer {OTHER_KEY}".encode())
+    assert (await Exchange(app, headers=(other,)).run()).status == 413
+    listing = Exchange(app, "/v1/models", "GET", b"", (other,), b"gateway.test")
+    assert (await listing.run()).status == 200
+
+
+def test_what_belongs_to_open_sockets_takes_a_restart() -> None:
+    frontend = Http(settings_with(KEY), context())
+    frontend.check(settings_with(OTHER_KEY, limits=ClientLimits(per_key=1, queue=0)))
+    with pytest.raises(ConfigError, match=r"listen, limits\.keep_alive cannot change.*restart"):
+        frontend.check(settings_with(KEY, listen=("127.0.0.1:9",), limits=ClientLimits(keep_alive=Seconds(9))))
+    assert isinstance(frontend, Reconfigurable)
+
+
+async def test_the_decision_record_of_a_call_can_be_asked_for() -> None:
+    switch = ScriptedSwitch()
+    app = make_app(switch)
+    await Exchange(app, headers=(BEARER, (b"x-request-id", b"call-7"))).run()
+
+    found = await Exchange(app, "/v1/turnout/decisions/call-7", "GET", b"").run()
+    unknown = await Exchange(app, "/v1/turnout/decisions/other", "GET", b"").run()
+
+    assert (found.status, unknown.status) == (200, 404)
+    assert json.loads(b"".join(found.chunks))["id"] == "call-7"

@@ -14,25 +14,29 @@ RETRY_SOON = 1.0
 
 @final
 class Admission:
-    """Places for requests in flight. `enter` takes one, `leave` gives it back; both are cheap when there is room."""
+    """Places for requests in flight. `enter` takes one, `leave` gives it back; both are cheap when there is room.
+
+    Attributes:
+        limits: may be replaced at any time; who is in stays in.
+    """
 
     def __init__(self, limits: ClientLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._by_client: Counter[str] = Counter()
         self._queue: deque[trio.Event] = deque()
         self.in_flight = 0
 
     async def enter(self, client: str) -> None:
         """Take a place; waits in the queue at most `queue_wait`. Raises Refusal with 429 or 503."""
-        if self._by_client[client] >= self._limits.per_key:
+        if self._by_client[client] >= self.limits.per_key:
             raise Refusal(
                 "rate_limited",
-                f"this key has {self._limits.per_key} requests in flight already",
+                f"this key has {self.limits.per_key} requests in flight already",
                 retry_after=RETRY_SOON,
                 close=True,
             )
         self._by_client[client] += 1
-        if self.in_flight < self._limits.requests and not self._queue:
+        if self.in_flight < self.limits.requests and not self._queue:
             self.in_flight += 1
             return
         try:
@@ -55,12 +59,12 @@ class Admission:
             del self._by_client[client]
 
     async def _wait_turn(self) -> None:
-        if len(self._queue) >= self._limits.queue:
+        if len(self._queue) >= self.limits.queue:
             raise self._busy()
         turn = trio.Event()
         self._queue.append(turn)
         try:
-            with trio.move_on_after(self._limits.queue_wait):
+            with trio.move_on_after(self.limits.queue_wait):
                 await turn.wait()
         finally:
             if not turn.is_set():
@@ -70,5 +74,5 @@ class Admission:
 
     def _busy(self) -> Refusal:
         return Refusal(
-            "no_capacity", "all places for requests are taken", retry_after=self._limits.queue_wait, close=True
+            "no_capacity", "all places for requests are taken", retry_after=self.limits.queue_wait, close=True
         )

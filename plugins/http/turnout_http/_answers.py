@@ -83,11 +83,12 @@ def decision_header(decision: Decision | None) -> RawHeaders:
     """The decision record as one header of compact JSON: no prompts and no secrets are in it."""
     if decision is None:
         return []
-    text = json.dumps(_decision_json(decision), separators=(",", ":"))
+    text = json.dumps(decision_json(decision), separators=(",", ":"))
     return [(b"x-turnout-decision", text.encode())]
 
 
-def _decision_json(decision: Decision) -> dict[str, Any]:
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """A decision record in words and numbers; seconds of its attempts count from its beginning."""
     return {
         "id": decision.id,
         "model": decision.model,

@@ -46,6 +46,18 @@ class App:
         log: Logger,
         now: Callable[[], float],
     ) -> None:
+        self._admission = Admission(settings.limits)
+        self.follow(pages, settings, hosts)
+        self._strikes = Strikes()
+        self._explain = explain
+        self._log = log
+        self._now = now
+        self._prefix = f"req-{secrets.token_hex(6)}-"
+        self._numbers = itertools.count(1)
+        self.draining = False
+
+    def follow(self, pages: Sequence[Page], settings: Settings, hosts: Hosts) -> None:
+        """From the next request on, serve these pages under these settings; places that are taken stay taken."""
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
         self._router = Router(
             [Route(page.path, page) for page in pages],
@@ -54,14 +66,7 @@ class App:
         )
         self._hosts = hosts
         self._ring = KeyRing(settings.keys)
-        self._strikes = Strikes()
-        self._admission = Admission(settings.limits)
-        self._explain = explain
-        self._log = log
-        self._now = now
-        self._prefix = f"req-{secrets.token_hex(6)}-"
-        self._numbers = itertools.count(1)
-        self.draining = False
+        self._admission.limits = settings.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; raises nothing but cancellation."""

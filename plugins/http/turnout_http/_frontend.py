@@ -1,6 +1,6 @@
 """The plugin: settings in, pages and servers put together, one nursery, and the drain."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from socket import socket
 from typing import ClassVar, Self, final
@@ -8,6 +8,7 @@ from typing import ClassVar, Self, final
 import trio
 
 from turnout.abc import PluginContext, Switch
+from turnout.errors import ConfigError
 from turnout_http._addresses import Address, bind, bound_address
 from turnout_http._app import App
 from turnout_http._generate import Generate
@@ -15,7 +16,7 @@ from turnout_http._origins import Hosts
 from turnout_http._pages import Audience, Page
 from turnout_http._servers import choose
 from turnout_http._settings import Settings as HttpSettings
-from turnout_http._side_pages import Metrics, Models, Readyz, healthz
+from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
 
 
 def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
@@ -28,6 +29,7 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
         Page("/v1/chat/completions", ("POST",), Audience.CLIENT, generate),
         Page("/v1/models", ("GET", "HEAD"), Audience.CLIENT, models),
         Page("/v1/models/{name:path}", ("GET", "HEAD"), Audience.CLIENT, models),
+        Page("/v1/turnout/decisions/{id}", ("GET", "HEAD"), Audience.CLIENT, Decisions(switch)),
         Page("/metrics", ("GET", "HEAD"), Audience.CLIENT, Metrics(switch)),
     )
 
@@ -54,6 +56,7 @@ class Http:
     def __init__(self, settings: HttpSettings, context: PluginContext) -> None:
         self._settings = settings
         self._context = context
+        self._follow: Callable[[HttpSettings], None] = _follow_nothing
 
     @classmethod
     @asynccontextmanager
@@ -74,6 +77,7 @@ class Http:
             sockets = [open_sockets.enter_context(self._bind(address)) for address in self._settings.addresses]
             bound = [bound_address(sock) for sock in sockets]
             app = application(switch, self._settings, bound, self._context)
+            self._follow = lambda new: app.follow(pages(switch, new), new, Hosts(new.hosts, bound))
             server = choose(self._settings, self._context.log)
             async with trio.open_nursery() as nursery:
                 closing = trio.Event()
@@ -86,5 +90,21 @@ class Http:
                 patience = self._context.drain + self._settings.drain_grace
                 nursery.cancel_scope.deadline = trio.current_time() + patience
 
+    def check(self, settings: HttpSettings) -> None:
+        """Raise ConfigError if these settings differ from those in force in something that takes a restart."""
+        if fixed := self._settings.fixed_changes(settings):
+            raise ConfigError(
+                [f"[frontends.{self._context.key}] {', '.join(fixed)} cannot change while Turnout runs; restart it"]
+            )
+
+    def reconfigure(self, settings: HttpSettings) -> None:
+        """Serve under these settings from the next request on; `check` has passed."""
+        self._settings = settings
+        self._follow(settings)
+
     def _bind(self, address: Address) -> socket:
         return bind(address, write_stall=self._settings.limits.write_stall)
+
+
+def _follow_nothing(_settings: HttpSettings) -> None:
+    """Nothing is served yet."""

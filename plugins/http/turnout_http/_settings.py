@@ -1,5 +1,6 @@
 """The table `[frontends.http]`: checked when it is built, so that a wrong one refuses the start."""
 
+from collections.abc import Iterable
 from typing import Literal, final
 
 import attrs
@@ -130,3 +131,26 @@ class Settings:
         if self.server != "auto":
             return self.server
         return "hypercorn" if self.tls_certificate else "llhttp"
+
+    def fixed_changes(self, other: "Settings") -> tuple[str, ...]:
+        """Keys in which `other` differs and that take a restart: they belong to open sockets and their server."""
+        changed = (*_differing(self, other, _FIXED), *_differing(self.limits, other.limits, _FIXED_LIMITS, "limits."))
+        return tuple(changed)
+
+
+_FIXED = ("listen", "insecure_lan", "tls_certificate", "tls_key", "server")
+
+_FIXED_LIMITS = (
+    "header_timeout",
+    "write_stall",
+    "keep_alive",
+    "half_close",
+    "header_bytes",
+    "header_fields",
+    "connections",
+    "per_address",
+)
+
+
+def _differing(one: object, other: object, names: Iterable[str], prefix: str = "") -> list[str]:
+    return [f"{prefix}{name}" for name in names if getattr(one, name) != getattr(other, name)]

@@ -1,4 +1,4 @@
-"""The pages beside the hot one: health, readiness, models, metrics."""
+"""The pages beside the hot one: health, readiness, models, decision records, metrics."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Any, final
 from turnout import Model
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
-from turnout_http._answers import send_whole
+from turnout_http._answers import decision_json, send_whole
+from turnout_http._refusals import Refusal
 from turnout_http._visit import Receive, Scope, Send
 
 
@@ -57,6 +58,22 @@ class Models:
         if found is None:
             raise UnknownModel(wanted, [model.name for model in models])
         await send_whole(send, json.dumps(_listing(found)).encode())
+
+
+@final
+class Decisions:
+    """`GET /v1/turnout/decisions/ID`: the decision record of a recent call, by its request id."""
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer; raises Refusal when the call is not known any more."""
+        decision = self._switch.explain(scope["path_params"]["id"])
+        if decision is None:
+            raise Refusal("not_found", "no recent call has this request id")
+        record = {"began": round(decision.began, 3), **decision_json(decision)}
+        await send_whole(send, json.dumps(record).encode())
 
 
 @final
