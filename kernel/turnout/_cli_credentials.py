@@ -1,4 +1,4 @@
-"""`turnout credentials`: who is in the pool, and who waits until when. Reads only; no secret is ever printed."""
+"""`turnout credentials`: who is in the pool, who waits until when, and renewing one. No secret is ever printed."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,14 +9,17 @@ import click
 import trio
 
 from turnout._cli_common import config_option, echo_json, echo_table, json_option, loaded, plugins_of
+from turnout._config import Config
 from turnout._inspect import Inspection, Seen, inspect
-from turnout._readings import priority
-from turnout._values import MASK, CredentialState, ModelState
+from turnout._kernel import open_kernel
+from turnout._plugins import Plugins
+from turnout._readings import expiry, priority
+from turnout._values import MASK, Credential, CredentialState, ModelState
 
 
 @click.group()
 def credentials() -> None:
-    """Look at the credentials of the configuration and of its store."""
+    """Look at the credentials of the configuration and of its store, and renew them."""
 
 
 @credentials.command("list")
@@ -54,6 +57,24 @@ def show(context: click.Context, id: str, config: Path | None, *, as_json: bool)
     shown = {**facts, "cooldowns": "; ".join(_spoken(cooldown, found.now) for cooldown in facts["cooldowns"])}
     for name, value in shown.items():
         click.echo(f"{name + ':':<18}{_text(value)}".rstrip())
+
+
+@credentials.command()
+@click.argument("id")
+@config_option
+@click.pass_context
+def refresh(context: click.Context, id: str, config: Path | None) -> None:
+    """Renew a credential's tokens now, and keep them. For a store that no gateway holds open."""
+    renewed, now = trio.run(_renewed, loaded(config), plugins_of(context), id)
+    ends = expiry(renewed)
+    until = f"; its token ends in {ends - now:.0f} s" if ends is not None else ""
+    click.echo(f"{id} is renewed{until}")
+
+
+async def _renewed(config: Config, plugins: Plugins, id: str) -> tuple[Credential, float]:
+    async with open_kernel(config.without("frontends", "observers"), plugins=plugins) as kernel:
+        renewed = await kernel.credentials.refresh(id)
+        return renewed, renewed.last_refreshed_at or 0.0
 
 
 def _inspected(context: click.Context, config: Path | None) -> Inspection:

@@ -106,6 +106,10 @@ class Config:
         """
         return self._tables[_short(group)].get(key, EMPTY)
 
+    def without(self, *groups: str) -> "Config":
+        """The same with no table of these groups, such as `frontends`: for commands that serve nobody."""
+        return attrs.evolve(self, tables={**self._tables, **{_short(group): EMPTY for group in groups}})
+
     def plugin_of(self, group: str, key: str) -> str:
         """Name of the plugin that a table is for: its `plugin`, else its key."""
         named = self.table(group, key).get("plugin", key) if _short(group) in NAMED else key

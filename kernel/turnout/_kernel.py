@@ -296,6 +296,7 @@ class Kernel:
             tell=self._observers.tell,
             save=self._save,
             serves=self._serves,
+            refresh=self._refresh,
         )
         self._writer = WriteBehind(
             self._custody, self._house.now.only("stores"), self._config.store, self._store_failed

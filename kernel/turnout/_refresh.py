@@ -23,7 +23,7 @@ from turnout._observers import Observers
 from turnout._readings import expiry, ident
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
-from turnout.abc import Refresher
+from turnout.abc import HasTokenOrigin, Refresher
 from turnout.errors import PluginError, UpstreamFailed
 
 AT_ONCE = 16
@@ -84,7 +84,7 @@ class RefreshRoom:
     def reconsider(self, id: str) -> None:
         """A credential has changed, come or gone: work out anew when it is due."""
         credential = self._custody.credentials.get(id)
-        at = None if credential is None else self._due_at(credential)
+        at = None if credential is None else self._next_look(credential)
         if at is None:
             self._when.pop(id, None)
             if credential is None:
@@ -96,6 +96,11 @@ class RefreshRoom:
             heapq.heappush(self._due, (at, id))
         if self._due[0] == (at, id) or at <= self._now():  # the clock may have jumped past it
             self._wake.set()
+
+    def _next_look(self, credential: Credential) -> float | None:
+        """When the credential is due, or its token ends while its next try is further away (O57)."""
+        at, ends = self._due_at(credential), expiry(credential)
+        return at if at is None or ends is None or not self._now() < ends < at else ends
 
     def _due_at(self, credential: Credential) -> float | None:
         provider = self._provider(credential)
@@ -149,7 +154,18 @@ class RefreshRoom:
             at, id = heapq.heappop(self._due)
             if self._when.get(id) == at:
                 del self._when[id]
-                self.ask(id)
+                self._look(self._custody.credentials[id])
+
+    def _look(self, credential: Credential) -> None:
+        """Refresh what is due. What is not has a token that has just ended: it rests until its next try."""
+        at, now = self._due_at(credential), self._now()
+        if at is None or at <= now:
+            self.ask(credential.id)
+            return
+        if self._history.get(credential.id, NONE_YET).failures and self.has_ended(credential):
+            state = attrs.evolve(self._custody.states[credential.id], unusable_until=at)
+            self._custody.settle(credential.id, state, None)
+        self.reconsider(credential.id)
 
     # --- doing it ----------------------------------------------------------------------------------------------------
 
@@ -194,8 +210,7 @@ class RefreshRoom:
         self, flight: _Flight, credential: Credential, provider: ProviderInstance, refresher: Refresher
     ) -> None:
         try:
-            origin = self._per_origin.setdefault(credential.origin, trio.CapacityLimiter(AT_ONCE_PER_ORIGIN))
-            async with origin, self._limiter:
+            async with self._limiter_of(credential, provider, refresher), self._limiter:
                 with flight.scope:
                     flight.scope.deadline = min(flight.scope.deadline, trio.current_time() + LIMIT)
                     await self._refresh(flight, credential.id, provider, refresher)
@@ -207,6 +222,16 @@ class RefreshRoom:
             self._draws.pop(credential.id, None)
             self.reconsider(credential.id)
 
+    def _limiter_of(
+        self, credential: Credential, provider: ProviderInstance, refresher: Refresher
+    ) -> trio.CapacityLimiter:
+        try:
+            with provider.border:
+                origin = _bound(credential, refresher).origin
+        except PluginError:
+            origin = credential.origin  # the refresh itself fails in the same way, and tells
+        return self._per_origin.setdefault(origin, trio.CapacityLimiter(AT_ONCE_PER_ORIGIN))
+
     async def _refresh(self, flight: _Flight, id: str, provider: ProviderInstance, refresher: Refresher) -> None:
         given = self._custody.credentials.get(id)
         if given is None or given.disabled:
@@ -214,7 +239,8 @@ class RefreshRoom:
         generation = self._generation()
         try:
             with provider.border:
-                transport = generation.transport.for_credential(given) if generation.transport is not None else None
+                bound = _bound(given, refresher)
+                transport = generation.transport.for_credential(bound) if generation.transport is not None else None
                 result = _sound(await refresher.refresh(given, transport))
         except UpstreamFailed as failure:
             self._failed(flight, id, failure.verdict)
@@ -261,13 +287,20 @@ class RefreshRoom:
             state = refused_for_good(state, reason, now)
         at = None if state.needs_login else self._due_at(credential)
         ends = expiry(credential)
-        if at is not None and ends is not None and ends <= at:
+        if at is not None and ends is not None and ends <= now:  # until then it serves (E8)
             state = attrs.evolve(state, unusable_until=at)
         self._custody.settle(id, state, None)
         log.warning("%s could not be refreshed: %s", ident(credential), reason)
         if self._observers:
             event: Any = RefreshFailed(at=now, credential=id, provider=credential.provider, reason=reason, next_try=at)
             self._observers.tell(event)
+
+
+def _bound(credential: Credential, refresher: Refresher) -> Credential:
+    """The credential as the transport of its refresh sees it: bound to where tokens are given, and nowhere else."""
+    if not isinstance(refresher, HasTokenOrigin):
+        return credential
+    return attrs.evolve(credential, origin=refresher.token_origin(credential))
 
 
 def _sound(result: object) -> Credential | None:

@@ -14,8 +14,9 @@ from turnout._events import CredentialRegistered, CredentialRemoved, CredentialU
 from turnout._generation import Generation, ProviderInstance
 from turnout._intake import Intake
 from turnout._readings import stable_index
+from turnout._refresh import RefreshRoom
 from turnout._values import CLEAN, Credential, CredentialState, refuse
-from turnout.errors import InvalidAsk, NotSupported, UnknownCredential
+from turnout.errors import InvalidAsk, NotSupported, UnknownCredential, UpstreamFailed
 
 if TYPE_CHECKING:
     import httpx
@@ -38,6 +39,7 @@ class Registry:
         tell: Callable[[Event], Any],
         save: Callable[[str, str], Awaitable[None]],
         serves: Callable[[Credential], Any],
+        refresh: RefreshRoom,
     ) -> None:
         self._custody = custody
         self._intake = intake
@@ -47,6 +49,7 @@ class Registry:
         self._tell = tell
         self._save = save
         self._serves = serves
+        self._refresh = refresh
 
     def list(self) -> tuple[Credential, ...]:
         """Every credential, in no particular order (C3.5.1)."""
@@ -110,6 +113,23 @@ class Registry:
     def reset(self, id: str) -> None:
         """Forget every cooldown, error and backoff level of a credential (O22). Raises UnknownCredential."""
         self._custody.settle(self._known(id).id, CLEAN, None)
+
+    async def refresh(self, id: str) -> Credential:
+        """Renew a credential now, due or not, and give it as it is in force; joins a refresh that is under way.
+
+        Waits; raises UnknownCredential, NotSupported, UpstreamFailed when it could not be renewed, StoreError when what
+        came is in force but not kept.
+        """
+        credential = self._known(id)
+        if credential.disabled:
+            raise NotSupported(f"{id} is disabled, so it is not renewed (E10)")
+        if not self._refresh.ask(id):
+            raise NotSupported(f"provider {credential.provider!r} cannot renew credentials")
+        failure = await self._refresh.wait_refreshed(id)
+        if failure is not None:
+            raise UpstreamFailed(failure)
+        await self._save("secret", id)
+        return self._known(id)
 
     def _put(self, credential: Credential, state: CredentialState | None) -> None:
         now = self._now()

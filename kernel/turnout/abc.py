@@ -44,6 +44,7 @@ __all__ = [
     "Embedder",
     "Exposer",
     "Frontend",
+    "HasTokenOrigin",
     "KeyRotator",
     "Learner",
     "Lease",
@@ -176,6 +177,15 @@ class Refresher(Protocol):
 
     def refresh_lead(self, credential: Credential) -> float | None:
         """Seconds before its expiry at which a credential should be renewed (C2.4); None: only when asked to."""
+        ...
+
+
+@runtime_checkable
+class HasTokenOrigin(Protocol):
+    """A `Refresher` whose credentials are renewed elsewhere than where they are used."""
+
+    def token_origin(self, credential: Credential) -> str:
+        """`scheme://host:port` that `refresh` may reach; its transport is bound to that, and calls' never are (S11)."""
         ...
 
 

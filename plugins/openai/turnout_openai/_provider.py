@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import httpx
 import msgspec
@@ -13,6 +13,7 @@ from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_openai._answer import head_of
 from turnout_openai._chat_stream import OpenChatStream
 from turnout_openai._exchange import Exchange, broken
+from turnout_openai._renewing import Renewing
 from turnout_openai._settings import OpenAISettings, endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire import check_headers, reply_headers, request_headers, secrets_of, status_of_error, verdict, with_model
 
@@ -39,9 +40,9 @@ class OpenAI:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: OpenAISettings, context: PluginContext) -> AsyncIterator[Self]:
-        """A provider on the kernel's clock."""
-        yield cls(settings, now=context.now)
+    async def open(cls, settings: OpenAISettings, context: PluginContext) -> AsyncIterator["OpenAI"]:
+        """A provider on the kernel's clock; one that renews tokens when the settings say where."""
+        yield (cls if settings.oauth is None else RenewingOpenAI)(settings, now=context.now)
 
     def origin(self, credential: Credential) -> str:
         """`scheme://host:port` that this credential may be sent to; raises ValueError for an unusable `base_url`."""
@@ -128,7 +129,9 @@ class OpenAI:
         next credential is tried.
         """
         headers = {"accept-encoding": "identity", "user-agent": "turnout"}
-        if credential.api_key:
+        if token := self._token(credential):
+            headers["authorization"] = f"Bearer {token}"
+        elif credential.api_key:
             headers["authorization"] = f"Bearer {credential.api_key.reveal()}"
         if self._settings.organization:
             headers["openai-organization"] = self._settings.organization
@@ -143,8 +146,23 @@ class OpenAI:
             raise UpstreamFailed(Unauthorized(message=f"credential unusable: {exc}", sent=Sent.NO)) from None
         return headers
 
+    def _token(self, credential: Credential) -> str:  # noqa: ARG002  # for the provider that has tokens
+        """The bearer token that goes before the credential's key, empty for none."""
+        return ""
+
     def _base_url(self, credential: Credential) -> str:
         return credential.attributes.get("base_url") or self._settings.base_url
+
+
+class RenewingOpenAI(Renewing, OpenAI):
+    """Credentials may have tokens instead of keys. A class of its own, for keys alone cannot be renewed."""
+
+    def __init__(self, settings: OpenAISettings, *, now: Callable[[], float]) -> None:
+        """`settings.oauth` must be given."""
+        if settings.oauth is None:
+            raise ValueError("the oauth table is missing")
+        super().__init__(settings, now=now)
+        self._oauth = settings.oauth
 
 
 def _posted(url: httpx.URL, headers: dict[str, str], payload: bytes) -> httpx.Request:

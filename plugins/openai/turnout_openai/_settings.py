@@ -5,6 +5,8 @@ from functools import lru_cache
 import attrs
 import httpx
 
+from turnout_oauth import OAuthSettings
+
 OPENAI = "https://api.openai.com/v1"
 
 _PORTS = {"http": 80, "https": 443}
@@ -23,11 +25,13 @@ class OpenAISettings:
             `base_url` attribute wins.
         organization: sent as `OpenAI-Organization`, empty to send none.
         project: sent as `OpenAI-Project`, empty to send none.
+        oauth: how credentials without a key get their bearer token; None where every credential has a key.
     """
 
     base_url: str = attrs.field(default=OPENAI, validator=_base_url)
     organization: str = ""
     project: str = ""
+    oauth: OAuthSettings | None = None
 
 
 @lru_cache(maxsize=1024)
