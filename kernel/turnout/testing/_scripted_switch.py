@@ -77,7 +77,8 @@ class ScriptedSwitch:
         """Play `on_execute`."""
         decision = self._note(ask, stream=False)
         with self._counted():
-            return Answer(reply=await self.on_execute(ask), decision=decision)
+            reply = await self.on_execute(ask)
+        return Answer(reply=reply, decision=decision)
 
     @asynccontextmanager
     async def stream(self, ask: Ask) -> AsyncIterator[ScriptedStream]:
