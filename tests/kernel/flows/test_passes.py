@@ -204,7 +204,7 @@ def test_nobody_waits_for_a_credential_that_could_not_serve() -> None:
         Update("z", changes={"disabled": True}),
         Execute(Ask(model="m", pin="z")),
     ]
-    scripts = {"z": [RateLimited(retry_after=3)], "a": [PaymentRequired()]}
+    scripts = {"z": [Script(failure=RateLimited(retry_after=3))], "a": [Script(failure=PaymentRequired())]}
     config = CONFIG + '[retry]\npasses = 2\nmax_wait = "5s"\n'
     report = Scenario(config=config, credentials=[elsewhere], scripts=scripts, steps=steps).run()
     assert report.results[0].took >= 3  # the pinned one could serve: that is worth the wait
@@ -215,7 +215,7 @@ def test_nobody_waits_for_a_credential_that_could_not_serve() -> None:
 
 def test_waiting_for_one_model_does_not_look_at_another() -> None:
     """O39: a cooldown of another model on the same credentials is no reason to wait."""
-    scripts: dict[str, list[Script | Verdict]] = {name: [RateLimited(retry_after=3), ModelMissing()] for name in "abc"}
+    scripts = dict.fromkeys("abc", [Script(failure=RateLimited(retry_after=3)), Script(failure=ModelMissing())])
     retry = '[retry]\npasses = 2\nmax_wait = "10s"\n'
     steps = [Execute(Ask(model="other", deadline=1)), Execute("m")]
     report = Scenario(config=CONFIG + retry, scripts=scripts, steps=steps).run()
