@@ -1,0 +1,355 @@
+"""Requests of `anthropic.messages`, in the form of version 2023-06-01, which later versions only narrow.
+
+`platform.claude.com/docs/en/api/messages/create` as the types of the vendor's SDK 2.12 tell it (read 2026-11-23).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from turnout_dialects._errors import BadRequest, Untranslatable
+from turnout_dialects._form import (
+    ANTHROPIC,
+    Choice,
+    Format,
+    Media,
+    Part,
+    Reasoning,
+    Refusal,
+    Request,
+    Signature,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from turnout_dialects._json import Node, encoded, parsed
+from turnout_dialects._media import data_of, kind_of, text_of
+from turnout_dialects._openai import unsealed
+from turnout_dialects._thinking import LEVELS, anthropic_thinking, claude_version, of_budget
+from turnout_dialects._turns import joined
+
+_KNOWN = frozenset(
+    {
+        *("model", "messages", "system", "max_tokens", "stream", "stop_sequences", "temperature", "top_p", "top_k"),
+        *("tools", "tool_choice", "thinking", "output_config", "metadata", "cache_control", "service_tier", "speed"),
+        *("diagnostics", "inference_geo", "context_management"),
+    }
+)
+_TOOL = frozenset(
+    {
+        "type",
+        "name",
+        "description",
+        "input_schema",
+        "strict",
+        "cache_control",
+        "input_examples",
+        "eager_input_streaming",
+    }
+)
+
+
+def read_request(body: Node) -> Request:
+    """A request in the intermediate form. Raises BadRequest, Untranslatable."""
+    body.only(_KNOWN)
+    system = _system(body)
+    names: dict[str, str] = {}
+    turns: list[Turn] = []
+    for message in body.nodes("messages"):
+        message.only({"role", "content"})
+        role = message.text("role")
+        parts = tuple(_contents(message, names))
+        if role == "system":
+            system.extend(part.text for part in parts if isinstance(part, Text))
+        elif role in {"user", "assistant"}:
+            turns.append(Turn(role, parts))
+        else:
+            message.fail("role", f"{role!r} is neither user nor assistant")
+    if not turns:
+        body.fail("messages", "is missing or empty")
+    choice = body.node("tool_choice")
+    metadata = body.node("metadata")
+    output = body.node("output_config")
+    if output:
+        output.only({"effort", "format"})
+    single = choice.flag("disable_parallel_tool_use") if choice else None
+    return Request(
+        source=ANTHROPIC,
+        turns=tuple(turns),
+        system=tuple(system),
+        tools=tuple(_tool(tool) for tool in body.nodes("tools")),
+        choice=_choice(choice),
+        parallel=None if single is None else not single,
+        format=_format(output.node("format") if output else None),
+        thinking=_thinking(body.node("thinking"), output),
+        max_tokens=body.whole("max_tokens"),
+        temperature=body.number("temperature"),
+        top_p=body.number("top_p"),
+        top_k=body.whole("top_k"),
+        stop=body.texts("stop_sequences"),
+        user=metadata.text_or_none("user_id") if metadata else None,
+    )
+
+
+def _system(body: Node) -> list[str]:
+    given = body.any("system")
+    if given is None or type(given) is str:
+        return [given] if given else []
+    return [part.text("text") for part in body.nodes("system")]
+
+
+def _thinking(thinking: Node | None, output: Node | None) -> Thinking | None:
+    level = output.text_or_none("effort") if output else None
+    if level is not None and level not in LEVELS and output:
+        output.fail("effort", f"{level!r} is no level of effort")
+    if thinking is None:
+        return Thinking(level=level) if level else None
+    kind = thinking.text("type")
+    include = {"summarized": True, "omitted": False}.get(thinking.text_or_none("display") or "")
+    if kind in {"disabled", "between_tools"}:
+        return Thinking(level="none")
+    if kind == "enabled":
+        if (budget := thinking.whole("budget_tokens")) is None:
+            thinking.fail("budget_tokens", "is missing")
+        found = of_budget(budget)
+        return Thinking(level=found.level, budget=found.budget, include=include)
+    if kind != "adaptive":
+        thinking.fail("type", f"{kind!r} is none of adaptive, enabled, disabled, between_tools")
+    return Thinking(level=level or "auto", include=include)
+
+
+def _contents(message: Node, names: dict[str, str]) -> Iterable[Part]:
+    content = message.any("content")
+    if type(content) is str:
+        yield Text(content)
+        return
+    if type(content) is not list:
+        message.fail("content", "must be a text or an array of blocks")
+    for block in message.nodes("content"):
+        kind = block.text("type")
+        if kind == "tool_use":
+            call = read_call(block)
+            names[call.id] = call.name
+            yield call
+        elif kind == "tool_result":
+            yield _result(block, names)
+        elif kind in {"thinking", "redacted_thinking"}:
+            yield read_thinking(block)
+        else:
+            yield _plain(block)
+
+
+def read_call(block: Node) -> ToolCall:
+    """A `tool_use` block."""
+    arguments = encoded(block.table("input") or {}).decode()
+    return ToolCall(id=block.text("id"), name=block.text("name"), arguments=arguments, at=block.path("input"))
+
+
+def read_thinking(block: Node) -> Reasoning:
+    """A `thinking` or `redacted_thinking` block."""
+    if block.text("type") == "redacted_thinking":
+        found = unsealed(block.text("data"), ANTHROPIC)
+        if found and found.origin == ANTHROPIC:
+            found = Signature(origin=ANTHROPIC, value=found.value, redacted=True)
+        return Reasoning("", found)
+    value = block.text_or_none("signature")
+    return Reasoning(block.text("thinking"), unsealed(value, ANTHROPIC) if value else None)
+
+
+def _plain(block: Node) -> Text | Media:
+    kind = block.text("type")
+    if kind == "text":
+        return Text(block.text("text"))
+    if kind == "image":
+        return _source(block.need("source"), "image", None)
+    if kind == "document":
+        return _source(block.need("source"), "file", block.text_or_none("title"))
+    raise Untranslatable(block.path("type"), f"no other dialect has {kind!r}")
+
+
+def _source(source: Node, kind: str, name: str | None) -> Media:
+    how = source.text("type")
+    if how == "base64":
+        media_type, data = source.text("media_type"), source.text("data")
+        return Media(kind=kind, media_type=media_type, data=data, name=name, at=source.path("data"))
+    if how == "url":
+        return Media(kind=kind, url=source.text("url"), name=name, at=source.path("url"))
+    if how == "text":
+        data = data_of(source.text("data"))
+        return Media(kind=kind, media_type="text/plain", data=data, name=name, at=source.path("data"))
+    raise Untranslatable(source.path("type"), f"{how!r} is kept by Anthropic: no other vendor can read it")
+
+
+def _result(block: Node, names: dict[str, str]) -> ToolResult:
+    call_id = block.text("tool_use_id")
+    content = block.any("content")
+    if type(content) is str:
+        parts: tuple[Text | Media, ...] = (Text(content),)
+    else:
+        parts = tuple(_plain(part) for part in block.nodes("content"))
+    return ToolResult(
+        call_id=call_id,
+        name=names.get(call_id, ""),
+        parts=parts,
+        error=bool(block.flag("is_error")),
+        at=block.path("tool_use_id"),
+    )
+
+
+def _tool(tool: Node) -> Tool:
+    if tool.text_or_none("type") not in {None, "custom"}:
+        raise Untranslatable(tool.path("type"), "only the client's own tools can be called in every dialect")
+    tool.only(_TOOL)
+    return Tool(
+        name=tool.text("name"),
+        description=tool.text_or_none("description"),
+        schema=tool.table("input_schema") or {},
+        strict=tool.flag("strict"),
+    )
+
+
+def _choice(choice: Node | None) -> Choice | None:
+    if choice is None:
+        return None
+    kind = choice.text("type")
+    if kind == "tool":
+        return Choice("named", choice.text("name"))
+    if kind not in {"auto", "any", "none"}:
+        choice.fail("type", f"{kind!r} is none of auto, any, tool, none")
+    return Choice("required" if kind == "any" else kind)
+
+
+def _format(given: Node | None) -> Format | None:
+    if given is None:
+        return None
+    if given.text("type") != "json_schema":
+        given.fail("type", "must be json_schema")
+    return Format(schema=given.table("schema") or {}, strict=True)
+
+
+def default_max_tokens(model: str) -> int:
+    """`max_tokens` where the client gave none, and Anthropic insists: what every model of that age can give."""
+    version = claude_version(model)
+    return 4_096 if version < (3, 5) else 8_192 if version < (3, 7) else 32_000
+
+
+def write_request(request: Request, *, model: str, stream: bool) -> dict[str, Any]:
+    """The request as a body for Anthropic's messages. Raises Untranslatable, BadRequest.
+
+    Models from 4.7 on refuse `temperature`, `top_p` and `top_k`, and none takes them together with a budget of thinking
+    (`platform.claude.com/docs/en/build-with-claude/extended-thinking`, read 2026-11-23): then they are left out.
+    """
+    max_tokens = request.max_tokens or default_max_tokens(model)
+    thinking, effort = anthropic_thinking(request.thinking, model, max_tokens)
+    if thinking and thinking["type"] != "disabled" and request.choice and request.choice.mode in {"required", "named"}:
+        thinking = None  # a forced tool and thinking exclude each other, and the tool was asked for by name
+    samples = claude_version(model) < (4, 7) and (thinking is None or thinking["type"] != "enabled")
+    output = {"effort": effort, "format": _written_format(request.format)}
+    turns = joined(request.turns)
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": max_tokens,
+        "system": "\n\n".join(request.system) or None,
+        "messages": [{"role": turn.role, "content": _written_contents(turn)} for turn in turns if turn.parts],
+        "stream": stream or None,
+        "stop_sequences": list(request.stop) or None,
+        **(_samples(request) if samples else {}),
+        "tools": [_written_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _written_choice(request),
+        "thinking": thinking,
+        "output_config": {name: value for name, value in output.items() if value is not None} or None,
+        "metadata": {"user_id": request.user} if request.user else None,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _samples(request: Request) -> dict[str, Any]:
+    heat = None if request.temperature is None else min(request.temperature, 1.0)  # OpenAI and Gemini go up to 2
+    return {"temperature": heat, "top_p": request.top_p, "top_k": request.top_k}
+
+
+def _written_contents(turn: Turn) -> str | list[dict[str, Any]]:
+    if len(turn.parts) == 1 and isinstance(turn.parts[0], Text):
+        return turn.parts[0].text
+    # Anthropic wants results before anything else in a turn; empty texts are refused.
+    results = [part for part in turn.parts if isinstance(part, ToolResult)]
+    rest = [part for part in turn.parts if not isinstance(part, ToolResult)]
+    return [block for part in (*results, *rest) if (block := written_part(part)) is not None]
+
+
+def written_part(part: Part) -> dict[str, Any] | None:
+    """A block of content; None for reasoning that Anthropic did not sign and for empty text. Raises Untranslatable."""
+    if isinstance(part, Text | Refusal):
+        return {"type": "text", "text": part.text} if part.text else None
+    if isinstance(part, Media):
+        return _written_media(part)
+    if isinstance(part, ToolCall):
+        arguments = parsed(part.arguments, part.at, BadRequest)
+        return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
+    return _written_result(part) if isinstance(part, ToolResult) else _written_thinking(part)
+
+
+def _written_result(result: ToolResult) -> dict[str, Any]:
+    content: Any = [block for one in result.parts if (block := written_part(one)) is not None]
+    if len(result.parts) == 1 and isinstance(result.parts[0], Text):
+        content = result.parts[0].text
+    made = {"type": "tool_result", "tool_use_id": result.call_id, "content": content}
+    return made | ({"is_error": True} if result.error else {})
+
+
+def _written_thinking(part: Reasoning) -> dict[str, Any] | None:
+    if part.signature is None or part.signature.origin != ANTHROPIC:
+        return None
+    if part.signature.redacted:
+        return {"type": "redacted_thinking", "data": part.signature.value}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature.value}
+
+
+def _written_media(media: Media) -> dict[str, Any]:
+    if media.file_id is not None:
+        raise Untranslatable(media.at, "the file is kept by OpenAI: no other vendor can read it")
+    if media.kind == "audio":
+        raise Untranslatable(media.at, "Anthropic takes no sounds")
+    made = {"type": "image" if media.kind == "image" or kind_of(media.media_type) == "image" else "document"}
+    title = {"title": media.name} if media.name and made["type"] == "document" else {}
+    return made | {"source": _written_source(media, made["type"])} | title
+
+
+def _written_source(media: Media, kind: str) -> dict[str, Any]:
+    if media.url is not None:
+        return {"type": "url", "url": media.url}
+    media_type = media.media_type or ("image/png" if kind == "image" else "application/pdf")
+    if kind == "image" or media_type == "application/pdf":
+        return {"type": "base64", "media_type": media_type, "data": media.data}
+    if not media_type.startswith("text/"):
+        raise Untranslatable(media.at, f"Anthropic takes images, PDF and text, not {media_type}")
+    try:
+        return {"type": "text", "media_type": "text/plain", "data": text_of(media.data or "")}
+    except ValueError:
+        raise BadRequest(media.at, "is no base64 of UTF-8 text") from None
+
+
+def _written_tool(tool: Tool) -> dict[str, Any]:
+    schema = dict(tool.schema) if tool.schema else {}
+    made = {"name": tool.name, "description": tool.description, "input_schema": {"type": "object"} | schema}
+    return {name: one for name, one in made.items() if one is not None} | ({"strict": True} if tool.strict else {})
+
+
+def _written_choice(request: Request) -> dict[str, Any] | None:
+    if not request.tools:
+        return None
+    mode = request.choice.mode if request.choice else None
+    single = {"disable_parallel_tool_use": True} if request.parallel is False and mode != "none" else {}
+    if mode is None:
+        return {"type": "auto"} | single if single else None
+    if mode == "named" and request.choice:
+        return {"type": "tool", "name": request.choice.name} | single
+    return {"type": "any" if mode == "required" else mode} | single
+
+
+def _written_format(wanted: Format | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    return {"type": "json_schema", "schema": wanted.schema}

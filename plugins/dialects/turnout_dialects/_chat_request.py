@@ -1,0 +1,368 @@
+"""Requests of `openai.chat`.
+
+`platform.openai.com/docs/api-reference/chat/create` as the types of the vendor's SDK 3.54 tell it (read 2026-11-23).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnout_dialects._errors import Untranslatable
+from turnout_dialects._form import (
+    CHAT,
+    GEMINI,
+    Choice,
+    Format,
+    Media,
+    Part,
+    Reasoning,
+    Refusal,
+    Request,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
+from turnout_dialects._json import Node
+from turnout_dialects._media import data_url, split_data_url
+from turnout_dialects._openai import OPENAI_ONLY, audio_type, count_choices, effort_of, openai_only, unsealed
+from turnout_dialects._seal import seal
+from turnout_dialects._thinking import openai_effort
+
+_KNOWN = frozenset(
+    {
+        *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "n"),
+        *("response_format", "reasoning_effort", "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop"),
+        *("seed", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "user", "safety_identifier"),
+        *("verbosity", "modalities", *OPENAI_ONLY),
+    }
+)
+_MESSAGE = frozenset({"role", "content", "name"})
+_ASSISTANT = _MESSAGE | {
+    *("refusal", "tool_calls", "reasoning_content", "reasoning", "audio", "annotations", "function_call"),
+}
+
+
+def read_request(body: Node) -> Request:
+    """A request in the intermediate form. Raises BadRequest, Untranslatable."""
+    body.only(_KNOWN)
+    count_choices(body, "n")
+    if body.has("modalities") and body.texts("modalities") != ("text",):
+        raise Untranslatable("modalities", "only text can be asked for")
+    names: dict[str, str] = {}
+    turns: list[Turn] = []
+    system: list[str] = []
+    for message in body.nodes("messages"):
+        role = message.text("role")
+        if role in {"system", "developer"}:
+            message.only(_MESSAGE)
+            system.append("\n".join(part.text for part in _contents(message) if isinstance(part, Text)))
+        elif role == "assistant":
+            turns.append(Turn("assistant", tuple(_assistant(message, names))))
+        elif role == "user":
+            message.only(_MESSAGE)
+            turns.append(Turn("user", tuple(_contents(message))))
+        elif role == "tool":
+            turns.append(Turn("user", (_result(message, names),)))
+        else:
+            message.fail("role", f"{role!r} is none of system, developer, user, assistant, tool")
+    if not turns and not system:
+        body.fail("messages", "is missing or empty")
+    return Request(
+        source=CHAT,
+        turns=tuple(turns),
+        system=tuple(system),
+        tools=tuple(_tool(tool) for tool in body.nodes("tools")),
+        choice=_choice(body),
+        parallel=body.flag("parallel_tool_calls"),
+        format=_format(body.node("response_format")),
+        thinking=effort_of(body, "reasoning_effort"),
+        max_tokens=body.whole("max_completion_tokens") or body.whole("max_tokens"),
+        temperature=body.number("temperature"),
+        top_p=body.number("top_p"),
+        stop=_stop(body),
+        seed=body.whole("seed"),
+        presence_penalty=body.number("presence_penalty"),
+        frequency_penalty=body.number("frequency_penalty"),
+        top_logprobs=body.count("top_logprobs") if body.flag("logprobs") else None,
+        user=body.text_or_none("safety_identifier") or body.text_or_none("user"),
+        openai=openai_only(body, verbosity=body.any("verbosity")),
+    )
+
+
+def _assistant(message: Node, names: dict[str, str]) -> Iterable[Part]:
+    message.only(_ASSISTANT)
+    for name in ("audio", "function_call"):
+        if message.has(name):
+            raise Untranslatable(message.path(name), "use text and tool_calls")
+    if thought := message.text_or_none("reasoning_content") or message.text_or_none("reasoning"):
+        yield Reasoning(thought)
+    yield from _contents(message)
+    if refusal := message.text_or_none("refusal"):
+        yield Refusal(refusal)
+    for call in message.nodes("tool_calls"):
+        if call.text_or_none("type") not in {None, "function"}:
+            raise Untranslatable(call.path("type"), "only functions can be called in every dialect")
+        function = call.need("function")
+        if signature := carried(call):
+            yield Reasoning("", unsealed(signature, GEMINI))
+        found = ToolCall(
+            id=call.text("id"),
+            name=function.text("name"),
+            arguments=function.text_or_none("arguments") or "",
+            at=function.path("arguments"),
+        )
+        names[found.id] = found.name
+        yield found
+
+
+def carried(call: Node) -> str | None:
+    """The signature where Google's own OpenAI surface keeps it (`ai.google.dev/gemini-api/docs/thought-signatures`)."""
+    extra = call.node("extra_content")
+    google = extra.node("google") if extra else None
+    return google.text_or_none("thought_signature") if google else None
+
+
+def _contents(message: Node) -> list[Part]:
+    content = message.any("content")
+    if content is None:
+        return []
+    if type(content) is str:
+        return [Text(content)] if content else []
+    if type(content) is not list:
+        message.fail("content", "must be a text or an array of parts")
+    return [_part(part) for part in message.nodes("content")]
+
+
+def _part(part: Node) -> Part:
+    kind = part.text("type")
+    if kind == "text":
+        return Text(part.text("text"))
+    if kind == "refusal":
+        return Refusal(part.text("refusal"))
+    if kind == "image_url":
+        image = part.need("image_url")
+        return _image(image)
+    if kind == "input_audio":
+        audio = part.need("input_audio")
+        return Media(kind="audio", media_type=f"audio/{audio.text('format')}", data=audio.text("data"), at=part.at)
+    if kind == "file":
+        return _file(part.need("file"))
+    return part.fail("type", f"{kind!r} is no kind of content")
+
+
+def _image(image: Node) -> Media:
+    url = image.text("url")
+    detail = image.text_or_none("detail")
+    try:
+        split = split_data_url(url)
+    except ValueError as exc:
+        image.fail("url", str(exc))
+    if split is None:
+        return Media(kind="image", url=url, detail=detail, at=image.path("url"))
+    return Media(kind="image", media_type=split[0], data=split[1], detail=detail, at=image.path("url"))
+
+
+def _file(file: Node) -> Media:
+    name = file.text_or_none("filename")
+    if file.has("file_id"):
+        return Media(kind="file", file_id=file.text("file_id"), name=name, at=file.path("file_id"))
+    data = file.text("file_data")
+    try:
+        split = split_data_url(data)
+    except ValueError as exc:
+        file.fail("file_data", str(exc))
+    media_type, data = split or (None, data)
+    return Media(kind="file", media_type=media_type, data=data, name=name, at=file.path("file_data"))
+
+
+def _result(message: Node, names: Mapping[str, str]) -> ToolResult:
+    message.only(_MESSAGE | {"tool_call_id"})
+    call_id = message.text("tool_call_id")
+    parts = tuple(part for part in _contents(message) if isinstance(part, Text | Media))
+    return ToolResult(call_id=call_id, name=names.get(call_id, ""), parts=parts, at=message.path("tool_call_id"))
+
+
+def _tool(tool: Node) -> Tool:
+    if tool.text("type") != "function":
+        raise Untranslatable(tool.path("type"), "only functions can be called in every dialect")
+    function = tool.need("function")
+    function.only({"name", "description", "parameters", "strict"})
+    return Tool(
+        name=function.text("name"),
+        description=function.text_or_none("description"),
+        schema=function.table("parameters"),
+        strict=function.flag("strict"),
+    )
+
+
+def _choice(body: Node) -> Choice | None:
+    given = body.any("tool_choice")
+    if given is None or type(given) is str:
+        if given not in {None, "auto", "none", "required"}:
+            body.fail("tool_choice", "must be auto, none, required or a function")
+        return Choice(given) if given else None
+    choice = body.need("tool_choice")
+    if choice.text("type") != "function":
+        raise Untranslatable(choice.path("type"), "only functions can be chosen in every dialect")
+    return Choice("named", choice.need("function").text("name"))
+
+
+def _format(given: Node | None) -> Format | None:
+    if given is None or (kind := given.text("type")) == "text":
+        return None
+    if kind == "json_object":
+        return Format()
+    if kind != "json_schema":
+        given.fail("type", f"{kind!r} is none of text, json_object, json_schema")
+    schema = given.need("json_schema")
+    return Format(
+        schema=schema.table("schema") or {},
+        name=schema.text_or_none("name") or "response",
+        description=schema.text_or_none("description"),
+        strict=schema.flag("strict"),
+    )
+
+
+def _stop(body: Node) -> tuple[str, ...]:
+    given = body.any("stop")
+    return (given,) if type(given) is str else body.texts("stop")
+
+
+def write_request(request: Request, *, model: str, stream: bool) -> dict[str, Any]:
+    """The request as a body for OpenAI's chat completions. Raises Untranslatable."""
+    effort = openai_effort(request.thinking)
+    verbosity = request.openai.get("verbosity")
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [*({"role": "system", "content": text} for text in request.system), *_messages(request.turns)],
+        "stream": stream or None,
+        "stream_options": {"include_usage": True} if stream else None,
+        "tools": [_written_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _written_choice(request.choice),
+        "parallel_tool_calls": request.parallel if request.tools else None,
+        "response_format": _written_format(request.format),
+        "reasoning_effort": effort,
+        "max_completion_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        "seed": request.seed,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
+        "logprobs": None if request.top_logprobs is None else True,
+        "top_logprobs": request.top_logprobs or None,
+        "safety_identifier": request.user,
+        **request.openai,
+        "verbosity": verbosity,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def _messages(turns: Iterable[Turn]) -> Iterable[dict[str, Any]]:
+    for turn in turns:
+        if turn.role == "assistant":
+            yield _written_assistant(turn)
+        else:
+            yield from _written_user(turn)
+
+
+def _written_user(turn: Turn) -> Iterable[dict[str, Any]]:
+    """Results are messages of their own; images in them move to the user's message behind, for want of a place."""
+    rest: list[Part] = []
+    for part in turn.parts:
+        if isinstance(part, ToolResult):
+            texts = [one.text for one in part.parts if isinstance(one, Text)]
+            rest.extend(one for one in part.parts if isinstance(one, Media))
+            yield {"role": "tool", "tool_call_id": part.call_id, "content": "\n".join(texts)}
+        else:
+            rest.append(part)
+    if rest or not turn.parts:
+        yield {"role": "user", "content": _written_contents(rest)}
+
+
+def _written_contents(parts: list[Part]) -> str | list[dict[str, Any]]:
+    if len(parts) == 1 and isinstance(parts[0], Text):
+        return parts[0].text
+    return [_written_part(part) for part in parts] or ""
+
+
+def _written_part(part: Part) -> dict[str, Any]:
+    if isinstance(part, Media):
+        return _written_media(part)
+    assert isinstance(part, Text | Refusal), "a user says texts and shows media"  # noqa: S101  # readers make no other
+    return {"type": "text", "text": part.text}
+
+
+def _written_media(media: Media) -> dict[str, Any]:
+    if media.kind == "image" and media.file_id is None:
+        url = media.url or data_url(media.media_type or "image/png", media.data or "")
+        return {"type": "image_url", "image_url": {"url": url} | ({"detail": media.detail} if media.detail else {})}
+    if media.kind == "audio" and media.data is not None:
+        return {"type": "input_audio", "input_audio": {"data": media.data, "format": audio_type(media)}}
+    name = {"filename": media.name} if media.name else {}
+    if media.kind == "file" and media.file_id is not None:
+        return {"type": "file", "file": {"file_id": media.file_id} | name}
+    if media.kind == "file" and media.data is not None:
+        name = name or {"filename": "file"}
+        return {"type": "file", "file": {"file_data": data_url(media.media_type, media.data)} | name}
+    raise Untranslatable(media.at, "openai.chat takes files and sounds as data, and no images by file id")
+
+
+def _written_assistant(turn: Turn) -> dict[str, Any]:
+    """Reasoning stays out: OpenAI takes none in a chat; but a signature of Gemini goes with the call that it signs."""
+    calls: list[dict[str, Any]] = []
+    signed: Reasoning | None = None
+    for part in turn.parts:
+        if isinstance(part, ToolCall):
+            calls.append(written_call(part, signed))
+        signed = part if isinstance(part, Reasoning) else None
+    texts = [part for part in turn.parts if isinstance(part, Text)]
+    refusal = "".join(part.text for part in turn.parts if isinstance(part, Refusal))
+    content = _written_contents(list(texts)) if texts else None
+    message: dict[str, Any] = {"role": "assistant", "content": content if calls or refusal else content or ""}
+    if refusal:
+        message["refusal"] = refusal
+    if calls:
+        message["tool_calls"] = calls
+    for part in turn.parts:
+        if isinstance(part, Media):
+            raise Untranslatable(part.at, "openai.chat has no images in the model's turns")
+    return message
+
+
+def written_call(call: ToolCall, signed: Reasoning | None) -> dict[str, Any]:
+    """A call as a message of the model holds it."""
+    made: dict[str, Any] = {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+    }
+    if signed and signed.signature and signed.signature.origin == GEMINI:
+        made["extra_content"] = {"google": {"thought_signature": seal(signed.signature, GEMINI)}}
+    return made
+
+
+def _written_tool(tool: Tool) -> dict[str, Any]:
+    function = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.schema,
+        "strict": tool.strict,
+    }
+    return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
+
+
+def _written_choice(choice: Choice | None) -> Any:
+    if choice is None or choice.mode != "named":
+        return choice.mode if choice else None
+    return {"type": "function", "function": {"name": choice.name}}
+
+
+def _written_format(wanted: Format | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    schema = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema, "strict": wanted.strict}
+    return {"type": "json_schema", "json_schema": {name: one for name, one in schema.items() if one is not None}}

@@ -1,0 +1,245 @@
+"""The intermediate form: what all four dialects mean, as frozen values.
+
+Each dialect has one reader into it and one writer from it. The README describes it.
+Field names follow no vendor where vendors disagree.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+CHAT = "openai.chat"
+RESPONSES = "openai.responses"
+ANTHROPIC = "anthropic.messages"
+GEMINI = "gemini.generate"
+
+DIALECTS = frozenset({CHAT, RESPONSES, ANTHROPIC, GEMINI})
+"""Design 2."""
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Plain text."""
+
+    text: str
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The model's words of refusal, where a dialect keeps them apart from text."""
+
+    text: str
+
+
+class Media(msgspec.Struct, frozen=True, kw_only=True):
+    """An image, a file or a sound: exactly one of `data`, `url` and `file_id` is given.
+
+    Attributes:
+        kind: `image`, `file` or `audio`.
+        media_type: None when the source does not say.
+        data: base64.
+        file_id: of a file that OpenAI holds; no other vendor can read it.
+        detail: OpenAI's `low`, `high`, `auto`.
+        at: where the client wrote it, for errors.
+    """
+
+    kind: str
+    media_type: str | None = None
+    data: str | None = None
+    url: str | None = None
+    file_id: str | None = None
+    name: str | None = None
+    detail: str | None = None
+    at: str = ""
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """A vendor's sealed reasoning, opaque to everybody else.
+
+    Attributes:
+        origin: the dialect of the vendor that made it, the only one that can read it.
+        redacted: Anthropic's `redacted_thinking` rather than the signature of readable thinking.
+        id: OpenAI's id of the reasoning item, empty elsewhere.
+    """
+
+    origin: str
+    value: str
+    redacted: bool = False
+    id: str = ""
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """What the model thought. It comes before the part that it led to; Gemini signs that part, others the thought."""
+
+    text: str
+    signature: Signature | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that the model wants made.
+
+    Attributes:
+        arguments: JSON text, as the model wrote it; empty means no arguments.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    at: str = ""
+
+
+class ToolResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call gave."""
+
+    call_id: str
+    name: str
+    parts: "tuple[Text | Media, ...]"
+    error: bool = False
+    at: str = ""
+
+
+Part = Text | Refusal | Media | Reasoning | ToolCall | ToolResult
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One side's say.
+
+    Attributes:
+        role: `user` (tool results included) or `assistant`.
+    """
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
+    """A function that the model may call.
+
+    Attributes:
+        schema: JSON Schema of its arguments, None for none.
+        strict: whether arguments must keep the schema, None when the client does not say.
+    """
+
+    name: str
+    description: str | None = None
+    schema: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Which tool to call.
+
+    Attributes:
+        mode: `auto`, `none`, `required` or `named`.
+    """
+
+    mode: str
+    name: str = ""
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True):
+    """JSON is wanted instead of prose.
+
+    Attributes:
+        schema: None for any JSON object.
+    """
+
+    schema: Mapping[str, Any] | None = None
+    name: str = "response"
+    description: str | None = None
+    strict: bool | None = None
+
+
+class Thinking(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the model should think.
+
+    Attributes:
+        level: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`, `auto`; None when not said.
+        budget: tokens, above 0; it wins over `level`.
+        include: whether the thoughts (or their summary) are wanted; None when not said.
+    """
+
+    level: str | None = None
+    budget: int | None = None
+    include: bool | None = None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks.
+
+    Attributes:
+        system: instructions, in order; those from the middle of a conversation come last.
+        parallel: whether several calls in one turn are allowed; None when not said.
+        top_logprobs: how many alternatives a token; None when log probabilities are not wanted.
+        openai: members that both dialects of OpenAI spell alike and nobody else knows.
+    """
+
+    source: str
+    turns: tuple[Turn, ...]
+    system: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    choice: Choice | None = None
+    parallel: bool | None = None
+    format: Format | None = None
+    thinking: Thinking | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    top_logprobs: int | None = None
+    user: str | None = None
+    openai: Mapping[str, Any] = {}
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one call.
+
+    Attributes:
+        input: all tokens of the prompt, cached ones included (OpenAI and Gemini count so, Anthropic does not).
+        cached: of these, read from a cache.
+        cache_write: of these, written to a cache.
+        output: all tokens generated, reasoning included (Gemini counts it apart).
+        reasoning: of these, spent on thinking.
+    """
+
+    input: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """Input and output."""
+        return self.input + self.output
+
+
+class Logprob(msgspec.Struct, frozen=True):
+    """One token's log probability, and those of its alternatives."""
+
+    token: str
+    logprob: float
+    top: "tuple[Logprob, ...]" = ()
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model answered.
+
+    Attributes:
+        stop: a key of `STOPS`.
+        stop_sequence: the sequence that stopped it, where the vendor says.
+    """
+
+    parts: tuple[Part, ...]
+    stop: str
+    stop_sequence: str | None = None
+    usage: Usage | None = None
+    logprobs: tuple[Logprob, ...] = ()
+
+
+STOPS = frozenset({"end", "sequence", "length", "calls", "filter", "refusal"})
+"""Why a model stopped: it was done, met a stop sequence, reached a limit of tokens, wants tools called, was cut by a
+safety filter, or refused."""
