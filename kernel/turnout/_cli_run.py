@@ -1,4 +1,4 @@
-"""`turnout run`: open the kernel, say where it serves, wait for a signal, drain."""
+"""`turnout run`: open the kernel, say where it serves, follow its configuration, wait for a signal, drain."""
 
 import os
 import resource
@@ -13,6 +13,7 @@ import trio
 
 from turnout._cli_common import config_argument, loaded, plugins_of
 from turnout._cli_log import LEVELS, log_to_stderr
+from turnout._cli_reload import Hangups, follow
 from turnout._config import Config
 from turnout._kernel import open_kernel
 from turnout._plugins import Plugins
@@ -31,6 +32,7 @@ log = getLogger("turnout.run")
 def run(context: click.Context, config: Path | None, log_level: str) -> int:
     """Serve until SIGTERM or Ctrl-C: then calls under way finish; a second one ends at once.
 
+    A change of the file, or SIGHUP, puts the new configuration in force; one that is wrong is told and changes nothing.
     CONFIG is searched for when it is not given: $TURNOUT_CONFIG, ./turnout.toml, the XDG directories, /etc/turnout.
     """
     _harden()
@@ -50,13 +52,17 @@ def _harden() -> None:
 async def serve(config: Config, plugins: Plugins) -> int:
     """Serve until told to stop and give the exit code. Raises what opening the kernel raises."""
     async with trio.open_nursery() as nursery:
-        stop = Stop()
+        stop, hangups = Stop(), Hangups()
         await nursery.start(stop.watch)
+        await nursery.start(hangups.watch)
         with stop.scope:
             async with open_kernel(config, plugins=plugins) as kernel:
                 stop.serving = True
                 _tell(kernel.addresses)
-                await stop.asked.wait()
+                async with trio.open_nursery() as until_stopped:
+                    until_stopped.start_soon(follow, kernel, config, hangups)
+                    await stop.asked.wait()
+                    until_stopped.cancel_scope.cancel()
                 kernel.drain()
                 await kernel.wait_drained()
         nursery.cancel_scope.cancel()

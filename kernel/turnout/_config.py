@@ -27,7 +27,7 @@ from turnout._attempts import Retry
 from turnout._config_file import read_text, toml
 from turnout._consistency import CHOSEN, NAMED, inconsistencies, shared_ids
 from turnout._entries import CredentialEntry, ProviderTable, credential_of
-from turnout._interpolate import interpolate
+from turnout._interpolate import interpolate, referenced_files
 from turnout._names import ModelEntry
 from turnout._places import Source
 from turnout._problems import Misfit, Problem, Spot, Step
@@ -94,6 +94,12 @@ class Config:
     def source(self) -> str:
         """What errors call the file: its path."""
         return self._text.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file itself and those that it takes values from with `${file:…}`."""
+        own = Path(self.source)
+        return (own, *referenced_files(self._text.text, own.parent))
 
     def tables(self, group: str) -> tuple[str, ...]:
         """Keys of the tables of a group such as `frontends`, in the order of the file."""

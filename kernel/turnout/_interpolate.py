@@ -36,6 +36,12 @@ def interpolate(tree: Mapping[str, Any], environ: Mapping[str, str], folder: Pat
     return resolved
 
 
+def referenced_files(text: str, folder: Path) -> tuple[Path, ...]:
+    """The files that a configuration's text names with `${file:…}`, those in its comments too."""
+    named = (match["file"] for match in _REFERENCE.finditer(text))
+    return tuple(dict.fromkeys(folder / name for name in named if name))
+
+
 @final
 class _Resolver:
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
