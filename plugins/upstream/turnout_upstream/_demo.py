@@ -149,6 +149,8 @@ async def _ask(address: str, key: str) -> Visit:
     try:
         with trio.fail_after(LIMIT):
             return await visit(address, request, lambda word: click.echo(word, nl=False))
+    except BrokenPipeError:
+        raise  # the reader of our output went away, not the gateway: the command line knows what that means
     except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
         raise TurnoutError(f"the gateway did not answer: {type(error).__name__}") from error
 
