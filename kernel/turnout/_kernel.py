@@ -117,7 +117,9 @@ class Kernel:
     def models(self) -> Sequence[Model]:
         """What clients may ask for, sorted by name."""
         schedule = self._custody.schedule
-        return self._custody.catalogue.models(self._clock.now(), ready=schedule.ready_count, blocked=lambda *_: 0)
+        return self._custody.catalogue.models(
+            self._clock.now(), ready=schedule.ready_count, blocked=schedule.blocked_count
+        )
 
     def readiness(self) -> Readiness:
         """Whether calls can be served now."""
@@ -265,7 +267,7 @@ class Kernel:
             generation=lambda: self._conductor.generation,
             now=self._clock.now,
             draw=self._draw,
-            save=self._save_renewed,
+            saved=self._saved,
             observers=self._observers,
         )
         judge = Judge(
@@ -327,9 +329,9 @@ class Kernel:
     async def _save(self, kind: str, id: str) -> None:
         await self._writer.save_now(kind, id)
 
-    async def _save_renewed(self, credential: Credential) -> None:
+    def _saved(self, credential: Credential) -> AbstractAsyncContextManager[None]:
         """Make a renewed credential durable before it is used (E4); what the store refuses is used all the same."""
-        await self._writer.save_renewed(credential)
+        return self._writer.renewed(credential)
 
     def _serves(self, credential: Credential) -> Serves:
         provider = self._conductor.generation.providers[credential.provider]

@@ -7,7 +7,8 @@ while: the upstream may have spent the old token already.
 
 import heapq
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from logging import getLogger
 from typing import Any
 
@@ -60,14 +61,14 @@ class RefreshRoom:
         generation: Callable[[], Generation],
         now: Callable[[], float],
         draw: Callable[[], float],
-        save: Callable[[Credential], Awaitable[None]],
+        saved: Callable[[Credential], AbstractAsyncContextManager[None]],
         observers: Observers,
     ) -> None:
         self._custody = custody
         self._generation = generation
         self._now = now
         self._draw = draw
-        self._save = save
+        self._saved = saved
         self._observers = observers
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._per_origin: dict[str, trio.CapacityLimiter] = {}
@@ -256,17 +257,20 @@ class RefreshRoom:
         current = self._custody.credentials.get(id)
         if current is None:
             return
-        await self._save(merge(current, result, given=given, now=now))
-        current = self._custody.credentials.get(id)
-        if current is None:
-            return
-        renewed = merge(current, result, given=given, now=now)
+        async with self._saved(merge(current, result, given=given, now=now)):
+            before, current = current, self._custody.credentials.get(id)
+            if current is not None:
+                self._put(merge(current, result, given=given, now=now), provider, now, kept=current is before)
+
+    def _put(self, renewed: Credential, provider: ProviderInstance, now: float, *, kept: bool) -> None:
+        """Put a renewed credential in force; `kept` says that the store has this very snapshot."""
+        id = renewed.id
         lead = self._lead(provider, renewed)
         self._history[id] = after_success(self._history.get(id, NONE_YET), renewed, lead=lead, now=now)
         state = refreshed(self._custody.states[id], now)
         if state.unusable_until is not None:
             state = attrs.evolve(state, unusable_until=None)
-        self._custody.put(renewed, state=state, kept=True)
+        self._custody.put(renewed, state=state, kept=kept)
         self._custody.dirty.mark("state", id)
         log.debug("%s is renewed", ident(renewed))
         if interval_outlives_token(renewed):

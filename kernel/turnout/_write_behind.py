@@ -1,6 +1,7 @@
 """Brings what changed in custody to the store: coalesced, in the background, and once more at the end (O19, O20)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from logging import getLogger
 from typing import Any
 
@@ -36,6 +37,7 @@ class WriteBehind:
         self._failed = failed
         self._versions: dict[tuple[str, str], int] = {}
         self._scope = trio.CancelScope()
+        self._turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
@@ -67,8 +69,9 @@ class WriteBehind:
         done = 0
         try:
             for kind, id in taken:
-                if not await self._bring(kind, id, self._data(kind, id)):
-                    return False
+                async with self._turn:
+                    if not await self._bring(kind, id, self._data(kind, id)):
+                        return False
                 done += 1
         finally:
             for kind, id in taken[done:]:
@@ -81,12 +84,17 @@ class WriteBehind:
         if (kind, id) in self._custody.dirty.marks:
             raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
-    async def save_renewed(self, credential: Credential) -> None:
-        """Write a credential that is not in force yet. One that the store refuses is marked dirty and told."""
-        if not is_kept(credential, "secret"):
-            return
-        if not await self._bring("secret", credential.id, encode_credential(credential)):
-            self._custody.dirty.mark("secret", credential.id)
+    @asynccontextmanager
+    async def renewed(self, credential: Credential) -> AsyncIterator[None]:
+        """Write a credential that the block then puts in force; nobody else writes before its end.
+
+        One that the store refuses is marked dirty and told.
+        """
+        async with self._turn:
+            kept = is_kept(credential, "secret")
+            if kept and not await self._bring("secret", credential.id, encode_credential(credential)):
+                self._custody.dirty.mark("secret", credential.id)
+            yield
 
     async def _bring(self, kind: str, id: str, data: bytes | None) -> bool:
         try:
