@@ -215,7 +215,8 @@ def test_nobody_waits_for_a_credential_that_could_not_serve() -> None:
 
 def test_waiting_for_one_model_does_not_look_at_another() -> None:
     """O39: a cooldown of another model on the same credentials is no reason to wait."""
-    scripts = dict.fromkeys("abc", [Script(failure=RateLimited(retry_after=3)), Script(failure=ModelMissing())])
+    twice = [Script(failure=RateLimited(retry_after=3)), Script(failure=ModelMissing())]
+    scripts = {"a": twice, "b": twice, "c": twice}
     retry = '[retry]\npasses = 2\nmax_wait = "10s"\n'
     steps = [Execute(Ask(model="other", deadline=1)), Execute("m")]
     report = Scenario(config=CONFIG + retry, scripts=scripts, steps=steps).run()
