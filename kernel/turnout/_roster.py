@@ -1,6 +1,6 @@
 """The credentials of one provider, and the groups in which they stand (C5.1 to C5.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from turnout._entry import Entry, Member, seat_of
@@ -93,12 +93,23 @@ class Roster:
             shard = self._groups[base]
             shard.promote(now)
             return shard.ready
-        away = sum(
-            blocked(member.credential, member.state, recorded, now).kind is not Kind.READY
-            for member in self._marred.values()
-            if (recorded := member.recorded(base)) is not None
-        )
+        away = sum(kind is not Kind.READY for kind in self._marred_kinds(base, now))
         return (self._serving.get(base, 0) if base else len(self.members)) - away
+
+    def blocked_count(self, base: str, now: float) -> int:
+        """How many cannot serve a base name for another reason than a rate limit, without building its group (O60)."""
+        if base in self._groups:
+            shard = self._groups[base]
+            shard.promote(now)
+            return len(shard.blocked) + len(shard.off)
+        return sum(kind in {Kind.BLOCKED, Kind.OFF} for kind in self._marred_kinds(base, now))
+
+    def _marred_kinds(self, base: str, now: float) -> Iterator[Kind]:
+        """How those stand who may be anything but ready."""
+        for member in self._marred.values():
+            recorded = member.recorded(base)
+            if recorded is not None:
+                yield blocked(member.credential, member.state, recorded, now).kind
 
     def _build(self, base: str, now: float) -> Shard:
         shard = self._groups[base] = Shard(self.provider, base)

@@ -218,6 +218,11 @@ class Schedule:
         roster = self._rosters.get(provider.strip().lower())
         return 0 if roster is None else roster.ready_count(base, now)
 
+    def blocked_count(self, provider: str, base: str, now: float) -> int:
+        """How many cannot serve a base name for another reason than a rate limit (C16.5 with O60). Builds no group."""
+        roster = self._rosters.get(provider.strip().lower())
+        return 0 if roster is None else roster.blocked_count(base, now)
+
     def statistics(self) -> ScheduleStatistics:
         """How many stand where; a sum over all groups."""
         shards = [shard for roster in self._rosters.values() for shard in roster.groups]

@@ -2,14 +2,25 @@
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Chunk, Credential, Metadata, Plugins, RateLimited, open_kernel, parse_config
+from turnout import (
+    Ask,
+    Chunk,
+    Credential,
+    Failure,
+    Metadata,
+    Plugins,
+    RateLimited,
+    Unauthorized,
+    open_kernel,
+    parse_config,
+)
 from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
 from turnout._records import encode_credential
 from turnout.errors import ConfigError, CoolingDown, Draining, PluginError, UpstreamFailed
@@ -317,3 +328,42 @@ async def test_credentials_of_the_store_join_those_of_the_file(autojump_clock: M
             await kernel.execute(ASK)
         assert provider.called() == ["a", "kept", "a", "kept"]
     assert ("secret", "other") in store.records
+
+
+TWO = """
+[retry]
+max_wait = "0s"
+[health]
+keep_last = false
+half_open = false
+blame_routes = false
+[providers.scripted]
+models = [{ name = "m" }]
+credentials = [{ name = "a", api_key = "key-a-0123456789" }, { name = "b", api_key = "key-b-0123456789" }]
+"""
+
+LIMITED, BROKEN = RateLimited(retry_after=100), Unauthorized()
+
+LISTED: tuple[tuple[Failure | None, Failure | None, tuple[int, ...]], ...] = (
+    (None, BROKEN, (1,)),
+    (LIMITED, LIMITED, (0,)),
+    (LIMITED, BROKEN, ()),
+    (BROKEN, BROKEN, ()),
+)
+
+
+@pytest.mark.parametrize(("a", "b", "ready"), LISTED)
+async def test_a_model_is_listed_while_somebody_is_ready_or_all_wait_for_rate_limits(
+    a: Failure | None, b: Failure | None, ready: tuple[int, ...], autojump_clock: MockClock
+) -> None:
+    """C16.5 with O60, O61: what is broken vanishes, and is back when its time has come."""
+    provider = ScriptedProvider()
+    for name, failure in (("a", a), ("b", b)):
+        provider.script(Script(failure=failure), credential=name)
+    async with scripted_kernel(TWO, {"scripted": provider}) as kernel:
+        for name in "ab":
+            with suppress(UpstreamFailed):
+                await kernel.execute(Ask(model="m", pin=name))
+        assert tuple(model.ready for model in kernel.models()) == ready
+        await trio.sleep(31 * 60)
+        assert [model.ready for model in kernel.models()] == [2]

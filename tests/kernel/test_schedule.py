@@ -872,6 +872,21 @@ def test_ready_credentials_are_counted_by_their_own_times(built: bool) -> None:
     assert made.statistics().groups == int(built)
 
 
+@pytest.mark.parametrize("built", [False, True])
+def test_those_who_are_blocked_for_another_reason_than_a_rate_limit_are_counted(built: bool) -> None:
+    """C16.5 with O60: whether the group has been built or not."""
+    made = schedule("a", "b", "c", "d")
+    if built:
+        view(made)
+    made.update("a", waits(NOW + 5, limit=True), "m", NOW)
+    made.update("b", waits(NOW + 9), "m", NOW)
+    made.update("c", CredentialState(models={"m": ModelState(status=Status.DISABLED)}), "m", NOW)
+
+    assert [made.blocked_count(" P ", "m", NOW + later) for later in (0, 8.9, 9)] == [2, 2, 1]
+    assert (made.blocked_count("p", "unknown", NOW), made.blocked_count("q", "m", NOW)) == (0, 0)
+    assert made.statistics().groups == int(built)
+
+
 def test_statistics_say_how_many_stand_where() -> None:
     made = schedule("a", "b", "c", "d", half_open=True)
     view(made)

@@ -23,7 +23,8 @@ def config(folder: Path, url: str, *credentials: str, more: str = "", keys: str 
         f'[[providers.openai.credentials]]\nname = "{name}"\napi_key = "sk-{name}"\n' for name in credentials
     )
     return (
-        f'[turnout]\nstore = "files"\n[stores.files]\npath = "{folder}/store"\n\n[frontends.http]\nlisten = ["127.0.0.1:0"]\nkeys = {keys}\n\n'
+        f'[turnout]\nstore = "files"\n[stores.files]\npath = "{folder}/store"\n\n'
+        f'[frontends.http]\nlisten = ["127.0.0.1:0"]\nkeys = {keys}\n\n'
         f'[providers.openai]\nbase_url = "{url}/v1"\n[[providers.openai.models]]\nname = "m"\n{entries}{more}'
     )
 
