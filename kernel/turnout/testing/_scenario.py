@@ -107,5 +107,5 @@ def _reloads(steps: Iterable[do.Step]) -> Iterator[str]:
     for step in steps:
         if isinstance(step, do.Reload):
             yield step.config
-        elif isinstance(step, do.Together):
+        elif isinstance(step, do.Together | do.Series):
             yield from _reloads(step.steps)

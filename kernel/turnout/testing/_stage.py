@@ -153,6 +153,10 @@ class Stage:
             return await _AWAITED[type(step)](self, step)
         return _AT_ONCE[type(step)](self, step)
 
+    async def in_series(self, steps: Sequence[do.Step]) -> tuple[Result, ...]:
+        """Do these one after the other."""
+        return tuple([await self.play(step) for step in steps])
+
     def changed(self, step: do.Update) -> Credential:
         """The credential that an update is about, with its changes."""
         if isinstance(step.credential, Credential):
@@ -203,6 +207,7 @@ _AWAITED: Mapping[type[do.Step], Callable[[Stage, Any], Awaitable[Any]]] = {
     do.Count: lambda stage, step: stage.kernel.count(step.ask),
     do.Wait: lambda stage, step: stage.sleep(step.seconds),
     do.Together: lambda stage, step: stage.together(step.steps),
+    do.Series: lambda stage, step: stage.in_series(step.steps),
     do.Reload: lambda stage, step: stage.kernel.reload(scripted_config(heard(step.config))),
     do.Refresh: lambda stage, step: _backdoor.refresh(stage.kernel, step.credential),
     do.Register: lambda stage, step: stage.kernel.credentials.register(step.credential),

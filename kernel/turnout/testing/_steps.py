@@ -199,3 +199,10 @@ class Together(Step):
     """Do these at the same time, and wait for all of them; gives their results."""
 
     steps: tuple[Step, ...] = attrs.field(converter=_steps)
+
+
+@attrs.frozen
+class Series(Step):
+    """Do these one after the other, inside of `Together`; gives their results."""
+
+    steps: tuple[Step, ...] = attrs.field(converter=_steps)
