@@ -206,7 +206,9 @@ class Conductor:
         )
         if ready is None:
             return None
-        chosen = ready.preferred if ready.preferred is not None else self._select(run, ready)
+        if ready.preferred is not None:
+            return ready.preferred  # nobody's turn: a busy session must not steer the others (D7)
+        chosen = self._select(run, ready)
         self._custody.schedule.chosen(chosen, ready)
         return chosen
 
