@@ -88,9 +88,12 @@ class Tries:
         """Whether the credential limit of this pass leaves room for one more (C8.3)."""
         return not self._retry.max_credentials or self.called < self._retry.max_credentials
 
-    def may_begin_pass(self) -> bool:
-        """Whether another pass may follow."""
-        return self.passes < self._retry.passes
+    def may_begin_pass(self, retries: int | None = None) -> bool:
+        """Whether another pass may follow, for the sake of a credential that asks for so many retries (C1.11, C8.5.4).
+
+        None is one that asks for nothing of its own.
+        """
+        return self.passes < (self._retry.passes if retries is None else retries + 1)
 
     def begin_pass(self) -> None:
         """Start the next pass: everybody may be tried again (C8.5)."""

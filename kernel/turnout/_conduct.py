@@ -28,6 +28,7 @@ from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotat
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._pick_log import log_pick
+from turnout._readings import retries
 from turnout._ready import ReadyView
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
@@ -352,7 +353,7 @@ class Conductor:
         retry = run.generation.retry
         if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
             return
-        if run.tries.may_begin_pass() and (at := self._recovery(run, now)) is not None:
+        if (at := self._recovery(run, now)) is not None:
             wait = max(0.0, at - now)
             if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
                 wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
@@ -375,13 +376,14 @@ class Conductor:
         return False
 
     def _recovery(self, run: Run, now: float) -> float | None:
-        """POSIX seconds at which somebody could serve this ask again, None when nobody will (O39)."""
+        """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39)."""
         if run.generation.retry.max_wait <= 0:
             return None
-        if run.kept:
+        may_retry = run.tries.may_begin_pass
+        if any(may_retry(retries(self._custody.credentials[id])) for id in run.kept & self._custody.credentials.keys()):
             return now
-        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
-        origins = self._origin_recovery(run, now)
+        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin, may_retry=may_retry)
+        origins = self._origin_recovery(run, now) if may_retry() else None
         return at if origins is None else origins if at is None else min(at, origins)
 
     def _origin_recovery(self, run: Run, now: float) -> float | None:

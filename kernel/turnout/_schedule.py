@@ -5,12 +5,13 @@ provider and base name, built when a group is first consulted. A pick, a success
 hundred credentials and among a hundred thousand, and nothing is ever rebuilt because nobody was found (O11, O13).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import final
 
 import attrs
 
 from turnout._entry import Entry, Member
+from turnout._readings import retries
 from turnout._ready import OnlyTier, Pick, ReadyView
 from turnout._refusal import NOBODY, Waits, waits_of_entry, waits_of_groups
 from turnout._roster import Roster
@@ -48,6 +49,7 @@ class Schedule:
         self._half_open = half_open
         self._members: dict[str, Member] = {}
         self._rosters: dict[str, Roster] = {}
+        self._retries: dict[str, int] = {}  # of those that have a count of their own
         self._turns = Turns()
         self._turn: Turn | None = None
 
@@ -71,9 +73,13 @@ class Schedule:
         elif member.credential.provider != credential.provider:
             self._leave(member)
         self._roster(credential.provider).put(member, credential, state, serves, now)
+        self._retries.pop(credential.id, None)
+        if credential.metadata is not None and (own := retries(credential)) is not None:
+            self._retries[credential.id] = own
 
     def remove(self, id: str) -> None:
         """Let a credential go (O18); nothing happens when there is none of this id."""
+        self._retries.pop(id, None)
         member = self._members.pop(id, None)
         if member is not None:
             self._leave(member)
@@ -195,14 +201,30 @@ class Schedule:
         return self._waits(keys, base, now, pin, passes).refusal(model, keys)
 
     def soonest(
-        self, providers: Sequence[str], base: str, now: float, *, tried: Collection[str] = (), pin: str | None = None
+        self,
+        providers: Sequence[str],
+        base: str,
+        now: float,
+        *,
+        tried: Collection[str] = (),
+        pin: str | None = None,
+        may_retry: Callable[[int | None], bool] | None = None,
     ) -> float | None:
         """POSIX seconds of the soonest recovery of a credential that could serve this ask (O39), None for none.
 
-        Only those that wait count: one that is ready and was tried in vain is no reason to wait.
+        Only those that wait count: one that is ready and was tried in vain is no reason to wait. `may_retry` says of
+        the retries that a credential asks for (C1.11), None for the global count, whether they are worth a wait.
         """
-        passes = Filter(tried, ()) if tried else None
-        return self._waits(normal(tuple(providers)).listed, base, now, pin, passes).soonest
+        keys = normal(tuple(providers)).listed
+        if may_retry is not None and not may_retry(None):
+            eager = [
+                id for id, own in self._retries.items() if may_retry(own) and pin in {None, id} and id not in tried
+            ]
+            waits = [waits_of_entry(entry, now) for id in eager if (entry := self._entry(keys, base, id, now))]
+            return min((one.soonest for one in waits if one.soonest is not None), default=None)
+        if may_retry is not None and self._retries:
+            tried = {*tried, *(id for id, own in self._retries.items() if not may_retry(own))}
+        return self._waits(keys, base, now, pin, Filter(tried, ()) if tried else None).soonest
 
     # -- looking at it
 

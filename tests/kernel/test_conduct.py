@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import trio
@@ -201,6 +202,46 @@ async def test_a_wait_that_the_deadline_does_not_allow_is_not_begun(autojump_clo
         with pytest.raises(UpstreamFailed):
             await kernel.execute(Ask(model="m", deadline=10))
         assert trio.current_time() == began
+
+
+OWN_RETRIES: tuple[tuple[str, int | None, int | None, float | None, int], ...] = (
+    # [retry] passes, request_retry of a and of b, seconds that the call takes or None for none, calls in all
+    ("passes = 4", 0, 0, None, 2),
+    ("passes = 4", 0, None, 5, 3),
+    ("passes = 4", None, 0, 2, 3),
+    ("passes = 1", 2, None, 2, 3),
+    ("passes = 1", -1, None, None, 2),
+    ("passes = 1", 1, 1, 2, 3),
+)
+
+
+@pytest.mark.parametrize(("passes", "a", "b", "takes", "calls"), OWN_RETRIES)
+async def test_a_credential_that_may_not_be_retried_is_no_reason_to_wait(
+    passes: str, a: int | None, b: int | None, takes: float | None, calls: int, autojump_clock: MockClock
+) -> None:
+    """C1.11, C8.5.4: its own count replaces the global one, in both directions."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=2)), credential="a")
+    provider.script(Script(failure=RateLimited(retry_after=5)), credential="b")
+    text = toml([], more=f"[retry]\n{passes}\n")
+    for name, own in (("a", a), ("b", b)):
+        metadata = "" if own is None else f"metadata = {{ request_retry = {own} }}\n"
+        text += f'[[providers.scripted.credentials]]\nname = "{name}"\napi_key = "key-{name}-123456789"\n{metadata}'
+    async with scripted_kernel(text, {"scripted": provider}, draw=lambda: 0.0) as kernel:
+        with nullcontext() if takes is not None else pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert trio.current_time() == (takes or 0)
+        assert len(provider.calls) == calls
+
+
+async def test_a_credential_may_be_retried_more_often_than_the_passes_say(autojump_clock: MockClock) -> None:
+    """C1.11: and no more often than it says itself."""
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=2)))
+    text = toml(["a"], more="[retry]\npasses = 2\n", fields="metadata = { request_retry = 4 }")
+    async with scripted_kernel(text, {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert provider.called() == ["a"] * 5
 
 
 async def test_the_credential_limit_ends_a_pass() -> None:

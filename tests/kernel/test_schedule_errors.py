@@ -1,8 +1,10 @@
 """C5.12 and C6: why nobody can be picked, and until when."""
 
+from typing import Any
+
 import pytest
 
-from turnout import Credential, CredentialState, ModelState, Quota, Status
+from turnout import Credential, CredentialState, Metadata, ModelState, Quota, Status
 from turnout._schedule import Schedule
 from turnout._values import CLEAN
 from turnout.errors import CoolingDown, NoCredential, PoolError, Unavailable
@@ -172,3 +174,24 @@ def test_times_are_told_exactly_and_rounded_by_nobody() -> None:
     error = schedule(a=limited(NOW + 1.2)).why_not(("p",), "m", NOW, model="m")
 
     assert error.until == NOW + 1.2
+
+
+def test_a_wait_counts_only_for_credentials_that_may_be_retried() -> None:
+    """C8.5.4, C1.11: by the count of each, whichever replaces whichever."""
+    made = Schedule()
+    for id, own, until in (("a", 0, 1), ("b", None, 3), ("c", 5, 6), ("d", 9, 8)):
+        metadata = None if own is None else Metadata({"request_retry": own})
+        state = CredentialState(models={"m": ModelState(unavailable=True, next_retry_after=NOW + until)})
+        made.upsert(Credential(id=id, provider="p", metadata=metadata), state, {"m": ("m",)}, NOW)
+
+    def soonest(limit: int, everybody: int, **others: Any) -> float | None:
+        def may_retry(own: int | None) -> bool:
+            return (everybody if own is None else own) > limit
+
+        return made.soonest(("p",), "m", NOW, may_retry=may_retry, **others)
+
+    assert [soonest(limit, 3) for limit in (-1, 0, 3, 5, 9)] == [NOW + 1, NOW + 3, NOW + 6, NOW + 8, None]
+    assert (soonest(3, 3, pin="d"), soonest(3, 3, pin="b"), soonest(3, 3, tried={"c"})) == (NOW + 8, None, NOW + 8)
+    made.remove("c")
+    made.upsert(Credential(id="d", provider="p"), CredentialState(), {"m": ("m",)}, NOW)
+    assert soonest(3, 3) is None
