@@ -9,8 +9,14 @@ import trio
 
 from turnout._assemble import Chosen
 from turnout._config import Config
-from turnout._supervise import Supervisor, opening
-from turnout.abc import PluginContext
+from turnout._supervise import CLOSE_LIMIT, Supervisor, opening
+from turnout.abc import PluginContext, SessionCloser
+from turnout.errors import TurnoutError
+
+ALL_SESSIONS = "__all_execution_sessions__"
+"""Stands for every session when sessions are closed (C2.2)."""
+
+log = getLogger("turnout.plugins")
 
 Told = Callable[[str, str, str], Any]
 """Hears (group, key, reason) when an open plugin fails, and an empty reason when it is open again."""
@@ -103,6 +109,18 @@ def _same(held: Held, chosen: Chosen, config: Config) -> bool:
     """Whether an open plugin would be opened in just the same way again."""
     before, old, _ = held
     return before == chosen and (old.limits, old.drain) == (config.limits, config.drain)
+
+
+async def end_sessions(supervisors: Iterable[Supervisor[Any]]) -> None:
+    """Tell the providers that keep sessions and go away for good that every one is over (C3.6.1, O24)."""
+    for supervisor in supervisors:
+        provider = supervisor.instance
+        if isinstance(provider, SessionCloser) and not supervisor.broken:
+            try:
+                with trio.fail_after(CLOSE_LIMIT), supervisor.border:
+                    await provider.close_session(ALL_SESSIONS)
+            except (TurnoutError, trio.TooSlowError) as error:
+                log.warning("sessions could not be ended: %s", str(error) or "took too long")
 
 
 async def close(supervisors: Iterable[Supervisor[Any]]) -> None:

@@ -21,9 +21,6 @@ from turnout.errors import InvalidAsk, NotSupported, UnknownCredential, Upstream
 if TYPE_CHECKING:
     import httpx
 
-ALL_SESSIONS = "__all_execution_sessions__"
-"""Stands for every session when sessions are closed (C2.2)."""
-
 
 class Registry:
     """The credentials of one kernel, for those who manage them."""

@@ -38,6 +38,7 @@ class Supervisor(Generic[T]):
     Attributes:
         instance: the plugin as it was opened last.
         broken: why it is not open any more, empty while it is.
+        border: where code of the plugin is called.
     """
 
     instance: T
@@ -50,7 +51,7 @@ class Supervisor(Generic[T]):
     ) -> None:
         self.broken = ""
         self._open_plugin = open_plugin
-        self._border = plugin_code(context.group, context.key)
+        self.border = plugin_code(context.group, context.key)
         self._context = context
         self._tell = told
         self._stop = trio.Event()
@@ -77,7 +78,7 @@ class Supervisor(Generic[T]):
         pause = RESTART_FLOOR
         for left in range(RESTARTS, -1, -1):
             try:
-                with self._border:
+                with self.border:
                     async with self._open_plugin() as self.instance:
                         self.broken = ""
                         if opened:
