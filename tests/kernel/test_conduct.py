@@ -164,7 +164,7 @@ async def test_when_everybody_cools_the_call_is_answered_at_once_with_the_soones
 
 @BOTH
 async def test_a_short_cooldown_is_waited_for(mode: str, autojump_clock: MockClock) -> None:
-    """C8.5, O40: with a little jitter."""
+    """C8.5, O40: with a little jitter. For streams it takes the place of C17.5's retries outside the kernel."""
     provider = ScriptedProvider()
     provider.script(Script(failure=RateLimited(retry_after=20)), credential="a")
     async with scripted_kernel(toml(["a"]), {"scripted": provider}) as kernel:
@@ -495,6 +495,7 @@ async def test_an_unsupported_count_benches_nobody() -> None:
 
 
 async def test_an_unknown_model_names_what_is_served() -> None:
+    """C17.1: told as the client's mistake, with names; providers come from the catalogue (C16.7)."""
     async with scripted_kernel(toml(), {"scripted": ScriptedProvider()}) as kernel:
         with pytest.raises(UnknownModel) as caught:
             await kernel.execute(Ask(model="gpt-unknown"))
@@ -514,6 +515,59 @@ async def test_the_decision_record_tells_who_was_asked_and_how_it_went() -> None
         ]
         assert (decision.served_by, decision.error, decision.passes) == ("b", "", 1)
         assert kernel.explain("call-7") == decision
+
+
+async def test_the_decision_record_of_a_fail_over_names_those_who_were_left_out_and_why(
+    autojump_clock: MockClock,
+) -> None:
+    """Design 8: candidates, who was left out and why; nothing of it for a call that went well at once."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=100)), credential="a")
+    provider.script(Script(failure=Unauthorized()), credential="b")
+    text = toml(["a", "b", "d", "e"], more=AT_ONCE)
+    text += '[[providers.scripted.credentials]]\nname = "c"\napi_key = "key-c-012345678"\ndisabled = true\n'
+    async with scripted_kernel(text, {"scripted": provider}) as kernel:
+        for name in ("a", "b"):
+            with pytest.raises(UpstreamFailed):
+                await kernel.execute(Ask(model="m", pin=name))
+        assert (await kernel.execute(ASK)).decision.skipped == ()
+        provider.script(Script(failure=Failed()), credential="e")
+        decision = (await kernel.execute(ASK)).decision
+        assert [one.credential for one in decision.attempts] == ["e", "d"]
+        assert dict(decision.skipped) == {
+            "a": "rate limited until 2027-01-15T08:01:40Z",
+            "b": "blocked until 2027-01-15T08:30:00Z",
+            "c": "disabled",
+        }
+        with pytest.raises(CoolingDown):
+            await kernel.execute(Ask(model="m", id="pinned", pin="a"))
+        pinned = kernel.explain("pinned")
+        assert pinned is not None
+        assert [name for name, _ in pinned.skipped] == ["a"]
+
+
+async def test_the_decision_record_names_origins_that_were_skipped(autojump_clock: MockClock) -> None:
+    provider = ScriptedProvider()
+    provider.script(*[Script(failure=Protocol())] * 2)
+    async with scripted_kernel(toml(["a", "b", "c"], more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="m", id="call"))
+        decision = kernel.explain("call")
+        assert decision is not None
+        assert decision.skipped == (("c", "its origin https://upstream.test:443 is skipped"),)
+
+
+async def test_a_decision_record_names_no_more_than_twenty_who_were_left_out(autojump_clock: MockClock) -> None:
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=100)))
+    names = [f"c{number}" for number in range(30)]
+    async with scripted_kernel(toml(names, more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        with pytest.raises(CoolingDown):
+            await kernel.execute(Ask(model="m", id="call"))
+        decision = kernel.explain("call")
+        assert decision is not None
+        assert len(decision.skipped) == len(dict(decision.skipped)) == 20
 
 
 async def test_a_failed_call_leaves_a_decision_record_too() -> None:

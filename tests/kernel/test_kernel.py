@@ -296,6 +296,14 @@ async def test_every_plugin_that_cannot_be_loaded_is_told_at_once(autojump_clock
     assert "neither" in str(caught.value)
 
 
+async def test_a_strategy_that_nobody_offers_is_refused_and_not_replaced(autojump_clock: MockClock) -> None:
+    """O14, C15: strategies are selectors, by name; there is no third value that silently means round robin."""
+    config = parse_config('[turnout]\nselector = "ff"\nstore = "memory"\ntransport = "none"\n' + TOML)
+    with pytest.raises(ConfigError, match="ff"):
+        async with open_kernel(config, plugins=with_selector("")):
+            pytest.fail("it opened")
+
+
 async def test_a_selector_that_chooses_a_stranger_hurts_its_call_only(autojump_clock: MockClock) -> None:
     """H10, O25."""
 
