@@ -57,6 +57,7 @@ class Custody:
     Attributes:
         credentials: by id.
         states: by id; every credential has one.
+        stored: by id, credentials as the store has them, as far as that is known.
         changed: hears the id of every credential that was put or removed.
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
@@ -72,6 +73,7 @@ class Custody:
         "listed",
         "schedule",
         "states",
+        "stored",
     )
 
     def __init__(
@@ -83,6 +85,7 @@ class Custody:
         self.dirty = Dirty()
         self.credentials: dict[str, Credential] = {}
         self.states: dict[str, CredentialState] = {}
+        self.stored: dict[str, Credential] = {}
         self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
         self._now = now
@@ -109,7 +112,9 @@ class Custody:
         if before is not None and (credential.disabled or before.provider != credential.provider):
             self.affinity.forget_credential(id)
         self._announce(credential)
-        if not kept and is_kept(credential, "secret"):
+        if kept:
+            self.stored[id] = credential
+        elif is_kept(credential, "secret"):
             self.dirty.mark("secret", id)
         self.changed(id)
 
@@ -132,6 +137,7 @@ class Custody:
         """Let go of a credential and of everything derived from it (O18); `forget` removes it from the store, too."""
         del self.credentials[id], self.states[id], self._serves[id]
         self.listed.pop(id, None)
+        self.stored.pop(id, None)
         self.catalogue.unregister(id)
         self.schedule.remove(id)
         self.affinity.forget_credential(id)
@@ -148,11 +154,15 @@ class Custody:
                 self.settle(id, after, None)
             self.changed(id)
 
-    def settle(self, id: str, state: CredentialState, recorded: str | None) -> None:
-        """Put a credential's new state in force; `recorded` names the model it is about, None for all of them."""
+    def settle(self, id: str, state: CredentialState, recorded: str | None, *, kept: bool = False) -> None:
+        """Put a credential's new state in force; `recorded` names the model it is about, None for all of them.
+
+        `kept` says that the store has this very state already.
+        """
         self.states[id] = state
         self.schedule.update(id, state, recorded, self._now())
-        self.dirty.mark("state", id)
+        if not kept:
+            self.dirty.mark("state", id)
 
 
 def _nobody_cares(id: str) -> None:

@@ -144,7 +144,7 @@ def merge(current: Credential, refreshed: Credential | None, *, given: Credentia
     result = given if refreshed is None else refreshed
     return attrs.evolve(
         current,
-        metadata=_merged(current.metadata, result.metadata, given.metadata),
+        metadata=merged_metadata(current.metadata, result.metadata, given.metadata),
         runtime=current.runtime if result.runtime is None else result.runtime,
         last_refreshed_at=now,
         updated_at=now,
@@ -152,7 +152,8 @@ def merge(current: Credential, refreshed: Credential | None, *, given: Credentia
     )
 
 
-def _merged(current: Metadata | None, result: Metadata | None, given: Metadata | None) -> Metadata | None:
+def merged_metadata(current: Metadata | None, result: Metadata | None, given: Metadata | None) -> Metadata | None:
+    """The metadata `current`, with the keys that differ between `given` and `result` taken from `result`."""
     if result is None or result == given:
         return current
     if current == given:

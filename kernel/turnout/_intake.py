@@ -50,17 +50,18 @@ class Intake:
         listed = {one.id: self.bound(one, generation) for one in credentials_of(config)}
         self.from_file = frozenset(listed)
         for credential in _stored(records):
-            if credential.id not in listed and (known := self._of_known_provider(credential, generation)):
+            if credential.id not in listed and (known := self.of_known_provider(credential, generation)):
                 listed[credential.id] = known
         read_state = partial(decode_state, now=now, cap=config.health.hint_cap)
         for credential in listed.values():
             record = records.get(("state", credential.id))
-            state = None if record is None else _read(record, read_state)
+            state = None if record is None else read_record(record, read_state)
             serves = serves_of(config, generation.providers[credential.provider], credential)
             self._custody.put(credential, state=state, serves=serves, kept=("secret", credential.id) in records)
         return list(listed.values())
 
-    def _of_known_provider(self, credential: Credential, generation: Generation) -> Credential | None:
+    def of_known_provider(self, credential: Credential, generation: Generation) -> Credential | None:
+        """The credential with its origin; None, and logged, when this configuration cannot use it."""
         if credential.provider not in generation.providers:
             log.warning("credential %s waits: no provider %r is configured", credential.id, credential.provider)
             return None
@@ -115,11 +116,11 @@ def _carried_over(before: Credential | None, after: Credential) -> Credential:
 
 
 def _stored(records: Records) -> list[Credential]:
-    read = (_read(record, decode_credential) for (kind, _), record in records.items() if kind == "secret")
+    read = (read_record(record, decode_credential) for (kind, _), record in records.items() if kind == "secret")
     return [credential for credential in read if credential is not None]
 
 
-def _read(record: Record, decode: Callable[[bytes], T]) -> T | None:
+def read_record(record: Record, decode: Callable[[bytes], T]) -> T | None:
     """What a record says; None when it is damaged: it is left where it is, and everything else goes on."""
     try:
         return decode(record.data)

@@ -31,7 +31,8 @@ from turnout._config import Config
 from turnout._custody import Custody
 from turnout._decisions import Decisions
 from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded, StoreFailed
-from turnout._house import Furnished, House, close, context_of
+from turnout._follow import Follower
+from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._intake import Intake
 from turnout._judge import Judge
 from turnout._listing import Listing, serves_of
@@ -46,7 +47,7 @@ from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
-from turnout.abc import AnswerStream, Exposer
+from turnout.abc import AnswerStream, Exposer, Store
 from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
@@ -218,6 +219,7 @@ class Kernel:
     async def _retire(self, retired: Sequence[Supervisor[Any]], generation: int) -> None:
         """Close plugins that nothing uses any more, once the calls that began with them are over."""
         await self._conductor.calls.wait_gone(generation)
+        await end_sessions(retired)
         await close(retired)
 
     async def _writer_of(self, furnished: Furnished, config: Config) -> WriteBehind:
@@ -225,7 +227,7 @@ class Kernel:
         store = furnished.only("stores")
         if self._started and store is self._house.now.only("stores"):
             return self._writer
-        writer = WriteBehind(self._custody, store, config.store, self._store_failed)
+        writer = self._new_writer(store, config)
         await writer.load()
         return writer
 
@@ -236,6 +238,10 @@ class Kernel:
             self._custody.dirty.mark("secret", id)
             self._custody.dirty.mark("state", id)
         self._rooms.start_soon(writer.run, name="write-behind")
+        self._rooms.start_soon(writer.watch, name="following the store")
+
+    def _new_writer(self, store: Store, config: Config) -> WriteBehind:
+        return WriteBehind(self._custody, store, config.store, failed=self._store_failed, follow=self._follower.take)
 
     # --- the nursery tree --------------------------------------------------------------------------------------------
 
@@ -300,9 +306,16 @@ class Kernel:
             serves=self._serves,
             refresh=self._refresh,
         )
-        self._writer = WriteBehind(
-            self._custody, self._house.now.only("stores"), self._config.store, self._store_failed
+        self._follower = Follower(
+            custody=self._custody,
+            intake=self._intake,
+            generation=lambda: self._conductor.generation,
+            now=self._clock.now,
+            hint_cap=lambda: self._config.health.hint_cap,
+            tell=self._observers.tell,
+            serves=self._serves,
         )
+        self._writer = self._new_writer(self._house.now.only("stores"), self._config)
         records = await self._writer.load()
         self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
 
@@ -311,6 +324,7 @@ class Kernel:
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
         self._rooms.start_soon(self._writer.run, name="write-behind")
+        self._rooms.start_soon(self._writer.watch, name="following the store")
         self._rooms.start_soon(self._watch_clock, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")

@@ -1,0 +1,115 @@
+"""Follows the store where others write to it as well: takes what they changed into custody.
+
+What this process has changed itself and not saved yet is joined with it (`_reconcile`), and stays to be saved.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from logging import getLogger
+from typing import Any
+
+import attrs
+
+from turnout._custody import Custody, Serves
+from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout._generation import Generation
+from turnout._intake import Intake, read_record
+from turnout._reconcile import joined, reconciled
+from turnout._records import decode_credential, decode_state
+from turnout._values import CLEAN, Credential, Record
+from turnout.abc import Change
+
+log = getLogger("turnout.follow")
+
+
+class Follower:
+    """Takes changes of a store into one custody. Every method is one step."""
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        intake: Intake,
+        generation: Callable[[], Generation],
+        now: Callable[[], float],
+        hint_cap: Callable[[], float],
+        tell: Callable[[Event], Any],
+        serves: Callable[[Credential], Serves],
+    ) -> None:
+        self._custody = custody
+        self._intake = intake
+        self._generation = generation
+        self._now = now
+        self._hint_cap = hint_cap
+        self._tell = tell
+        self._serves = serves
+
+    def take(self, changes: Sequence[Change]) -> None:
+        """Put what others changed in force: secrets first, so that states find their credential."""
+        for change in sorted(changes, key=lambda change: change.kind):
+            if change.kind == "secret" and change.record is None:
+                self._remove(change.id)
+            elif change.kind == "secret" and change.record is not None:
+                self._put(change.record)
+            elif change.kind == "state" and change.id in self._custody.credentials:
+                self._settle(change.id, change.record)
+
+    def _put(self, record: Record) -> None:
+        theirs = read_record(record, decode_credential)
+        if theirs is None or theirs.id != record.id:
+            return
+        bound = self._intake.of_known_provider(theirs, self._generation())
+        if bound is None:
+            return
+        ours = self._custody.credentials.get(record.id)
+        unsaved = ("secret", record.id) in self._custody.dirty.marks
+        after = bound
+        if ours is not None and record.id in self._intake.from_file:
+            after = _renewed_elsewhere(ours, bound)
+        elif ours is not None:
+            base = self._custody.stored.get(record.id) if unsaved else ours
+            after = reconciled(base, ours, bound)
+            after = attrs.evolve(after, origin=bound.origin)
+        self._custody.stored[record.id] = bound
+        if after == ours:
+            return
+        log.info("%s was %s by another process", record.id, "added" if ours is None else "changed")
+        self._custody.put(after, serves=self._serves(after), kept=not unsaved)
+        kind = CredentialRegistered if ours is None else CredentialUpdated
+        self._tell(kind(at=self._now(), credential=after.id, provider=after.provider))
+
+    def _remove(self, id: str) -> None:
+        """Let go of a credential that was removed; one of the file stays: its place is there."""
+        gone = self._custody.credentials.get(id)
+        if gone is None or id in self._intake.from_file:
+            return
+        log.info("%s was removed by another process", id)
+        self._custody.remove(id, forget=False)
+        if provider := self._generation().providers.get(gone.provider):
+            provider.aliases.forget(id)
+        self._tell(CredentialRemoved(at=self._now(), credential=id, provider=gone.provider))
+
+    def _settle(self, id: str, record: Record | None) -> None:
+        """Take over a state; one that is gone was reset, or was as good as new."""
+        read = partial(decode_state, now=self._now(), cap=self._hint_cap())
+        theirs = CLEAN if record is None else read_record(record, read)
+        if theirs is None:
+            return
+        if ("state", id) in self._custody.dirty.marks:
+            if record is not None:
+                self._custody.settle(id, joined(self._custody.states[id], theirs), None)
+            return
+        self._custody.settle(id, theirs, None, kept=True)
+        self._custody.changed(id)
+
+
+def _renewed_elsewhere(ours: Credential, theirs: Credential) -> Credential:
+    """A credential of the file: the file says what it is, only newer tokens come from elsewhere."""
+    if (theirs.last_refreshed_at or 0.0) <= (ours.last_refreshed_at or 0.0):
+        return ours
+    return attrs.evolve(
+        ours,
+        metadata=theirs.metadata,
+        last_refreshed_at=theirs.last_refreshed_at,
+        next_refresh_after=theirs.next_refresh_after,
+    )

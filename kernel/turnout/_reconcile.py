@@ -1,0 +1,53 @@
+"""What two processes know about one credential, made one: neither loses what the other changed. Pure.
+
+Of a credential, what ours changed since both agreed is kept, and everything else is theirs; of the metadata, key by
+key, where the later refresh wins, since it is the one whose tokens still work. Of states, the later word wins for each
+model.
+"""
+
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import attrs
+
+from turnout._due import merged_metadata
+from turnout._values import Credential, CredentialState, ModelState
+
+S = TypeVar("S", ModelState, CredentialState)
+
+_TIMES = ("updated_at", "last_refreshed_at")
+
+
+def reconciled(base: Credential | None, ours: Credential, theirs: Credential) -> Credential:
+    """Both in one; `base` is what both agreed on last, None when that is not known: then the later update wins.
+
+    Origin, index and runtime companion are this process's own.
+    """
+    if base is None:
+        base = theirs if _at(ours.updated_at) > _at(theirs.updated_at) else ours
+    fields = [field.name for field in attrs.fields(Credential) if field.name not in {*_TIMES, "metadata"}]
+    values: dict[str, Any] = {
+        name: getattr(ours if getattr(ours, name) != getattr(base, name) else theirs, name) for name in fields
+    }
+    for name in _TIMES:
+        values[name] = max((getattr(one, name) for one in (ours, theirs)), key=_at)
+    early, late = sorted((theirs, ours), key=lambda one: _at(one.last_refreshed_at))
+    values["metadata"] = merged_metadata(early.metadata, late.metadata, base.metadata)
+    values |= {"origin": ours.origin, "index": ours.index, "runtime": ours.runtime}
+    return Credential(**values)
+
+
+def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
+    """Both in one: for each model, and for the credential as a whole, what was said last."""
+    models = dict(theirs.models)
+    for name, entry in ours.models.items():
+        models[name] = _later(entry, models.get(name, entry))
+    return attrs.evolve(_later(ours, theirs), models=MappingProxyType(models))
+
+
+def _later(ours: S, theirs: S) -> S:
+    return theirs if _at(theirs.updated_at) > _at(ours.updated_at) else ours
+
+
+def _at(time: float | None) -> float:
+    return float("-inf") if time is None else time

@@ -1,0 +1,318 @@
+"""Kernels that share a store: each takes over what the others change, and nobody's change is lost."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from turnout import Ask, Credential, Kernel, Metadata, RateLimited, Record, Secret
+from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout._reconcile import joined, reconciled
+from turnout._records import encode_credential
+from turnout._values import CredentialState, ModelState, Status
+from turnout.abc import Change
+from turnout.errors import CoolingDown, StoreError, UnknownModel, UpstreamFailed
+from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+
+ASK = Ask(model="m")
+TOML = '[retry]\nmax_wait = "0s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
+
+
+class Shared:
+    """One memory that several stores look into; each hears of what the others write."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryStore()
+        self.views: list[View] = []
+
+    def view(self) -> "View":
+        view = View(self.memory, self)
+        self.views.append(view)
+        return view
+
+    async def write(self, id: str, credential: Credential) -> None:
+        """As an operator's command does it."""
+        await self.view().save("secret", id, encode_credential(credential), None)
+
+
+class View:
+    """A store over a shared memory. `deaf` ones hear of nothing for now."""
+
+    api: ClassVar[int] = 1
+
+    def __init__(self, memory: MemoryStore, shared: Shared) -> None:
+        self._memory = memory
+        self._shared = shared
+        self.deaf = False
+        self.failures = 0
+        self._send, self._receive = trio.open_memory_channel[Change](1000)
+
+    async def list(self) -> Iterable[Record]:
+        return await self._memory.list()
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        version = await self._memory.save(kind, id, data, if_version)
+        self._tell(Change(kind=kind, id=id, record=self._memory.records[kind, id]))
+        return version
+
+    async def delete(self, kind: str, id: str) -> None:
+        await self._memory.delete(kind, id)
+        self._tell(Change(kind=kind, id=id, record=None))
+
+    def _tell(self, change: Change) -> None:
+        for view in self._shared.views:
+            if view is not self and not view.deaf:
+                view._send.send_nowait(change)
+
+    def watch(self) -> AsyncIterator[Sequence[Change]]:
+        return self
+
+    def __aiter__(self) -> "View":
+        return self
+
+    async def __anext__(self) -> Sequence[Change]:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the store is away")
+        return [await self._receive.receive()]
+
+
+class Ear:
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+
+    async def hear(self, event: Event) -> None:
+        self.heard.append(event)
+
+
+def credential(id: str = "a", **fields: Any) -> Credential:
+    return attrs.evolve(
+        Credential(id=id, provider="scripted", api_key=Secret(f"key-of-{id}-0123456789"), metadata=Metadata({"n": 0})),
+        **fields,
+    )
+
+
+def tokens(one: Credential) -> dict[str, Any]:
+    return dict(one.metadata) if one.metadata is not None else {}
+
+
+def node(
+    store: object, provider: ScriptedProvider | None = None, toml: str = TOML, **others: Any
+) -> AbstractAsyncContextManager[Kernel]:
+    return scripted_kernel(toml, {"scripted": provider or ScriptedProvider()}, store=store, **others)
+
+
+async def settled() -> None:
+    """Longer than a change takes from one kernel to the other."""
+    await trio.sleep(2)
+
+
+async def test_a_credential_that_a_command_adds_serves_at_once(autojump_clock: MockClock) -> None:
+    """`turnout credentials add` while the gateway runs; and its removal."""
+    shared, ear = Shared(), Ear()
+    async with node(shared.view(), toml=TOML + "[observers.ear]\n", observers={"ear": ear}) as kernel:
+        with pytest.raises(UnknownModel):
+            await kernel.execute(ASK)
+        await shared.write("a", credential())
+        await settled()
+        await kernel.execute(ASK)
+        await shared.view().delete("secret", "a")
+        await settled()
+        with pytest.raises(UnknownModel):
+            await kernel.execute(ASK)
+        assert shared.memory.records.get(("secret", "a")) is None, "it is not written back"
+
+    assert [type(event) for event in ear.heard if isinstance(event, CredentialRegistered | CredentialRemoved)] == [
+        CredentialRegistered,
+        CredentialRemoved,
+    ]
+
+
+async def test_a_credential_that_another_process_disables_serves_nobody(autojump_clock: MockClock) -> None:
+    """O23: until it is enabled again; its tokens and cooldowns stay."""
+    shared, ear = Shared(), Ear()
+    async with (
+        node(shared.view(), toml=TOML + "[observers.ear]\n", observers={"ear": ear}) as one,
+        node(shared.view()) as two,
+    ):
+        await one.credentials.register(credential())
+        await settled()
+        await two.credentials.disable("a")
+        await settled()
+        with pytest.raises(UnknownModel):
+            await one.execute(ASK)
+        await two.credentials.enable("a")
+        await settled()
+        await one.execute(ASK)
+
+    assert sum(isinstance(event, CredentialUpdated) for event in ear.heard) == 2
+
+
+async def test_cooldowns_are_shared_and_a_reset_is_too(autojump_clock: MockClock) -> None:
+    """O22: what one process learns keeps the other from asking the upstream again."""
+    shared = Shared()
+    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=500)))
+    async with node(shared.view(), limited) as one, node(shared.view()) as two:
+        await one.credentials.register(credential())
+        with pytest.raises(UpstreamFailed):
+            await one.execute(ASK)
+        await settled()
+        with pytest.raises(CoolingDown):
+            await two.execute(ASK)
+        await shared.view().delete("state", "a")
+        await settled()
+        await two.execute(ASK)
+        assert one.credentials.state("a").status is Status.ACTIVE
+
+
+async def test_one_who_lost_the_race_joins_both_changes(autojump_clock: MockClock) -> None:
+    """Compare and set: deaf to the other's change, its own save finds it."""
+    shared = Shared()
+    view = shared.view()
+    async with node(view) as one, node(shared.view()) as two:
+        await one.credentials.register(credential())
+        await settled()
+        view.deaf = True
+        await two.credentials.disable("a")
+        known = one.credentials.get("a")
+        assert known is not None
+        assert not known.disabled
+        joined = await one.credentials.update(attrs.evolve(known, label="renamed"))
+
+        assert (joined.label, joined.disabled) == ("renamed", True)
+        await settled()
+        other = two.credentials.get("a")
+        assert other is not None
+        assert (other.label, other.disabled) == ("renamed", True)
+
+
+async def test_a_store_that_cannot_be_watched_for_a_while_is_watched_again(autojump_clock: MockClock) -> None:
+    """Design 14: calls go on from memory."""
+    shared = Shared()
+    view = shared.view()
+    view.failures = 3
+    async with node(view) as kernel:
+        await shared.write("a", credential())
+        await trio.sleep(20)
+        await kernel.execute(ASK)
+
+
+async def test_what_the_file_names_stays_as_the_file_says(autojump_clock: MockClock) -> None:
+    """C3.4: neither a removal nor a change in the store touches it; newer tokens are taken."""
+    shared = Shared()
+    toml = (
+        TOML + '[[providers.scripted.credentials]]\nname = "a"\napi_key = "key-of-the-file-0123"\nmetadata = {n = 0}\n'
+    )
+    async with node(shared.view(), toml=toml) as kernel:
+        await shared.write("a", credential(disabled=True))
+        await settled()
+        await kernel.execute(ASK)
+        await shared.write("a", credential(metadata=Metadata({"n": 1}), last_refreshed_at=5.0, disabled=True))
+        await settled()
+        known = kernel.credentials.get("a")
+        assert known is not None
+        assert tokens(known) == {"n": 1}
+        assert not known.disabled
+        await shared.view().delete("secret", "a")
+        await settled()
+        await kernel.execute(ASK)
+
+
+async def test_damaged_and_foreign_records_are_left_out(autojump_clock: MockClock) -> None:
+    shared = Shared()
+    async with node(shared.view()) as kernel:
+        await shared.view().save("secret", "a", b"{broken", None)
+        await shared.view().save("state", "a", b"{}", None)
+        await shared.view().save("secret", "b", encode_credential(credential("other")), None)
+        await shared.write("c", credential("c", provider="nobody"))
+        await shared.write("d", credential("d"))
+        await settled()
+        assert {one.id for one in kernel.credentials.list()} == {"d"}
+
+
+# --- by value --------------------------------------------------------------------------------------------------------
+
+BASE = credential(label="", metadata=Metadata({"access": "0", "refresh": "0", "note": "x"}), updated_at=1.0)
+
+
+def refreshed(one: Credential, at: float, **keys: str) -> Credential:
+    return attrs.evolve(one, metadata=Metadata({**(one.metadata or {}), **keys}), last_refreshed_at=at, updated_at=at)
+
+
+def test_of_two_refreshes_the_later_tokens_stay_together() -> None:
+    """E11: a mixture of two grants would be worth nothing."""
+    early, late = refreshed(BASE, 5.0, access="1", refresh="1"), refreshed(BASE, 6.0, access="2", refresh="2")
+    for ours, theirs in ((early, late), (late, early)):
+        both = reconciled(BASE, ours, theirs)
+        assert tokens(both) == {"access": "2", "refresh": "2", "note": "x"}
+        assert both.last_refreshed_at == 6.0
+
+
+def test_a_refresh_and_an_operators_change_are_both_kept() -> None:
+    """O23, O53: whichever came first."""
+    renewed = refreshed(BASE, 9.0, access="1")
+    disabled = attrs.evolve(BASE, disabled=True, label="new", updated_at=3.0)
+    for ours, theirs in ((renewed, disabled), (disabled, renewed)):
+        both = reconciled(BASE, ours, theirs)
+        assert both.disabled
+        assert both.label == "new"
+        assert tokens(both) == {"access": "1", "refresh": "0", "note": "x"}
+        assert both.updated_at == 9.0
+
+
+def test_without_a_common_past_the_later_update_wins() -> None:
+    early, late = attrs.evolve(BASE, label="early"), attrs.evolve(BASE, label="late", updated_at=2.0)
+
+    assert reconciled(None, early, late).label == "late"
+    assert reconciled(None, late, early).label == "late"
+
+
+changes = st.builds(
+    lambda label, disabled, access, at: attrs.evolve(
+        refreshed(BASE, at, access=access), label=label, disabled=disabled
+    ),
+    st.sampled_from(["", "x", "y"]),
+    st.booleans(),
+    st.sampled_from(["0", "1", "2"]),
+    st.floats(2, 9),
+)
+
+
+@given(ours=changes, theirs=changes)
+def test_nothing_that_only_one_side_changed_is_lost(ours: Credential, theirs: Credential) -> None:
+    both = reconciled(BASE, ours, theirs)
+    read: list[Callable[[Credential], object]] = [
+        lambda one: one.label,
+        lambda one: one.disabled,
+        lambda one: tokens(one)["access"],
+    ]
+    for field in read:
+        changed = {field(one) for one in (ours, theirs)} - {field(BASE)}
+        assert field(both) in (changed or {field(BASE)})
+    assert reconciled(BASE, ours, BASE) == attrs.evolve(ours, last_refreshed_at=ours.last_refreshed_at)
+    assert reconciled(ours, ours, theirs) == attrs.evolve(
+        theirs,
+        last_refreshed_at=max(ours.last_refreshed_at or 0, theirs.last_refreshed_at or 0),
+        updated_at=max(ours.updated_at or 0, theirs.updated_at or 0),
+    )
+
+
+def test_of_states_the_later_word_is_kept_for_each_model() -> None:
+    def model(at: float, until: float) -> ModelState:
+        return ModelState(updated_at=at, next_retry_after=until)
+
+    ours = CredentialState(updated_at=2.0, models=MappingProxyType({"a": model(2, 20), "b": model(1, 10)}))
+    theirs = CredentialState(updated_at=1.0, models=MappingProxyType({"b": model(3, 30), "c": model(1, 11)}))
+    both = joined(ours, theirs)
+
+    assert both.updated_at == 2.0
+    assert {name: entry.next_retry_after for name, entry in both.models.items()} == {"a": 20, "b": 30, "c": 11}
