@@ -23,6 +23,7 @@ from turnout._events import CallDecided
 from turnout._generation import Generation, ProviderInstance
 from turnout._hedge import Hedges, Moves
 from turnout._judge import DONE, Judge
+from turnout._left_out import left_out
 from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
 from turnout._observers import Observers
@@ -43,6 +44,7 @@ from turnout.errors import (
     NoCredential,
     PluginError,
     PoolError,
+    TurnoutError,
     Unavailable,
     UnknownModel,
     UpstreamFailed,
@@ -406,7 +408,10 @@ class Conductor:
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:
         now = self._now()
-        decision = run.decision(error, now, ())
+        skipped: tuple[tuple[str, str], ...] = ()
+        if isinstance(error, TurnoutError) or len(run.attempts) > 1:
+            skipped = left_out(run, self._custody, self._origins.skipped(run.tries.skipped_origins, now), now)
+        decision = run.decision(error, now, skipped)
         self._remember(decision)
         if self._observers:
             self._observers.tell(CallDecided(at=now, decision=decision))

@@ -245,6 +245,10 @@ class Schedule:
         roster = self._rosters.get(provider.strip().lower())
         return 0 if roster is None else roster.blocked_count(base, now)
 
+    def groups(self, providers: Sequence[str], base: str, now: float) -> Sequence[Shard]:
+        """The groups that such a pick looks into, as they stand now; to be read, and only until the next change."""
+        return self._consult(normal(tuple(providers)).listed, base, now)
+
     def statistics(self) -> ScheduleStatistics:
         """How many stand where; a sum over all groups."""
         shards = [shard for roster in self._rosters.values() for shard in roster.groups]

@@ -3,7 +3,7 @@
 Who leaves early keeps a dead place until it surfaces; when dead places outnumber the living, the heap is made anew.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
@@ -31,7 +31,7 @@ _PLACES = count(1)
 
 
 class Waiting(Generic[W]):
-    """A heap of waiters by `due`. `len()` counts the living."""
+    """A heap of waiters by `due`. `len()` counts the living, iterating gives them in no order."""
 
     __slots__ = ("_heap", "_living")
 
@@ -41,6 +41,9 @@ class Waiting(Generic[W]):
 
     def __len__(self) -> int:
         return self._living
+
+    def __iter__(self) -> Iterator[W]:
+        return (waiter for _, place, waiter in self._heap if waiter.place == place)
 
     def push(self, waiter: W) -> None:
         """Let it wait until its `due`."""

@@ -1,0 +1,54 @@
+"""Who was left out of a call, and why, for the decision record of one that failed or failed over."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+
+from turnout._custody import Custody
+from turnout._entry import Entry
+from turnout._run import Run
+from turnout._shard import Shard, is_held
+
+SHOWN = 20
+"""A decision record names no more of them."""
+
+LOOKED_AT = 1000
+"""Credentials looked at to find those: a call that fails in a large pool must not walk all of it."""
+
+
+def left_out(run: Run, custody: Custody, skipped_origins: Collection[str], now: float) -> tuple[tuple[str, str], ...]:
+    """(credential id, why) of credentials for this call that it has not tried: they could not be picked."""
+    called = {attempt.credential for attempt in run.attempts}
+    shards = custody.schedule.groups(run.providers, run.name.key, now)
+    found = (
+        (id, why)
+        for id, why in islice(_reasons(run, custody, shards, skipped_origins), LOOKED_AT)
+        if why and id not in called and run.ask.pin in {None, id}
+    )
+    return tuple(islice(found, SHOWN))
+
+
+def _reasons(
+    run: Run, custody: Custody, shards: Sequence[Shard], skipped_origins: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    for shard in shards:
+        yield from ((entry.id, f"rate limited until {_at(entry.until)}") for entry in shard.cooling)
+        yield from ((entry.id, f"blocked until {_at(entry.until)}") for entry in shard.blocked)
+        yield from ((entry.id, "switched off") for entry in shard.off.values())
+        yield from ((entry.id, "being probed") for entry in shard.probes.values() if is_held(entry))
+        if skipped_origins:
+            yield from ((entry.id, _origin(entry, skipped_origins)) for entry in _ready(shard))
+    for credential in custody.credentials.values():
+        yield credential.id, "disabled" if credential.disabled and credential.provider in run.providers else ""
+
+
+def _ready(shard: Shard) -> Iterable[Entry]:
+    return (entry for tier in shard.tiers for entry in tier.alone)
+
+
+def _origin(entry: Entry, skipped: Collection[str]) -> str:
+    return f"its origin {entry.site} is skipped" if entry.site in skipped else ""
+
+
+def _at(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
