@@ -13,7 +13,10 @@ from turnout._values import Ask, Call, Chunk, Credential, Reply, Secret
 from turnout._verdicts import Blame, Failure, Sent
 from turnout.abc import Provider, ReplyStream
 from turnout.errors import UpstreamFailed
+from turnout.testing._law import Laws
 from turnout.testing._scenes import CANARY, Scene, UpstreamDouble
+
+_law = Laws("Provider", "Providers")
 
 _CLOSING = 2.0
 """Seconds that leaving a call may take, on Trio's clock, however the upstream behaves."""
@@ -72,7 +75,9 @@ async def check_provider(
         ask: a sound one, in a dialect of the provider.
         attributes: of the credential that is used, which has `CANARY` as its key.
 
-    Raises AssertionError that names the law that was broken. Run it under Trio's mock clock with autojump: some checks
+    Raises AssertionError that says which law was broken and where it is written.
+
+    Run it under Trio's mock clock with autojump: some checks
     wait for closing to give up.
     """
     credential = Credential(id="checked", provider="checked", api_key=Secret(CANARY), attributes=attributes or {})
@@ -173,7 +178,8 @@ async def _failure(
             shown = f"{failed!r} {failed} {failed.verdict!r} {_inside(failed.verdict.detail)}"
             _law(CANARY not in shown, f"a verdict holds no secret ({what})")
             return failed.verdict
-    raise AssertionError(f"broken: {what} raises UpstreamFailed")
+    _law(False, f"{what} raises UpstreamFailed")
+    raise AssertionError
 
 
 async def _check_silence(bench: _Bench) -> None:
@@ -238,8 +244,3 @@ class _Listening(logging.Handler):
         """Judge one record."""
         shown = logging.Formatter().format(record)
         _law(CANARY not in shown, f"nothing logs a secret ({record.name})")
-
-
-def _law(kept: bool, law: str) -> None:
-    if not kept:
-        raise AssertionError(f"broken: {law}")

@@ -9,9 +9,12 @@ import trio
 
 from turnout._values import Credential
 from turnout.abc import Transport
+from turnout.testing._law import Laws
 
 if TYPE_CHECKING:
     import httpx
+
+_law = Laws("Transport", "Transports")
 
 OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
 """Opens a transport with its settings as they are by default."""
@@ -37,7 +40,8 @@ OPENING = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
 async def check_transport(open_transport: OpenTransport, request: MakeRequest) -> None:
     """Check that a transport keeps the laws of `turnout.abc.Transport`.
 
-    Raises AssertionError with the law that is broken. Needs loopback sockets, and so a real clock.
+    Raises AssertionError that says which law was broken and where it is written.
+    Needs loopback sockets, and so a real clock.
     """
     for check in CHECKS:
         with trio.move_on_after(PATIENCE) as scope:
@@ -129,11 +133,6 @@ def _reply_once(reply: bytes) -> Play:
             await stream.send_all(reply)
 
     return play
-
-
-def _law(kept: bool, law: str) -> None:
-    if not kept:
-        raise AssertionError(f"broken: {law}")
 
 
 async def _replies(bench: _Bench) -> None:

@@ -10,6 +10,9 @@ import trio
 from turnout._values import Record
 from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError
+from turnout.testing._law import Laws
+
+_law = Laws("Store", "Stores")
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 """Opens the same place each time; what was saved before is there again."""
@@ -175,8 +178,3 @@ async def _held(store: Store) -> dict[tuple[str, str], tuple[bytes, int]]:
     held = {(record.kind, record.id): (record.data, record.version) for record in records}
     _law(len(held) == len(records), "list gives each record once")
     return held
-
-
-def _law(kept: bool, law: str) -> None:
-    if not kept:
-        raise AssertionError(f"broken: {law}")

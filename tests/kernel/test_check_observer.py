@@ -1,0 +1,124 @@
+"""`check_observer` catches observers that break its laws."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout._events import CallDecided, OutcomeRecorded
+from turnout.abc import Observer
+from turnout.testing import check_observer, open_plugin
+
+
+class Counts:
+    """Sound: counts events by their kind."""
+
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self.heard: dict[str, int] = {}
+
+    async def hear(self, event: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        self.heard[type(event).__name__] = self.heard.get(type(event).__name__, 0) + 1
+
+    def expose(self) -> Any:
+        return {"text/plain": "".join(f"{kind} {count}\n" for kind, count in self.heard.items())}
+
+
+async def test_a_sound_observer_passes(autojump_clock: MockClock) -> None:
+    await check_observer(partial(open_plugin, "observers", Counts))
+
+
+class Knows(Counts):
+    async def hear(self, event: Any) -> None:
+        {OutcomeRecorded: 1, CallDecided: 2}[type(event)]
+
+
+class Hangs(Counts):
+    async def hear(self, event: Any) -> None:
+        await trio.sleep_forever()
+
+
+class Synchronous(Counts):
+    def hear(self, event: Any) -> Any:
+        return None
+
+
+class Writes(Counts):
+    async def hear(self, event: Any) -> None:
+        event.at = 0.0
+
+
+class ShowsLater(Counts):
+    async def expose(self) -> Any:
+        return {}
+
+
+class ShowsBytes(Counts):
+    def expose(self) -> Any:
+        return {"text/plain": b"x"}
+
+
+class ShowsWhenItCan(Counts):
+    def expose(self) -> Any:
+        return {"text/plain": str(1 / len(self.heard))}
+
+
+class CountsStrangers(Counts):
+    async def hear(self, event: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        if isinstance(event, CallDecided):
+            self.heard[event.decision.model] = 1
+
+
+class BreaksWhenCancelled(Counts):
+    busy = False
+
+    async def hear(self, event: Any) -> None:
+        assert not self.busy
+        self.busy = True
+        await trio.lowlevel.checkpoint()
+        self.busy = False
+
+
+@pytest.mark.parametrize(
+    ("broken", "law"),
+    [
+        (Knows, "takes every event and passes over what it does not know: CredentialRegistered"),
+        (Hangs, "done with an event within 5 s"),
+        (Synchronous, "`hear` is an async function"),
+        (Writes, "events are read only"),
+        (ShowsLater, "`expose` is a plain function"),
+        (ShowsBytes, "each with its text"),
+        (ShowsWhenItCan, "`expose` raises nothing"),
+        (CountsStrangers, "does not grow with what clients ask for"),
+    ],
+)
+async def test_an_observer_that_breaks_a_law_is_told_which(
+    broken: type[Observer], law: str, autojump_clock: MockClock
+) -> None:
+    with pytest.raises(AssertionError, match=rf"^broken: .*{law}.*\(turnout\.abc\.Observer; plugins\.md, Observers\)$"):
+        await check_observer(partial(open_plugin, "observers", broken))
+
+
+async def test_an_observer_that_a_cancelled_hearing_breaks_is_caught(autojump_clock: MockClock) -> None:
+    with pytest.raises(AssertionError):
+        await check_observer(partial(open_plugin, "observers", BreaksWhenCancelled))
+
+
+async def test_an_observer_whose_task_stays_is_caught(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+
+        @asynccontextmanager
+        async def leaking() -> AsyncIterator[Counts]:
+            nursery.start_soon(trio.sleep_forever)
+            yield Counts()
+
+        with pytest.raises(AssertionError, match="no task of an observer outlives"):
+            await check_observer(leaking)
+        nursery.cancel_scope.cancel()
