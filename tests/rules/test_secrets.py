@@ -35,6 +35,8 @@ REVEALS = {
     "turnout_oauth._service_account:ServiceAccount._signature": "it signs",
     "turnout_oauth._tokens:merged": "into the metadata, which a store seals",
     "turnout_openai._provider:OpenAI._headers": "it is sent",
+    "turnout_redis._server:open_server": "the server's password is sent",
+    "turnout_redis._settings:parsed": "the address is in it; its password stays a secret",
     "turnout_transport._proxies:Proxy.parse": "it is sent to the proxy",
     "turnout_wire._scrub:secrets_of": "to remove it from upstreams' texts",
     "turnout_wire._scrub:_texts": "the same",

