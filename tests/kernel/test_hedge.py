@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -24,10 +25,11 @@ from turnout import (
     Sent,
     TimedOut,
     Transient,
+    parse_config,
 )
 from turnout._events import Event, OutcomeRecorded
 from turnout._hedging import LEAST, SAVED, WINDOW, Budget, Latencies
-from turnout.errors import DeadlineExceeded, Draining, PluginError, PoolError, UpstreamFailed
+from turnout.errors import ConfigError, DeadlineExceeded, Draining, PluginError, PoolError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 
 ASK = Ask(model="m", id="call")
@@ -545,3 +547,33 @@ def test_quiet_times_save_up_no_more_than_a_few_hedges() -> None:
         budget.take()
         taken += 1
     assert taken == SAVED
+
+
+def test_the_example_of_the_operators_guide_says_what_it_seems_to_say() -> None:
+    guide = (Path(__file__).parents[2] / "kernel" / "docs" / "operating.md").read_text(encoding="utf-8")
+    example = guide.partition("### Hedging")[2].partition("```toml\n")[2].partition("```")[0]
+    rules = parse_config(f"{example}\n[providers.openrouter]\n").hedge
+    assert [rules.delay("openai", "m"), rules.delay("openrouter", "m"), rules.delay("openrouter", "o3-pro")] == [
+        2.0,
+        5.0,
+        "off",
+    ]
+    assert not rules.concerns(["openai", "openrouter"], "o3-pro")
+
+
+BAD_RULES = (
+    ('after = "soon"', r"t:2:9: hedge\.after: expected a duration .* or one of \"learned\", \"off\""),
+    ('after = "0s"', r"t:2:9: hedge\.after: it must be longer than 0"),
+    ("after = true", r"t:2:9: hedge\.after: expected a duration"),
+    ("share = 0.1", r"t:2:1: hedge\.share: this never takes effect"),
+    ('[hedge.models]\nm = "0s"', r"t:3:5: hedge\.models\.m: it must be longer than 0"),
+    ('[hedge.models]\nm = "x"', r"t:3:5: hedge\.models\.m: expected a duration"),
+    ('[hedge.providers]\nnobody = "2s"', r"t:3:1: hedge\.providers\.nobody: .*no provider has this key"),
+)
+
+
+@pytest.mark.parametrize(("rules", "said"), BAD_RULES)
+def test_a_wrong_rule_is_told_with_its_place(rules: str, said: str) -> None:
+    """H2."""
+    with pytest.raises(ConfigError, match=said):
+        parse_config(f"[hedge]\n{rules}\n", source="t")
