@@ -18,7 +18,7 @@ PAIRS = [(a, b) for a in sorted(DIALECTS) for b in sorted(DIALECTS) if a != b]
 
 
 def translated(body: dict[str, Any], source: str, target: str, **more: Any) -> dict[str, Any]:
-    given = {"model": MODELS[target], "stream": False} | more
+    given: dict[str, Any] = {"model": MODELS[target], "stream": False} | more
     found: dict[str, Any] = json.loads(translate_request(json.dumps(body).encode(), source, target, **given))
     return found
 

@@ -3,6 +3,7 @@
 from turnout_dialects._drops import DROPS, REPLY_DROPS, Drop
 from turnout_dialects._errors import BadReply, BadRequest, ErrorEvent, Untranslatable
 from turnout_dialects._form import DIALECTS, Usage
+from turnout_dialects._stream import StreamTranslator, UsageReader, is_payload
 from turnout_dialects._translate import same, translate_reply, translate_request, usage_of
 
 __all__ = [
@@ -13,8 +14,11 @@ __all__ = [
     "BadRequest",
     "Drop",
     "ErrorEvent",
+    "StreamTranslator",
     "Untranslatable",
     "Usage",
+    "UsageReader",
+    "is_payload",
     "same",
     "translate_reply",
     "translate_request",

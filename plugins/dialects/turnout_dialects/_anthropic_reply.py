@@ -31,7 +31,7 @@ WRITTEN_STOPS = {
 }
 
 
-def read_reply(body: Node) -> Reply:
+def read_reply(body: Node, id: str) -> Reply:  # noqa: ARG001  # only Gemini has calls without ids
     """A message in the intermediate form. Raises BadReply, ErrorEvent."""
     if body.text_or_none("type") == "error":
         raise ErrorEvent(body.any("error"))

@@ -13,6 +13,7 @@ from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import GEMINI, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._json import Node
 from turnout_dialects._openai import read_logprobs, read_usage, unsealed, written_logprobs, written_usage
+from turnout_dialects._turns import with_signatures
 
 STOPS = {
     "stop": "end",
@@ -31,7 +32,7 @@ WRITTEN_STOPS = {
 }
 
 
-def read_reply(body: Node) -> Reply:
+def read_reply(body: Node, id: str) -> Reply:  # noqa: ARG001  # only Gemini has calls without ids
     """A chat completion in the intermediate form. Raises BadReply, ErrorEvent."""
     if body.has("error"):
         raise ErrorEvent(body.any("error"))
@@ -39,7 +40,7 @@ def read_reply(body: Node) -> Reply:
     if not choices:
         body.fail("choices", "is missing or empty")
     message = choices[0].need("message")
-    parts = tuple(_parts(message))
+    parts = with_signatures(_parts(message))
     return Reply(
         parts=parts,
         stop=read_stop(choices[0], parts),

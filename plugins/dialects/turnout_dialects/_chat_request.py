@@ -28,6 +28,7 @@ from turnout_dialects._media import data_url, split_data_url
 from turnout_dialects._openai import OPENAI_ONLY, audio_type, count_choices, effort_of, openai_only, unsealed
 from turnout_dialects._seal import seal
 from turnout_dialects._thinking import openai_effort
+from turnout_dialects._turns import with_signatures
 
 _KNOWN = frozenset(
     {
@@ -58,7 +59,7 @@ def read_request(body: Node) -> Request:
             message.only(_MESSAGE)
             system.append("\n".join(part.text for part in _contents(message) if isinstance(part, Text)))
         elif role == "assistant":
-            turns.append(Turn("assistant", tuple(_assistant(message, names))))
+            turns.append(Turn("assistant", with_signatures(_assistant(message, names))))
         elif role == "user":
             message.only(_MESSAGE)
             turns.append(Turn("user", tuple(_contents(message))))

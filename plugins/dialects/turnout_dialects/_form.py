@@ -243,3 +243,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 STOPS = frozenset({"end", "sequence", "length", "calls", "filter", "refusal"})
 """Why a model stopped: it was done, met a stop sequence, reached a limit of tokens, wants tools called, was cut by a
 safety filter, or refused."""
+
+CUTS = frozenset({"length", "filter"})
+"""Reasons that may leave a call in the middle of its arguments."""

@@ -9,9 +9,10 @@ from typing import Any
 
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import GEMINI, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
-from turnout_dialects._gemini_request import PartReader, camel, with_signatures
+from turnout_dialects._gemini_request import PartReader, camel
 from turnout_dialects._json import Node, parsed
 from turnout_dialects._seal import seal
+from turnout_dialects._turns import with_signatures
 
 _FILTERS = {
     *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT"),
@@ -27,7 +28,7 @@ WRITTEN_STOPS = {
 }
 
 
-def read_reply(body: Node) -> Reply:
+def read_reply(body: Node, id: str) -> Reply:
     """A response in the intermediate form. Raises BadReply, ErrorEvent."""
     if body.has("error"):
         raise ErrorEvent(body.any("error"))
@@ -36,7 +37,7 @@ def read_reply(body: Node) -> Reply:
         if not is_blocked(body):
             body.fail("candidates", "is missing or empty")
         return Reply(parts=(), stop="filter", usage=read_usage(body))
-    parts = with_signatures(tuple(read_parts(candidate, PartReader("call", []))))
+    parts = with_signatures(read_parts(candidate, PartReader(f"call_{id}", [])))
     reason = candidate.text_or_none("finishReason")
     if reason is None:
         candidate.fail("finishReason", "is missing")

@@ -31,7 +31,7 @@ from turnout_dialects._media import kind_of, type_by_ending
 from turnout_dialects._openai import count_choices, unsealed
 from turnout_dialects._schema import json_schema
 from turnout_dialects._thinking import LEVELS, gemini_thinking, of_budget
-from turnout_dialects._turns import joined
+from turnout_dialects._turns import joined, with_signatures
 
 UNSIGNED = "skip_thought_signature_validator"
 """What Google documents for calls of a history that Gemini did not make."""
@@ -191,18 +191,6 @@ def _result_text(given: dict[str, Any]) -> str:
     if len(given) == 1 and (only := given.get("output", given.get("error"))) is not None:
         return only if type(only) is str else encoded(only).decode()
     return encoded(given).decode()
-
-
-def with_signatures(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """A signature that follows a thought without one belongs to it."""
-    made: list[Part] = []
-    for part in parts:
-        before = made[-1] if made else None
-        if isinstance(part, Reasoning) and isinstance(before, Reasoning) and before.signature is None:
-            made[-1] = Reasoning(before.text + part.text, part.signature)
-        else:
-            made.append(part)
-    return tuple(made)
 
 
 def _media(part: Node) -> Media:

@@ -15,7 +15,7 @@ from turnout_dialects._responses_request import read_reasoning, written_reasonin
 from turnout_dialects._seal import seal
 
 
-def read_reply(body: Node) -> Reply:
+def read_reply(body: Node, id: str) -> Reply:  # noqa: ARG001  # only Gemini has calls without ids
     """A response in the intermediate form. Raises BadReply, ErrorEvent."""
     if body.has("error"):
         raise ErrorEvent(body.any("error"))

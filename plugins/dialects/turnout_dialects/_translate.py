@@ -17,8 +17,19 @@ from turnout_dialects import (
     _responses_request,
 )
 from turnout_dialects._errors import BadReply, BadRequest, Untranslatable
-from turnout_dialects._form import ANTHROPIC, CHAT, DIALECTS, GEMINI, RESPONSES, Reply, Request, Usage
-from turnout_dialects._json import Node, decoded, encoded
+from turnout_dialects._form import (
+    ANTHROPIC,
+    CHAT,
+    CUTS,
+    DIALECTS,
+    GEMINI,
+    RESPONSES,
+    Reply,
+    Request,
+    ToolCall,
+    Usage,
+)
+from turnout_dialects._json import Node, decoded, encoded, is_whole
 from turnout_dialects._thinking import from_suffix
 
 _REQUEST_READERS: Mapping[str, Callable[[Node], Request]] = {
@@ -33,7 +44,7 @@ _REQUEST_WRITERS: Mapping[str, Callable[..., dict[str, Any]]] = {
     ANTHROPIC: _anthropic_request.write_request,
     GEMINI: _gemini_request.write_request,
 }
-_REPLY_READERS: Mapping[str, Callable[[Node], Reply]] = {
+_REPLY_READERS: Mapping[str, Callable[[Node, str], Reply]] = {
     CHAT: _chat_reply.read_reply,
     RESPONSES: _responses_reply.read_reply,
     ANTHROPIC: _anthropic_reply.read_reply,
@@ -106,7 +117,7 @@ def translate_reply(body: bytes, source: str, target: str, *, model: str, id: st
     """
     _check(source, target)
     try:
-        reply = read_reply(body, source)
+        reply = _without_cut_calls(read_reply(body, source, id), target)
         return encoded(_REPLY_WRITERS[target](reply, model=model, id=id, now=now))
     except RecursionError:
         raise BadReply("", "it is nested too deeply") from None
@@ -114,9 +125,17 @@ def translate_reply(body: bytes, source: str, target: str, *, model: str, id: st
         raise BadReply("", str(exc)) from None
 
 
-def read_reply(body: bytes, dialect: str) -> Reply:
-    """A reply in the intermediate form. Raises BadReply, ErrorEvent."""
-    return _REPLY_READERS[dialect](decoded(body, BadReply))
+def read_reply(body: bytes, dialect: str, id: str) -> Reply:
+    """A reply in the intermediate form; calls without an id get one made from `id`. Raises BadReply, ErrorEvent."""
+    return _REPLY_READERS[dialect](decoded(body, BadReply), id)
+
+
+def _without_cut_calls(reply: Reply, target: str) -> Reply:
+    """Leave out a call that was cut in the middle of its arguments, where the target holds arguments as an object."""
+    if reply.stop not in CUTS or target not in {ANTHROPIC, GEMINI}:
+        return reply
+    kept = (part for part in reply.parts if not isinstance(part, ToolCall) or is_whole(part.arguments or "{}"))
+    return msgspec.structs.replace(reply, parts=tuple(kept))
 
 
 def usage_of(body: bytes, dialect: str) -> Usage | None:

@@ -1,8 +1,8 @@
-"""Turns as vendors want them that insist on alternation."""
+"""Turns and parts brought into the order that the form has."""
 
 from collections.abc import Iterable
 
-from turnout_dialects._form import Part, Turn
+from turnout_dialects._form import Part, Reasoning, Turn
 
 
 def joined(turns: Iterable[Turn]) -> list[Turn]:
@@ -14,3 +14,15 @@ def joined(turns: Iterable[Turn]) -> list[Turn]:
         else:
             made.append((turn.role, list(turn.parts)))
     return [Turn(role, tuple(parts)) for role, parts in made]
+
+
+def with_signatures(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """A signature that follows a thought without one belongs to it."""
+    made: list[Part] = []
+    for part in parts:
+        before = made[-1] if made else None
+        if isinstance(part, Reasoning) and isinstance(before, Reasoning) and before.signature is None:
+            made[-1] = Reasoning(before.text + part.text, part.signature)
+        else:
+            made.append(part)
+    return tuple(made)
