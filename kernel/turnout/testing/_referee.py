@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from turnout._attempts import Retry
+from turnout._hedge import LOST
 from turnout._kernel import Kernel
 from turnout._names import parse
 from turnout._origins import LEAST, SHARE
@@ -62,6 +63,7 @@ class Referee:
         self._committed: set[str] = set()
         self._failed_at: dict[str, Counter[str]] = defaultdict(Counter)
         self._budgets: dict[str, Retry] = {}
+        self._hedged: dict[str, bool] = {}
         self._again: Counter[str] = Counter()
         self._most_calls = 0
         self._refreshing: set[str] = set()
@@ -147,7 +149,9 @@ class Referee:
     def called(self, ask: Ask) -> None:
         """A client calls."""
         self._calls += 1
-        self._budgets[ask.id] = self.kernel._conductor.generation.retry
+        generation = self.kernel._conductor.generation
+        self._budgets[ask.id] = generation.retry
+        self._hedged[ask.id] = generation.hedge is not None
 
     def answered(self, ask: Ask, began: float, limit: float, error: BaseException | None, *, gone: bool) -> None:
         """A client has its answer, or gave up."""
@@ -161,7 +165,8 @@ class Referee:
         """A call is over: did it keep to its budgets (design 8, D1)?"""
         id = decision.id
         retry = self._budgets[id]
-        attempts = decision.attempts
+        beside = self._hedged.get(id, False)  # one more attempt may be under way when a budget is used up
+        attempts = [one for one in decision.attempts if one.verdict is not LOST]
         failures = [one.verdict for one in attempts if isinstance(one.verdict, Failure)]
         self.law(decision.passes <= retry.passes, f"{id} took {decision.passes} passes of {retry.passes}")
         most = Counter((one.credential, one.model) for one in attempts).most_common(1)
@@ -171,9 +176,9 @@ class Referee:
             self.law(called <= retry.max_credentials * decision.passes, f"{id} called {called} credentials")
         if retry.upstream_failures:
             blamed = sum(one.blame is Blame.ORIGIN for one in failures)
-            self.law(blamed <= retry.upstream_failures, f"{id} met {blamed} failures of origins")
+            self.law(blamed <= retry.upstream_failures + beside, f"{id} met {blamed} failures of origins")
         unsafe = sum(one.sent is Sent.MAYBE for one in failures)
-        self.law(unsafe <= retry.retry_unsafe + 1, f"{id} was sent {unsafe} times without an answer")
+        self.law(unsafe <= retry.retry_unsafe + 1 + beside, f"{id} was sent {unsafe} times without an answer")
         mistaken = any(isinstance(one.verdict, InvalidRequest) for one in attempts[:-1])
         self.law(not mistaken, f"{id} was tried again after the client's own mistake (C6.3.4)")
 

@@ -8,11 +8,8 @@ The same seed gives the same run, to the line of its trace. What must hold is in
 """
 # ruff: noqa: SLF001  # it looks into the kernel's rooms to know when everybody must serve again
 
-import json
 import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -20,44 +17,23 @@ import attrs
 import trio
 import trio.testing
 
-from turnout._config import Config
 from turnout._kernel import Kernel, open_kernel
-from turnout._values import Ask, Credential, Metadata
-from turnout.errors import ConfigError, PluginError, StoreError, TurnoutError
+from turnout._values import Ask, Credential
+from turnout.errors import TurnoutError
 from turnout.testing._determinism import run_deterministically
 from turnout.testing._faults import FaultyRenewals
 from turnout.testing._faulty_store import FaultyStore
-from turnout.testing._house import START, scripted_config, scripted_plugins, wall
+from turnout.testing._house import scripted_plugins, wall
+from turnout.testing._operator import Operator
 from turnout.testing._referee import Referee, is_ready
 from turnout.testing._stage import Ear
-
-VARIANTS = 16
-"""Different configurations; each is read once per process."""
-
-TOTAL = 90.0
-"""Seconds that a call may take, in every configuration."""
-
+from turnout.testing._variants import TOTAL, VARIANTS, variant
 
 LONGEST_BLOCK = 86_400.0
 """Seconds (`hint_cap`)."""
 
 PATIENT = 0.05
 """Share of the simulations that wait until the last block is over."""
-
-PROVIDERS = """
-[providers.p]
-models = [{ name = "m" }, { name = "m1", alias = "pool" }, { name = "m2", alias = "pool" }]
-credentials = [
-  { name = "a", api_key = "key-of-a-0123456789" },
-  { name = "b", api_key = "key-of-b-0123456789", priority = PRIORITY },
-  { name = "c", api_key = "key-of-c-0123456789", prefix = "x" },
-]
-[providers.q]
-models = [{ name = "m" }]
-credentials = [{ name = "d", api_key = "key-of-d-0123456789" }]
-[observers.ear]
-"""
-"""What every configuration of a simulation has."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +98,6 @@ class _World:
         self.chance = Random(seed)  # noqa: S311 # chance that can be replayed
         self.referee = Referee()
         self.calls = 0
-        self._variant = self.chance.randrange(VARIANTS)
         share = self.chance.choice((0.0, 0.3, 0.6, 0.9))
         self._upstreams = FaultyRenewals(self.chance, self.referee, share)
         self._store = FaultyStore(self.chance, self.chance.choice((0.0, 0.0, 0.2)))
@@ -137,16 +112,17 @@ class _World:
             store=self._store,
             observers={"ear": self._ear},
         )
-        config = variant(self._variant)
+        config = variant(self.chance.randrange(VARIANTS))
         async with open_kernel(config, plugins=plugins, wall=wall, draw=self.chance.random) as kernel:
             self._kernel = self.referee.kernel = kernel
             self.referee.store = self._store
+            operator = Operator(self.chance, self.referee, kernel)
             for number in range(self.chance.randint(0, 2)):
-                await self._register(number)
+                await operator.register(number)
             async with trio.open_nursery() as nursery:
                 for number in range(self.chance.randint(1, 5)):
                     nursery.start_soon(self._client, number)
-                nursery.start_soon(self._operator)
+                nursery.start_soon(operator.act)
             await self._come_to_rest()
         return trio.lowlevel.current_statistics().tasks_living - before
 
@@ -198,72 +174,6 @@ class _World:
                     break
                 await trio.sleep(self.chance.choice((0, 0, 1)))
 
-    # --- the operator ------------------------------------------------------------------------------------------------
-
-    async def _operator(self) -> None:
-        acts: Sequence[Callable[[], Any]] = (
-            self._switch,
-            self._remove,
-            self._change,
-            self._reset,
-            self._reload,
-            lambda: self._register(self.chance.randrange(4)),
-        )
-        for _ in range(self.chance.randint(0, 5)):
-            await trio.sleep(self.chance.choice((0, 0.4, 2, 30)))
-            with suppress(StoreError, ConfigError):
-                await self.chance.choice(acts)()
-            self.referee.look()
-
-    async def _register(self, number: int) -> None:
-        ends = START + trio.current_time() + self.chance.choice((-10, 20, 400, 4000))
-        credential = Credential(
-            id=f"t{number}",
-            provider=self.chance.choice(("p", "q")),
-            metadata=Metadata({"email": "t@example.test", "access_token": "0", "expires_at": ends}),
-            attributes={"priority": self.chance.choice(("0", "0", "5"))},
-            prefix=self.chance.choice(("", "x")),
-        )
-        self.referee.note("register", credential.id, credential.provider)
-        with suppress(StoreError, TurnoutError):
-            await self._kernel.credentials.register(credential)
-
-    def _somebody(self) -> str:
-        return self.chance.choice(sorted(one.id for one in self._kernel.credentials.list()) or [""])
-
-    async def _switch(self) -> None:
-        if id := self._somebody():
-            known = self._kernel.credentials.get(id)
-            off = known is not None and known.disabled
-            self.referee.note("enable" if off else "disable", id)
-            await (self._kernel.credentials.enable(id) if off else self._kernel.credentials.disable(id))
-
-    async def _remove(self) -> None:
-        if id := self._somebody():
-            self.referee.note("remove", id)
-            await self._kernel.credentials.remove(id)
-
-    async def _change(self) -> None:
-        known = self._kernel.credentials.get(self._somebody() or "nobody")
-        if known is not None:
-            provider = self.chance.choice((known.provider, "p", "q"))
-            label = str(trio.current_time())
-            self.referee.note("update", known.id, provider)
-            with suppress(TurnoutError):
-                await self._kernel.credentials.update(attrs.evolve(known, provider=provider, label=label))
-
-    async def _reset(self) -> None:
-        await trio.lowlevel.checkpoint()
-        if id := self._somebody():
-            self.referee.note("reset", id)
-            self._kernel.credentials.reset(id)
-
-    async def _reload(self) -> None:
-        self._variant = self.chance.randrange(VARIANTS)
-        self.referee.note("reload", self._variant)
-        with suppress(PluginError):
-            await self._kernel.reload(variant(self._variant))
-
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def _come_to_rest(self) -> None:
@@ -306,36 +216,3 @@ class _World:
                 await kernel.execute(Ask(id=f"last-{credential.id}", model=base, pin=credential.id))
             except TurnoutError as error:
                 self.referee.law(False, f"{credential.id} is benched past its time: {error!r}")
-
-
-@cache
-def variant(number: int) -> Config:
-    """One of the configurations of a simulation."""
-    chance = Random(number)  # noqa: S311 # chance that can be replayed
-    passes = chance.choice((1, 1, 2, 4))
-    blame_routes = chance.choice((True, True, False))
-    keys: dict[str, dict[str, Any]] = {
-        "turnout": {"selector": chance.choice(("in-turn", "in-order"))},
-        "retry": {
-            "passes": passes,
-            **({"max_wait": chance.choice(("0s", "5s", "30s"))} if passes > 1 else {}),
-            "max_credentials": chance.choice((0, 0, 2)),
-            "upstream_failures": chance.choice((0, 1, 3, 3)),
-            "origin_failures": chance.choice((0, 2, 2)),
-            "retry_unsafe": chance.choice((0, 1, 2)),
-            **({"route_429": chance.choice((True, False))} if blame_routes else {}),
-        },
-        "health": {
-            "keep_last": chance.choice((True, True, False)),
-            "half_open": chance.choice((True, True, False)),
-            "blame_routes": blame_routes,
-            "cooling": chance.choice((True, True, False)),
-        },
-        "deadlines": {"headers": "20s", "first_payload": "10s", "idle": "8s", "total": f"{TOTAL:g}s"},
-        "affinity": {"enabled": chance.choice((True, True, False))},
-    }
-    sections = [
-        f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
-        for name, section in keys.items()
-    ]
-    return scripted_config("\n".join(sections) + PROVIDERS.replace("PRIORITY", str(chance.choice((0, 3)))))
