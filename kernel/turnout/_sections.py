@@ -37,7 +37,7 @@ class Turnout:
     """
 
     selector: str = attrs.field(default="round-robin", validator=validators.min_len(1))
-    store: str = attrs.field(default="files", validator=validators.min_len(1))
+    store: str = attrs.field(default="sqlite", validator=validators.min_len(1))
     transport: str = attrs.field(default="pool", validator=validators.min_len(1))
     drain: Seconds = Seconds(60.0)
     bootstrap_bytes: ByteCount = attrs.field(default=ByteCount(64 * _KIB), validator=_AT_LEAST_A_KIB)

@@ -3,7 +3,7 @@
     python tests/bench/sampled.py RESULT CONFIG
 
 The kernel's timer of CPU time interrupts the process; each sample counts for the package of ours that is innermost on
-the stack, so a library's time is charged to the part of the house that called it. What is nobody's is Trio's own.
+the stack, so a library's time is charged to the part of the house that called it. Trio's loop is what no task does.
 Sampling keeps the relations between the parts; a profiler makes each Python call several times as dear. The result is
 written at SIGTERM, as JSON, and the dearest functions to the standard error.
 """
@@ -25,7 +25,7 @@ PARTS = {
     "turnout_wire": "wire",
     "turnout_transport": "transport",
     "turnout_selectors": "selector",
-    "turnout_files": "store",
+    "turnout_sqlite": "store",
 }
 SERVER = {"_llhttp", "_llhttp_connection", "_llhttp_exchange", "_hypercorn", "_server"}
 
@@ -34,7 +34,6 @@ lines: Counter[str] = Counter()
 
 
 def part_of(frame: FrameType | None) -> str:
-    library = ""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         package, _, module = name.partition(".")
@@ -42,9 +41,10 @@ def part_of(frame: FrameType | None) -> str:
             if package == "turnout_http":
                 return "http: server" if module in SERVER else "http: app"
             return PARTS[package]
-        library = library or package
+        if frame.f_code.co_name == "unrolled_run":
+            return "trio's loop"
         frame = frame.f_back
-    return f"{library}, nobody's"
+    return "nobody's"
 
 
 def sample(_number: int, frame: FrameType | None) -> None:

@@ -24,7 +24,7 @@ per_key = 5000
 requests = 5000
 queue = 5000
 connections = 5000
-[stores.files]
+[stores.sqlite]
 path = "{state}"
 [transports.pool]
 max_connections = 5000

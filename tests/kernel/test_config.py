@@ -104,7 +104,7 @@ def test_an_empty_file_means_every_default_of_the_design() -> None:
     """C15; design 11."""
     config = parse_config("")
 
-    assert (config.selector, config.store, config.transport) == ("round-robin", "files", "pool")
+    assert (config.selector, config.store, config.transport) == ("round-robin", "sqlite", "pool")
     assert (config.drain, config.bootstrap_bytes, config.force_model_prefix) == (60.0, 65536, False)
     assert (config.retry.passes, config.retry.max_wait, config.retry.max_credentials) == (4, 30.0, 0)
     assert (config.retry.upstream_failures, config.retry.origin_failures, config.retry.retry_unsafe) == (3, 2, 1)

@@ -13,10 +13,10 @@ import httpx
 import trio
 
 import turnout
-import turnout_files  # noqa: F401  # the kernel imports what it needs in one long step of its start: not within a test
 import turnout_http  # noqa: F401
 import turnout_openai  # noqa: F401
 import turnout_selectors  # noqa: F401
+import turnout_sqlite  # noqa: F401  # the kernel imports what it needs in one long step of its start: not within a test
 import turnout_transport  # noqa: F401
 from turnout_upstream import Script, Upstream, open_upstream
 
@@ -30,7 +30,7 @@ CONFIG = """\
 [turnout]
 drain = "1s"
 
-[stores.files]
+[stores.sqlite]
 path = "{folder}/store"
 
 [frontends.http]

@@ -13,7 +13,7 @@ from processes import TURNOUT, Answer, Gateway, Process, RemoteUpstream, http_as
 from turnout_upstream import Play, Rule, Script, plays
 
 CONFIG = """\
-[stores.files]
+[stores.sqlite]
 path = "{folder}/store"
 
 [frontends.http]

@@ -10,7 +10,7 @@ from turnout_upstream import Rule, Script, plays
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 CONFIG = """\
-[stores.files]
+[stores.sqlite]
 path = "{folder}/store"
 
 [providers.openai]

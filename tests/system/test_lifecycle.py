@@ -20,7 +20,7 @@ CONFIG = """\
 [turnout]
 drain = "{drain}"
 
-[stores.files]
+[stores.sqlite]
 path = "{folder}/store"
 
 [frontends.http]
@@ -129,7 +129,8 @@ def limited(upstream: RemoteUpstream) -> RemoteUpstream:
 
 def test_cooldowns_survive_a_restart_and_a_truncated_file_is_set_aside(tmp_path: Path, limited: RemoteUpstream) -> None:
     """H7; F-6 for one file: the others load, nothing is lost, nothing is overwritten blindly."""
-    text = config(tmp_path, limited.url)
+    text = config(tmp_path, limited.url).replace("[turnout]", '[turnout]\nstore = "files"')
+    text = text.replace("[stores.sqlite]", "[stores.files]")
     with running_gateway(text, tmp_path, key=some_key()) as gateway:
         assert gateway.chat("m").status == 429
         gateway.process.send(signal.SIGTERM)

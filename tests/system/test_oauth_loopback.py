@@ -20,6 +20,7 @@ from turnout_upstream import Upstream, open_upstream
 
 CONFIG = """\
 [turnout]
+store = "files"
 drain = "1s"
 
 [stores.files]

@@ -47,11 +47,11 @@ def test_the_example_is_sound(tmp_path: Path, text: str) -> None:
 def gateway(tmp_path: Path, upstream: RemoteUpstream) -> Iterator[Gateway]:
     """The minimal example, pointed at a scripted upstream and at a free port."""
     text = MINIMAL.replace("127.0.0.1:8080", "127.0.0.1:0")
-    text += f'\n[stores.files]\npath = "{tmp_path}/store"\n\n[providers.openai]\nbase_url = "{upstream.url}/v1"\n'
+    text += f'\n[stores.sqlite]\npath = "{tmp_path}/store"\n\n[providers.openai]\nbase_url = "{upstream.url}/v1"\n'
     # The table goes ahead of its arrays: TOML wants it so
     head, arrays = text.split("[[providers.openai.credentials]]", 1)
-    arrays, more = arrays.split("\n[stores.files]", 1)
-    text = head + "[stores.files]" + more + "\n[[providers.openai.credentials]]" + arrays
+    arrays, more = arrays.split("\n[stores.sqlite]", 1)
+    text = head + "[stores.sqlite]" + more + "\n[[providers.openai.credentials]]" + arrays
     env = {"OPENAI_API_KEY": "sk-work", "OPENAI_API_KEY_SPARE": "sk-spare"}
     with running_gateway(text, tmp_path, key=secrets.token_urlsafe(24), env=env) as running:
         yield running

@@ -12,7 +12,7 @@ from processes import Gateway, Process, RemoteUpstream, running_gateway
 from turnout_upstream import Rule, Script, plays
 
 CONFIG = """\
-[stores.files]
+[stores.sqlite]
 path = "{folder}/store"
 
 [frontends.http]

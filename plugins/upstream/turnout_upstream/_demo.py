@@ -35,7 +35,7 @@ CONFIG = """\
 [turnout]
 drain = "2s"
 
-[stores.files]
+[stores.sqlite]
 path = "{folder}"
 
 [frontends.http]
