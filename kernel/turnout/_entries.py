@@ -1,5 +1,7 @@
 """Providers and credentials as the file lists them, and the credentials that they make."""
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, final
@@ -21,9 +23,17 @@ _COMPUTED = frozenset(
         "api_key",
         "source",
         "path",
+        "metadata_seed",
     }
 )
 """Attributes that have a key of their own, or that the kernel makes: under `attributes` they would be overwritten."""
+
+SEED = "metadata_seed"
+"""Attribute of a credential whose entry has metadata and no key: a digest of the refresh token in it, or of all of it.
+
+While it stays the same, tokens that were renewed since go on, over restarts and reloads; an entry with another login
+begins anew.
+"""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -167,6 +177,12 @@ def credential_of(table: ProviderTable, entry: CredentialEntry) -> Credential:
     return attrs.evolve(unnamed, id=entry.name or f"{table.key}-{index}", index=index)
 
 
+def _digest(metadata: Metadata) -> str:
+    login = metadata.get("refresh_token", dict(metadata))
+    text = json.dumps(login, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
 def _attributes(table: ProviderTable, entry: CredentialEntry) -> dict[str, str]:
     said = {
         "priority": str(table.priority if entry.priority is None else entry.priority),
@@ -177,6 +193,7 @@ def _attributes(table: ProviderTable, entry: CredentialEntry) -> dict[str, str]:
         "auth_kind": "apikey" if entry.api_key else "",
         "websockets": "" if entry.websockets is None else str(entry.websockets).lower(),
         "excluded_models": ",".join((*table.excluded_models, *entry.excluded_models)),
+        SEED: "" if entry.metadata is None or entry.api_key else _digest(entry.metadata),
     }
     headers = {f"header:{name}": text for name, text in entry.headers.items()}
     return {key: text for key, text in said.items() if text} | headers | dict(entry.attributes)

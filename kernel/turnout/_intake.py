@@ -9,14 +9,19 @@ import attrs
 
 from turnout._config import Config, credentials_of
 from turnout._custody import Custody
+from turnout._entries import SEED
 from turnout._generation import Generation
 from turnout._listing import serves_of
+from turnout._readings import EXPIRY_KEYS
 from turnout._records import decode_credential, decode_state
-from turnout._values import Credential, Record
+from turnout._values import EMPTY, Credential, Metadata, Record
 from turnout.errors import ConfigError
 
 T = TypeVar("T")
 Records = Mapping[tuple[str, str], Record]
+
+TOKEN_KEYS = frozenset({"access_token", "refresh_token", "id_token", "scope", "token", "Token", *EXPIRY_KEYS})
+"""What a refresh changes in metadata, whatever the vendor."""
 
 log = getLogger("turnout.intake")
 
@@ -50,7 +55,9 @@ class Intake:
         listed = {one.id: self.bound(one, generation) for one in credentials_of(config)}
         self.from_file = frozenset(listed)
         for credential in _stored(records):
-            if credential.id not in listed and (known := self.of_known_provider(credential, generation)):
+            if (entered := listed.get(credential.id)) is not None:
+                listed[credential.id] = _as_renewed(credential, entered)
+            elif known := self.of_known_provider(credential, generation):
                 listed[credential.id] = known
         read_state = partial(decode_state, now=now, cap=config.health.hint_cap)
         for credential in listed.values():
@@ -102,10 +109,28 @@ class Intake:
         return carry_out
 
 
+def _as_renewed(before: Credential, after: Credential) -> Credential:
+    """A credential of the file with the tokens that it was renewed to: those in the file may be spent (E9).
+
+    Only where both stem from the same login in the file, or from none. Whatever is no token is as the file says now.
+    """
+    if before.last_refreshed_at is None or before.attributes.get(SEED) != after.attributes.get(SEED):
+        return after
+    renewed, entered = before.metadata or EMPTY, after.metadata or EMPTY
+    tokens = {key: value for key, value in renewed.items() if key in TOKEN_KEYS or key not in entered}
+    return attrs.evolve(
+        after,
+        metadata=Metadata({**entered, **tokens}),
+        last_refreshed_at=before.last_refreshed_at,
+        next_refresh_after=before.next_refresh_after,
+    )
+
+
 def _carried_over(before: Credential | None, after: Credential) -> Credential:
-    """A credential of the file after a reload: the times that are the kernel's stay (C3.3)."""
+    """A credential of the file after a reload: the times that are the kernel's stay (C3.3), and renewed tokens."""
     if before is None:
         return after
+    after = _as_renewed(before, after)
     return attrs.evolve(
         after,
         created_at=before.created_at,

@@ -14,6 +14,7 @@ from turnout._lenient import Instant, boolean, duration, timestamp, whole_number
 from turnout._values import EMPTY, MASK, Credential, Secret
 
 __all__ = [
+    "EXPIRY_KEYS",
     "Account",
     "Instant",
     "account",
@@ -41,7 +42,7 @@ T = TypeVar("T")
 _COOLING_OFF = ("disable_cooling", "disable-cooling")
 _RETRIES = ("request_retry", "request-retry")
 _TOOL_PREFIX_OFF = ("tool_prefix_disabled", "tool-prefix-disabled")
-_EXPIRY = ("expired", "expire", "expires_at", "expiresAt", "expiry", "expires")
+EXPIRY_KEYS = ("expired", "expire", "expires_at", "expiresAt", "expiry", "expires")
 _REFRESH_INTERVAL = ("refresh_interval_seconds", "refreshIntervalSeconds", "refresh_interval", "refreshInterval")
 _LAST_REFRESH = ("last_refresh", "lastRefresh", "last_refreshed_at", "lastRefreshedAt")
 
@@ -131,7 +132,7 @@ def expiry(credential: Credential) -> float | None:
     todo: list[Mapping[str, Any]] = [credential.metadata or EMPTY]
     while todo:
         record = todo.pop()
-        found = _first(record, _EXPIRY, timestamp)
+        found = _first(record, EXPIRY_KEYS, timestamp)
         if found:
             return found.at
         inner = (record.get("Token"), record.get("token"))  # the last one is taken first

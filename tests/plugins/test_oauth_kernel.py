@@ -14,6 +14,7 @@ from turnout._records import decode_credential
 from turnout.abc import HasTokenOrigin, Refresher
 from turnout.errors import NotSupported, TurnoutError, UpstreamFailed
 from turnout.testing import MemoryStore, scripted_kernel
+from turnout.testing._house import scripted_config
 from turnout_oauth import OAuthSettings
 from turnout_oauth.testing import TOKEN_URL, Answer, OAuthServer, OAuthTransport, told
 from turnout_openai import OpenAI, OpenAISettings
@@ -92,11 +93,11 @@ class World:
         self.oauth = OAUTH
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Kernel]:
+    async def open(self, toml: str = TOML) -> AsyncIterator[Kernel]:
         settings = OpenAISettings(base_url="https://api.example.test/v1", oauth=self.oauth)
         plugin = RenewingOpenAI(settings, now=lambda: START + trio.current_time())
         providers = {"openai": plugin}
-        async with scripted_kernel(TOML, providers, store=self.store, transports={"none": self.network}) as kernel:  # type: ignore[arg-type]  # any provider will do
+        async with scripted_kernel(toml, providers, store=self.store, transports={"none": self.network}) as kernel:  # type: ignore[arg-type]  # any provider will do
             self.kernel = kernel
             yield kernel
 
@@ -329,6 +330,37 @@ async def test_tokens_are_asked_for_where_they_are_given_and_calls_go_where_they
     assert not any(
         "authorization" in headers and "Bearer" in headers["authorization"] for headers in world.server.headers
     )
+
+
+def with_login(token: str, note: str = "") -> str:
+    """A configuration whose one credential somebody logged in by hand."""
+    return f"""{TOML}[[providers.openai.credentials]]
+name = "f"
+metadata = {{ refresh_token = "{token}", note = "{note}" }}
+"""
+
+
+async def test_a_login_in_the_file_goes_on_over_restarts_and_reloads(world: World, autojump_clock: MockClock) -> None:
+    """E9, E7: the token in the file is spent by then; a new login in the file is what counts."""
+    world.server.issue("refresh-1")
+    world.server.issue("refresh-2")
+    for lap in range(3):
+        async with world.open(with_login("refresh-1")) as kernel:
+            await trio.sleep(10_000)
+            await kernel.reload(scripted_config(with_login("refresh-1") + "[affinity]\nentries = 5\n"))
+            await trio.sleep(10_000)
+            assert world.kept("f")["refresh_token"] in world.server.live(), lap
+            await kernel.execute(ASK)
+    assert world.server.reuses == 0
+
+    async with world.open(with_login("refresh-1", "edited")) as kernel:
+        await kernel.credentials.refresh("f")
+        assert world.kept("f")["note"] == "edited"
+    assert world.server.reuses == 0
+    async with world.open(with_login("refresh-2")) as kernel:
+        await kernel.credentials.refresh("f")
+        assert world.server.forms[-1]["refresh_token"] == "refresh-2"
+    assert world.kept("f")["refresh_token"] in world.server.live()
 
 
 async def test_an_operator_may_renew_at_once(world: World, autojump_clock: MockClock) -> None:
