@@ -76,7 +76,7 @@ def test_a_simulation_makes_every_kind_of_trouble() -> None:
         "over Done",
         "over Transient",
     ):
-        assert lines[what] > 3, (what, lines)
+        assert lines[what], (what, lines)
 
 
 # --- the private hooks of Trio ---------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ class _World:
         chance = self.chance
         return Ask(
             id=id,
-            model=chance.choice(("m", "m", "m(high)", "pool", "x/m", "nothing")),
+            model=chance.choice(("m", "m", "m", "m", "m(high)", "pool", "pool", "x/m", "nothing")),
             pin=chance.choice((None,) * 9 + ("a",)),
             affinity=chance.choice((None, None, "s1", "s2")),
             deadline=chance.choice((None, None, 5.0, 30.0)),
@@ -146,7 +146,7 @@ class _World:
 
     async def _call(self, ask: Ask) -> None:
         chance = self.chance
-        patience = chance.choice((math.inf, math.inf, math.inf, 0.0, 0.2, 6.0))
+        patience = chance.choice((math.inf, math.inf, math.inf, math.inf, 0.0, 0.2, 6.0))
         leaves_after = chance.choice((99, 99, 1, 3))
         way: Callable[[Ask, int], Any] = chance.choice((self._execute, self._stream, self._stream, self._count))
         began = trio.current_time()
