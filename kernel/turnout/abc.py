@@ -415,7 +415,11 @@ class Transport(Protocol):
     api: ClassVar[int]
 
     def for_credential(self, credential: Credential) -> "httpx.AsyncBaseTransport":
-        """Connections for this credential, bound to its origin; cheap, called once per attempt. Does not wait."""
+        """Connections for this credential, bound to its origin; cheap, called once per attempt. Does not wait.
+
+        The stream of a response may say `closes_at_once = True` when its `aclose()` never waits and never fails:
+        a provider then closes it without a shield and a limit.
+        """
         ...
 
 

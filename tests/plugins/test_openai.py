@@ -131,7 +131,7 @@ async def test_a_request_is_the_asks_own_bytes_with_the_credential_on_it() -> No
     client = {"idempotency-key": "k", "authorization": "Bearer client", "cookie": "c", "x-forwarded-host": "evil"}
     await provider(organization="org", project="proj").execute(call(transport, headers=client))
     (request,) = transport.requests
-    assert request.content == BODY
+    assert request.read() == BODY
     assert str(request.url) == "https://api.openai.com/v1/chat/completions"
     assert dict(request.headers) == {
         "host": "api.openai.com",
@@ -151,7 +151,7 @@ async def test_only_the_model_is_replaced_when_the_upstream_calls_it_otherwise()
     transport = ScriptedTransport(Script(headers=JSON, body=[REPLY]))
     ask = Ask(model="m", payload=BODY)
     await provider().execute(Call(ask=ask, credential=CREDENTIAL, model="vendor/m-2", transport=transport))
-    assert transport.requests[0].content == BODY.replace(b'"m"', b'"vendor/m-2"')
+    assert transport.requests[0].read() == BODY.replace(b'"m"', b'"vendor/m-2"')
 
 
 async def test_a_body_without_a_model_to_replace_is_the_callers_mistake() -> None:

@@ -5,7 +5,7 @@ cancellation before the caller has it; whichever comes first, once.
 """
 
 from collections.abc import AsyncIterator
-from typing import Self
+from typing import ClassVar, Self
 
 import httpx
 import trio
@@ -74,7 +74,12 @@ class ReplyBody(httpx.AsyncByteStream):
 
     A cancelled read has lost nothing and may be repeated. `aclose()` before the end closes the connection at once; at
     the end nothing is left to close.
+
+    Attributes:
+        closes_at_once: `aclose()` never waits and never fails, so that nobody needs to shield it.
     """
+
+    closes_at_once: ClassVar[bool] = True
 
     def __init__(self, first: bytes, place: Place | None) -> None:
         self._first = first
