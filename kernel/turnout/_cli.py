@@ -7,10 +7,12 @@ from typing import NoReturn
 
 import click
 
+from turnout._cli_change import CHANGES
 from turnout._cli_common import plugins_of
 from turnout._cli_credentials import credentials
 from turnout._cli_errors import exit_code_of
 from turnout._cli_look import check, plugins
+from turnout._cli_new import new
 from turnout._cli_run import run
 from turnout._plugins import COMMANDS
 from turnout.errors import PluginError
@@ -58,8 +60,12 @@ def turnout(*, safe: bool) -> None:
     """Conduct calls to LLM APIs over a pool of credentials."""
 
 
-for command in (run, check, plugins, credentials):
+for command in (run, check, plugins, new, credentials):
     turnout.add_command(command)
+
+
+for change in CHANGES:
+    credentials.add_command(change)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,18 +1,14 @@
 """What is known about the credentials without starting a kernel: the file's, the store's, and their states."""
 
-import random
 from typing import Literal, final
 
 import attrs
 
-from turnout._assemble import Chosen
 from turnout._clock import Clock
 from turnout._config import Config, credentials_of
-from turnout._house import context_of
-from turnout._plugin_calls import plugin_code
+from turnout._open_store import open_store
 from turnout._plugins import Plugins
 from turnout._records import decode_credential, decode_state
-from turnout._supervise import opening
 from turnout._values import CLEAN, Credential, CredentialState, Record
 from turnout.errors import StoreError
 
@@ -65,12 +61,8 @@ async def inspect(config: Config, plugins: Plugins) -> Inspection:
 
 
 async def _records(config: Config, plugins: Plugins, clock: Clock) -> list[Record]:
-    cls = plugins.load("turnout.stores", config.store)
-    settings = config.settings("stores", config.store, getattr(cls, "Settings", None))
-    chosen = Chosen(group="stores", key=config.store, cls=cls, settings=settings)
-    with plugin_code("turnout.stores", config.store):
-        async with opening(cls, settings, context_of(chosen, config, clock.now, random.random)) as store:
-            return list(await store.list())
+    async with open_store(config, plugins, clock) as store:
+        return list(await store.list())
 
 
 def _judged(config: Config, records: list[Record], now: float) -> Inspection:

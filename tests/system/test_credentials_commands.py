@@ -1,0 +1,253 @@
+"""`turnout credentials …` on a real store, beside a real gateway."""
+
+import json
+import secrets
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+from processes import LIMIT, TURNOUT, Gateway, RemoteUpstream, clean_environment, running_gateway
+
+from turnout_upstream import Rule, Script, plays
+
+CONFIG = """\
+[turnout]
+store = "{store}"
+drain = "1s"
+
+[stores.{store}]
+path = "{folder}/state/store"
+
+[frontends.http]
+listen = ["127.0.0.1:0"]
+keys = ["${{TURNOUT_KEY}}"]
+
+[providers.openai]
+base_url = "{url}/v1"
+
+[[providers.openai.credentials]]
+name = "of-the-file"
+api_key = "sk-of-the-file-0123456789"
+disabled = true
+
+[[providers.openai.models]]
+name = "m"
+"""
+KEY = secrets.token_urlsafe(24)
+CANARY = "sk-canary-0123456789abcdef"
+
+
+@attrs.frozen
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+@attrs.frozen
+class Place:
+    folder: Path
+    text: str
+
+    def run(self, *arguments: str, given: str = "", **variables: str) -> Said:
+        """`turnout credentials ARGUMENTS` with this text on stdin."""
+        done = subprocess.run(
+            [TURNOUT, "credentials", *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+            cwd=self.folder,
+            env=clean_environment() | {"TURNOUT_KEY": KEY, "XDG_STATE_HOME": str(self.folder / "xdg")} | variables,
+        )
+        assert "Traceback" not in done.stderr
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    def done(self, *arguments: str, given: str = "", **variables: str) -> str:
+        said = self.run(*arguments, given=given, **variables)
+        assert said.code == 0, said.err
+        return said.out
+
+    def refused(self, *arguments: str, given: str = "", **variables: str) -> str:
+        said = self.run(*arguments, given=given, **variables)
+        assert said.code != 0, said.out
+        assert CANARY not in said.out + said.err
+        return said.err
+
+
+def place_of(folder: Path, store: str, url: str = "http://127.0.0.1:9") -> Place:
+    text = CONFIG.format(folder=folder, store=store, url=url)
+    (folder / "turnout.toml").write_text(text)
+    return Place(folder, text)
+
+
+@pytest.fixture(params=["sqlite", "files"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return place_of(tmp_path, request.param)
+
+
+# --- while no gateway runs -------------------------------------------------------------------------------------------
+
+
+def test_what_is_added_is_listed_kept_sealed_and_removed(place: Place) -> None:
+    """S70, S20: the key comes from stdin or the environment, and lies nowhere in clear."""
+    place.done("add", "openai", "--id", "anna", "--priority", "7", given=CANARY + "\n")
+    place.done("add", "OpenAI", "--id", "ben", "--key-env", "BENS", BENS=CANARY)
+
+    listed = json.loads(place.done("list", "--json"))
+    assert [(one["id"], one["source"], one["priority"]) for one in listed] == [
+        ("anna", "store", 7),
+        ("ben", "store", 0),
+        ("of-the-file", "file", 0),
+    ]
+    kept = [path for path in place.folder.rglob("*") if path.is_file()]
+    assert all(CANARY.encode() not in path.read_bytes() for path in kept)
+    place.done("remove", "anna")
+    assert "no credential 'anna'" in place.refused("remove", "anna")
+    assert "ben" in place.done("list")
+
+
+def test_what_is_wrong_with_a_new_credential_is_said(place: Place) -> None:
+    place.done("add", "openai", "--id", "anna", given=CANARY)
+    for arguments, given, told in (
+        (("nobody",), CANARY, "no provider 'nobody' is configured; known: openai"),
+        (("openai",), "", "no key was given"),
+        (("openai", "--key-env", "NOWHERE"), CANARY, "no key was given"),
+        (("openai", "--id", "anna"), CANARY, "there is a credential 'anna' already"),
+        (("openai", "--id", "of-the-file"), CANARY, "is named in"),
+        (("openai", "--base-url", "ftp://x"), CANARY, "expected a URL"),
+        (("openai", "--id", " "), CANARY, "spaces around it"),
+    ):
+        assert told in place.refused("add", *arguments, given=given)
+    for command in ("remove", "enable", "disable"):
+        assert "is named in" in place.refused(command, "of-the-file")
+
+
+def test_a_disabled_credential_stays_so_until_it_is_enabled(place: Place) -> None:
+    """O23."""
+    place.done("add", "openai", "--id", "anna", given=CANARY)
+    place.done("disable", "anna")
+    assert json.loads(place.done("show", "anna", "--json"))["status"] == "disabled"
+    place.done("enable", "anna")
+    assert json.loads(place.done("show", "anna", "--json"))["status"] == "active"
+
+
+def test_an_export_shows_no_secret_unless_it_is_asked_to_and_the_audit_can_be_written(place: Place) -> None:
+    """S26: the row is there before anything is shown; without it nothing is."""
+    place.done("add", "openai", "--id", "anna", "--label", "work", given=CANARY)
+    audit = place.folder / "xdg" / "turnout" / "audit.jsonl"
+    (masked,) = json.loads(place.done("export"))
+    assert (masked["api_key"], masked["label"]) == ("***", "work")
+    assert not audit.exists()
+
+    (shown,) = json.loads(place.done("export", "anna", "--reveal"))
+    assert shown["api_key"] == CANARY
+    (row,) = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert (row["what"], row["credentials"]) == ("export --reveal", ["anna"])
+    assert CANARY not in audit.read_text()
+    assert stat.S_IMODE(audit.stat().st_mode) == 0o600
+
+    assert "cannot be written, so nothing is shown" in place.refused("export", "--reveal", "--audit", "/proc/audit")
+    audit.unlink()
+    audit.symlink_to(place.folder / "elsewhere")
+    assert "cannot be written, so nothing is shown" in place.refused("export", "--reveal")
+
+
+def test_what_is_exported_can_be_imported_elsewhere(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
+    place.done("add", "openai", "--id", "anna", "--label", "work", given=CANARY)
+    other = place_of(tmp_path_factory.mktemp("other"), "sqlite")
+    exported = place.done("export", "--reveal")
+
+    other.done("import", given=exported)
+    again = json.loads(other.done("export", "--reveal"))
+    for one in (*again, *(known := json.loads(exported))):
+        del one["updated_at"]
+    assert again == known
+    assert "already; --replace takes its place" in other.refused("import", given=exported)
+    other.done("import", "--replace", given=exported)
+    assert "is masked: export it with --reveal" in other.refused("import", "--replace", given=place.done("export"))
+    for wrong in ("", "{}", '[{"id": 7}]', "[1]"):
+        assert "Error" in other.refused("import", given=wrong)
+
+
+def test_the_key_is_rotated_and_everything_still_opens(place: Place) -> None:
+    """S22."""
+    place.done("add", "openai", "--id", "anna", given=CANARY)
+    key = place.folder / "state" / "store.key"
+    old = key.read_text()
+    assert "1 secrets are under the new key" in place.done("rotate-key")
+
+    assert key.read_text() != old
+    assert json.loads(place.done("export", "--reveal"))[0]["api_key"] == CANARY
+
+
+# --- while a gateway runs --------------------------------------------------------------------------------------------
+
+
+def soon(what: Callable[[], bool]) -> None:
+    """Wait for something that another process does, within the limit."""
+    deadline = time.monotonic() + LIMIT
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def beside(tmp_path: Path, upstream: RemoteUpstream) -> Iterator[tuple[Place, Gateway]]:
+    place = place_of(tmp_path, "sqlite", upstream.url)
+    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
+        yield place, gateway
+
+
+def test_a_running_gateway_follows_every_command(beside: tuple[Place, Gateway]) -> None:
+    """Added, disabled, enabled, its key rotated, removed: each within a moment, and nothing restarts."""
+    place, gateway = beside
+
+    def serves() -> bool:
+        return gateway.chat("m").status == 200
+
+    assert not serves()
+    place.done("add", "openai", "--id", "anna", given=CANARY)
+    soon(serves)
+    place.done("disable", "anna")
+    soon(lambda: not serves())
+    assert "1 secrets are under the new key" in place.done("rotate-key")
+    place.done("enable", "anna")
+    soon(serves)
+    place.done("remove", "anna")
+    soon(lambda: not serves())
+    gateway.process.send(signal.SIGTERM)
+    assert gateway.process.wait_code() == 0
+    assert place.done("export") == "[]\n", "the gateway wrote nothing back"
+
+
+def test_a_cooldown_survives_a_kill_and_ends_by_a_command(tmp_path: Path, upstream: RemoteUpstream) -> None:
+    """H7, D5, O22: the second gateway does not ask the upstream; after the reset it does."""
+    upstream.use(Script(rules=(Rule(plays=(plays.rate_limited(600),)),)))
+    place = place_of(tmp_path, "sqlite", upstream.url)
+    place.done("add", "openai", "--id", "anna", given=CANARY)
+    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
+        assert gateway.chat("m").status == 429
+        soon(lambda: bool(json.loads(place.done("show", "anna", "--json"))["cooldowns"]))
+        gateway.process.send(signal.SIGKILL)
+        gateway.process.wait_code()
+    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
+        assert gateway.chat("m").status == 429
+        assert len(upstream.requests(1)) == 1
+        place.done("reset", "anna")
+        soon(lambda: gateway.chat("m").status == 200)
+
+
+def test_a_store_that_cannot_be_shared_refuses_changes_while_a_gateway_runs(
+    tmp_path: Path, upstream: RemoteUpstream
+) -> None:
+    """F-8."""
+    place = place_of(tmp_path, "files", upstream.url)
+    with running_gateway(place.text, tmp_path, key=KEY):
+        assert "another process uses it" in place.refused("add", "openai", given=CANARY)
