@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
@@ -16,8 +17,14 @@ from turnout.errors import ConfigError, TurnoutError
 LOOK: Final = 2.0
 """Seconds between two looks at the files. Polling sees what editors and mounts do by renaming, without a library."""
 
-SETTLED: Final = 0.25
-"""Seconds for which nothing may change before the files are read: half a file may be a sound one with less in it."""
+SETTLED, PATIENCE = 0.25, 20
+"""Seconds for which nothing may change before the files are read: half a file may be a sound one with less in it.
+
+After so many looks they are read all the same: something that is written without end must not keep an operator out.
+"""
+
+GRAIN: Final = 50_000_000
+"""Nanoseconds by which a file's time may lag behind the clock: kernels stamp files at their tick, 1 to 10 ms."""
 
 Stamp = tuple[int, int, int] | None
 
@@ -43,9 +50,19 @@ class Hangups:
         self._asked = trio.Event()
 
 
-async def follow(kernel: Kernel, config: Config, hangups: Hangups) -> NoReturn:
+def read(path: Path) -> tuple[Config, list[Stamp]]:
+    """The configuration in a file, and the stamps of its files as they were read. Waits for the disk; ConfigError.
+
+    A file that changed while it was read, or just before, gets no stamp: it will be looked at again.
+    """
+    began = time.time_ns() - GRAIN
+    config = load_config(path, os.environ)
+    found = (_stamp(file) for file in config.files)
+    return config, [None if stamp is None or stamp[0] >= began else stamp for stamp in found]
+
+
+async def follow(kernel: Kernel, config: Config, seen: list[Stamp], hangups: Hangups) -> NoReturn:
     """Keep the kernel on what the files of `config` say, until cancelled; what cannot be used is logged."""
-    seen = await _stamps(config.files)
     while True:
         with trio.move_on_after(LOOK) as pause:
             await hangups.wait()
@@ -53,37 +70,32 @@ async def follow(kernel: Kernel, config: Config, hangups: Hangups) -> NoReturn:
         if pause.cancelled_caught and now == seen:
             continue
         seen = await _settled(config.files)
-        before, config = config, await _reloaded(kernel, config)
-        if config.files != before.files:
-            seen = await _stamps(config.files)
+        try:
+            new, stamps = await trio.to_thread.run_sync(read, Path(config.source))
+            if new == config:
+                log.info("%s says the same as before", config.source)
+            else:
+                await kernel.reload(new)
+            config, seen = new, stamps
+        except TurnoutError as error:
+            _tell(error)
 
 
-async def _reloaded(kernel: Kernel, config: Config) -> Config:
-    """The configuration in force after another look at the file."""
-    try:
-        new = await trio.to_thread.run_sync(load_config, Path(config.source), os.environ)
-        if new == config:
-            log.info("%s says the same as before", config.source)
-            return config
-        await kernel.reload(new)
-    except TurnoutError as error:
-        problems = error.problems if isinstance(error, ConfigError) else (str(error),)
-        log.error(  # noqa: TRY400 # the problems are the message; where they were raised says nothing
-            "the new configuration is not used, the one in force stays: %s", "\n\n".join(problems)
-        )
-        return config
-    return new
+def _tell(error: TurnoutError) -> None:
+    problems = error.problems if isinstance(error, ConfigError) else (str(error),)
+    log.error("the new configuration is not used, the one in force stays: %s", "\n\n".join(problems))
 
 
 async def _settled(files: Sequence[Path]) -> list[Stamp]:
     """The stamps once nobody is writing any more."""
-    before = await _stamps(files)
-    while True:
+    now = await _stamps(files)
+    for _ in range(PATIENCE):
+        before = now
         await trio.sleep(SETTLED)
         now = await _stamps(files)
         if now == before:
-            return now
-        before = now
+            break
+    return now
 
 
 async def _stamps(files: Sequence[Path]) -> list[Stamp]:

@@ -11,10 +11,11 @@ from typing import Final
 import click
 import trio
 
-from turnout._cli_common import config_argument, loaded, plugins_of
+from turnout._cli_common import config_argument, plugins_of
 from turnout._cli_log import LEVELS, log_to_stderr
-from turnout._cli_reload import Hangups, follow
+from turnout._cli_reload import Hangups, Stamp, follow, read
 from turnout._config import Config
+from turnout._config_file import find_config
 from turnout._kernel import open_kernel
 from turnout._plugins import Plugins
 from turnout.errors import ConfigError
@@ -37,10 +38,10 @@ def run(context: click.Context, config: Path | None, log_level: str) -> int:
     """
     _harden()
     log_to_stderr(log_level)
-    settled = loaded(config)
+    settled, stamps = read(find_config(config, os.environ))
     if not settled.tables("frontends"):
         raise ConfigError([f"{settled.source}: no frontend is named, so nobody could be served; add [frontends.http]"])
-    return trio.run(serve, settled, plugins_of(context))
+    return trio.run(serve, settled, stamps, plugins_of(context))
 
 
 def _harden() -> None:
@@ -49,7 +50,7 @@ def _harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-async def serve(config: Config, plugins: Plugins) -> int:
+async def serve(config: Config, stamps: list[Stamp], plugins: Plugins) -> int:
     """Serve until told to stop and give the exit code. Raises what opening the kernel raises."""
     async with trio.open_nursery() as nursery:
         stop, hangups = Stop(), Hangups()
@@ -60,7 +61,7 @@ async def serve(config: Config, plugins: Plugins) -> int:
                 stop.serving = True
                 _tell(kernel.addresses)
                 async with trio.open_nursery() as until_stopped:
-                    until_stopped.start_soon(follow, kernel, config, hangups)
+                    until_stopped.start_soon(follow, kernel, config, stamps, hangups)
                     await stop.asked.wait()
                     until_stopped.cancel_scope.cancel()
                 kernel.drain()

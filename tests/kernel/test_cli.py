@@ -461,7 +461,7 @@ async def test_a_signal_drains_and_exits_with_0(capsys: pytest.CaptureFixture[st
 
 
 async def _serving(found: Plugins, codes: list[int]) -> None:
-    codes.append(await serve(parse_config(TEXT), found))
+    codes.append(await serve(parse_config(TEXT), [None], found))
 
 
 @pytest.mark.usefixtures("quiet_interrupts", "autojump_clock")

@@ -31,6 +31,7 @@ from turnout._events import Event, OutcomeRecorded
 from turnout._hedging import LEAST, SAVED, WINDOW, Budget, Latencies
 from turnout.errors import ConfigError, DeadlineExceeded, Draining, PluginError, PoolError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout.testing._house import scripted_config
 
 ASK = Ask(model="m", id="call")
 HEDGE = '[hedge]\nafter = "2s"\nshare = 1.0\n'
@@ -457,6 +458,24 @@ async def test_a_models_delay_goes_before_its_providers_and_that_before_the_gene
     async with scripted_kernel(toml(hedge=f"[hedge]\nshare = 1.0\n{rules}\n"), {"scripted": provider}) as kernel:
         await read(kernel)
         assert len(provider.calls) == 1 + hedged
+
+
+async def test_a_reload_switches_hedging_off_and_on(autojump_clock: MockClock) -> None:
+    """H1: a stream that has begun keeps the rules it began with."""
+    provider = ScriptedProvider(Script(wait=3))
+    off = '[hedge]\nafter = "off"\n'
+    async with scripted_kernel(toml(hedge=off), {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        for hedge, calls in ((HEDGE, 2), (off, 1), (HEDGE, 2)):
+            await kernel.reload(scripted_config(toml(hedge=hedge)))
+            provider.calls.clear()
+            await read(kernel)
+            assert len(provider.calls) == calls
+        provider.calls.clear()
+        nursery.start_soon(read, kernel)
+        await trio.sleep(1)
+        await kernel.reload(scripted_config(toml(hedge=off)))
+        await trio.sleep(5)
+        assert len(provider.calls) == 2
 
 
 async def test_a_learned_delay_follows_what_earlier_calls_took(autojump_clock: MockClock) -> None:
