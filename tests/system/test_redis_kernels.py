@@ -1,0 +1,150 @@
+"""Several kernels on one Redis: what one learns, the others know; an outage of the store stops nobody."""
+
+import logging
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+from valkey_server import LIMIT, Valkey, running
+
+from turnout import Ask, Credential, Kernel, Metadata, RateLimited
+from turnout.abc import Limits, PluginContext
+from turnout.errors import StoreError, UpstreamFailed
+from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout_redis import Redis, RedisSettings
+
+ASK = Ask(model="m")
+TOML = '[retry]\npasses = 1\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
+
+pytestmark = [
+    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Valkey]:
+    with running(tmp_path) as server:
+        yield server
+
+
+class Node:
+    """One of the machines."""
+
+    def __init__(self, kernel: Kernel, provider: ScriptedProvider) -> None:
+        self.kernel = kernel
+        self.provider = provider
+
+    def label(self, id: str) -> str | None:
+        found = self.kernel.credentials.get(id)
+        return None if found is None else found.label
+
+    def token(self, id: str) -> object:
+        found = self.kernel.credentials.get(id)
+        return None if found is None or found.metadata is None else found.metadata.get("access_token")
+
+    def cools(self, id: str) -> bool:
+        model = self.kernel.credentials.state(id).models.get("m")
+        return model is not None and model.quota.exceeded
+
+
+@asynccontextmanager
+async def node(server: Valkey, key: Path) -> AsyncIterator[Node]:
+    context = PluginContext(
+        key="redis",
+        group="turnout.stores",
+        limits=Limits(),
+        drain=1.0,
+        now=time.time,
+        draw=random.random,
+        log=logging.getLogger("turnout.stores.redis"),
+    )
+    provider = ScriptedProvider()
+    settings = RedisSettings(url=server.url, key_file=str(key))
+    async with (
+        Redis.open(settings, context) as store,
+        scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel,
+    ):
+        yield Node(kernel, provider)
+
+
+@asynccontextmanager
+async def nodes(server: Valkey, tmp_path: Path, count: int = 2) -> AsyncIterator[list[Node]]:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(trio.fail_after(LIMIT))
+        yield [await stack.enter_async_context(node(server, tmp_path / "key")) for _ in range(count)]
+
+
+async def until(holds: Callable[[], bool]) -> float:
+    """Seconds until it holds; the limit of the test ends it otherwise."""
+    began = trio.current_time()
+    while not holds():  # noqa: ASYNC110  # it comes from another machine, as it were
+        await trio.sleep(0.02)
+    return trio.current_time() - began
+
+
+def credential(id: str, label: str = "") -> Credential:
+    return Credential(
+        id=id, provider="scripted", label=label, metadata=Metadata({"access_token": f"token of {id}", "email": id})
+    )
+
+
+async def test_what_one_node_learns_the_others_know(server: Valkey, tmp_path: Path) -> None:
+    """Design 14: a credential that is added, changed, cooling or removed, within about a second."""
+    async with nodes(server, tmp_path, 3) as (one, two, three):
+        await one.kernel.credentials.register(credential("a", "first"))
+        await until(lambda: two.label("a") == three.label("a") == "first")
+        two.provider.script(Script(failure=RateLimited(retry_after=500)))
+        with pytest.raises(UpstreamFailed):
+            await two.kernel.execute(ASK)
+        took = await until(lambda: one.cools("a") and three.cools("a"))
+        assert took < 3
+        await three.kernel.credentials.update(credential("a", "second"))
+        await until(lambda: one.label("a") == two.label("a") == "second")
+        await one.kernel.credentials.remove("a")
+        await until(lambda: two.label("a") is None and three.label("a") is None)
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+async def test_an_outage_of_the_store_stops_no_call_and_nodes_agree_afterwards(
+    server: Valkey, tmp_path: Path, how: str
+) -> None:
+    """G2, G3: calls go on from memory; both changes of one credential made meanwhile survive; agreed within 5 s."""
+    async with nodes(server, tmp_path) as (one, two):
+        await one.kernel.credentials.register(credential("a"))
+        await one.kernel.credentials.register(credential("b"))
+        await until(lambda: two.label("b") is not None)
+        if how == "killed":
+            server.kill()
+        else:
+            server.send(signal.SIGSTOP)
+        for number in range(20):
+            began = trio.current_time()
+            await (one, two)[number % 2].kernel.execute(ASK)
+            assert trio.current_time() - began < 0.5, "a call does not wait for the store"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(changed, one, credential("a", "changed by one"))
+            nursery.start_soon(changed, two, credential("b", "changed by two"))
+        assert one.label("a") == "changed by one"
+
+        if how == "killed":
+            server.start()
+        else:
+            server.send(signal.SIGCONT)
+        took = await until(
+            lambda: (one.label("b"), two.label("a")) == ("changed by two", "changed by one"),
+        )
+        assert took < 5
+        assert (one.token("a"), two.token("b")) == ("token of a", "token of b")
+    async with nodes(server, tmp_path, 1) as (fresh,):
+        assert (fresh.label("a"), fresh.label("b")) == ("changed by one", "changed by two")
+
+
+async def changed(node: Node, credential: Credential) -> None:
+    with pytest.raises(StoreError):
+        await node.kernel.credentials.update(credential)
