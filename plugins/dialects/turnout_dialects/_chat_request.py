@@ -236,7 +236,10 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     verbosity = request.openai.get("verbosity")
     body: dict[str, Any] = {
         "model": model,
-        "messages": [*({"role": "system", "content": text} for text in request.system), *_messages(request.turns)],
+        "messages": [
+            *({"role": "system", "content": text} for text in request.system),
+            *_messages(request.turns, "gemini" in model),
+        ],
         "stream": stream or None,
         "stream_options": {"include_usage": True} if stream else None,
         "tools": [_written_tool(tool) for tool in request.tools] or None,
@@ -260,10 +263,10 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _messages(turns: Iterable[Turn]) -> Iterable[dict[str, Any]]:
+def _messages(turns: Iterable[Turn], signs: bool) -> Iterable[dict[str, Any]]:
     for turn in turns:
         if turn.role == "assistant":
-            yield _written_assistant(turn)
+            yield _written_assistant(turn, signs)
         else:
             yield from _written_user(turn)
 
@@ -310,14 +313,17 @@ def _written_media(media: Media) -> dict[str, Any]:
     raise Untranslatable(media.at, "openai.chat takes files and sounds as data, and no images by file id")
 
 
-def _written_assistant(turn: Turn) -> dict[str, Any]:
-    """Reasoning stays out: OpenAI takes none in a chat; but a signature of Gemini goes with the call that it signs."""
+def _written_assistant(turn: Turn, signs: bool) -> dict[str, Any]:
+    """Reasoning stays out: OpenAI takes none in a chat; but a signature of Gemini goes with the call that it signs.
+
+    `signs`: the upstream is Google's own surface for it; OpenAI refuses members that it does not know.
+    """
     calls: list[dict[str, Any]] = []
     signed: Reasoning | None = None
     for part in turn.parts:
         if isinstance(part, ToolCall):
             calls.append(written_call(part, signed))
-        signed = part if isinstance(part, Reasoning) else None
+        signed = part if isinstance(part, Reasoning) and signs else None
     texts = [part for part in turn.parts if isinstance(part, Text)]
     refusal = "".join(part.text for part in turn.parts if isinstance(part, Refusal))
     content = _written_contents(list(texts)) if texts else None
