@@ -6,6 +6,7 @@ from typing import Protocol
 
 import attrs
 import trio
+import trio.testing
 
 from turnout._values import Ask, Chunk, Reply
 from turnout._verdicts import Protocol as BadProtocol
@@ -32,7 +33,10 @@ PATIENCE = 10.0
 """Seconds after which a check that should take milliseconds has failed."""
 
 SOON = 2.0
-"""Seconds within which a client that left is noticed, and a drain without calls is over."""
+"""Seconds within which a drain without calls is over, and a call goes past one that hangs."""
+
+LEFT = 6.0
+"""Seconds within which a client that left is noticed: closing looks like half closing for a while (RFC 9293, 3.6)."""
 
 STILL = 0.5
 BUG = "canary-of-a-bug-55c1"
@@ -54,11 +58,15 @@ class Refused(Exception):
 class FrontendClient(Protocol):
     """How a client of this frontend speaks. Every method may wait for ever: the check cuts it off."""
 
-    reply: bytes
-    """An answer as an upstream of its dialect gives it."""
+    @property
+    def reply(self) -> bytes:
+        """An answer as an upstream of its dialect gives it."""
+        ...
 
-    chunks: Sequence[bytes]
-    """A stream as an upstream gives it: three pieces at least, the last of which ends it properly."""
+    @property
+    def chunks(self) -> Sequence[bytes]:
+        """A stream as an upstream gives it: three pieces at least, the last of which ends it properly."""
+        ...
 
     async def call(self, address: str) -> bytes:
         """Ask once, without streaming, and give the answer's body. Raises Refused."""
@@ -94,7 +102,7 @@ class _Bench:
             return b"".join([piece async for piece in stream])
 
     async def settled(self) -> bool:
-        with trio.move_on_after(SOON):
+        with trio.move_on_after(LEFT):
             while self.switch.open:  # noqa: ASYNC110 # the switch tells nobody
                 await trio.sleep(0.01)
         return not self.switch.open
@@ -125,17 +133,26 @@ async def _checked(check: Check, open_frontend: OpenFrontend, client: FrontendCl
         async with _serving(open_frontend, client) as bench:
             await check(bench)
     except BaseExceptionGroup as group:  # the caller wants the law, not the nurseries that it came through
-        raise next(_broken(group), group) from group
+        leaves = list(_leaves(group))
+        if any(isinstance(leaf, trio.Cancelled) for leaf in leaves):
+            raise
+        for leaf in leaves:
+            if isinstance(leaf, AssertionError):
+                raise leaf from group
+        kinds = sorted({type(leaf).__name__ for leaf in leaves if not isinstance(leaf, Refused)})
+        _law(not kinds, f"nothing that a call meets comes out of `serve` ({', '.join(kinds)})")
+        _law(False, f"a sound call is served, not refused ({leaves[0]})")
+    await trio.testing.wait_all_tasks_blocked()
     left = trio.lowlevel.current_statistics().tasks_living - tasks
     _law(left == 0, "no task of a frontend outlives `serve`, cancelled or not")
 
 
-def _broken(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _broken(inner)
-    elif isinstance(error, AssertionError):
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
         yield error
+        return
+    for inner in error.exceptions:
+        yield from _leaves(inner)
 
 
 @asynccontextmanager
@@ -210,10 +227,10 @@ async def _leaving(bench: _Bench) -> None:
     bench.switch.on_execute, bench.switch.on_stream = hang, stall
     with trio.move_on_after(STILL / 2):
         await bench.call()
-    _law(await bench.settled(), f"a call whose client has left is cancelled within {SOON:g} s")
+    _law(await bench.settled(), f"a call whose client has left is cancelled within {LEFT:g} s")
     async with bench.client.stream(bench.address) as stream:
         await anext(stream)
-    _law(await bench.settled(), f"a stream whose client has left is cancelled within {SOON:g} s")
+    _law(await bench.settled(), f"a stream whose client has left is cancelled within {LEFT:g} s")
     _law(bench.switch.cancelled >= 1, "a call whose client has left is cancelled, not drained")
 
 
