@@ -1,7 +1,7 @@
 """Remembers, apart from the store, how far each record had come, so that an older one put back is noticed (S21, F-12).
 
-One line per save in a private file that only grows while it is open. A crash between a save and its line leaves a lower
-version here, which is harmless: only what is older than its line tells.
+One line per save in a private file that only grows while it is open. A crash between a save and its line, or a power
+loss, leaves a lower version here, which is harmless: only what is older than its line tells.
 """
 
 import hashlib
@@ -50,13 +50,12 @@ class Versions:
         return seen if seen > version else None
 
     def note(self, kind: str, id: str, version: int) -> None:
-        """This is the record's version now, durably; 0 when it is gone. What cannot be written is logged."""
+        """This is the record's version now; 0 when it is gone. What cannot be written is logged."""
         name = _name(kind, id)
         if self._seen.get(name, 0) == version:
             return
         try:
-            os.write(self._fd, f"{name} {version}\n".encode())
-            os.fsync(self._fd)
+            os.write(self._fd, f"{name} {version}\n".encode())  # not synced: see above, and it would double a save
         except OSError as error:
             self._log.warning("%s cannot be written, so a rolled-back store may pass: %s", self._path, error.strerror)
         self._seen[name] = version
