@@ -11,8 +11,8 @@ from turnout import Chunk, Failure
 from turnout.errors import UpstreamFailed
 from turnout_openai._answer import head_of
 from turnout_openai._chat_events import ChatEvents
-from turnout_openai._exchange import Exchange, broken
 from turnout_wire import status_of_error
+from turnout_wire.exchange import Exchange, broken
 
 EVENT_STREAM = "text/event-stream"
 

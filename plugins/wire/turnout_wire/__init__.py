@@ -13,6 +13,8 @@ from turnout_wire._headers import (
 )
 from turnout_wire._hints import duration, retry_after
 from turnout_wire._json import BadJSON, Peek, check_json, peek, with_model
+from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
+from turnout_wire._passing import Grammar, PassedEvents, Said, decoded
 from turnout_wire._prepare import (
     CannotPrepare,
     NoCredentialGiven,
@@ -41,11 +43,14 @@ __all__ = [
     "CannotPrepare",
     "Event",
     "EventTooLarge",
+    "Grammar",
     "HttpAnswer",
     "NoCredentialGiven",
     "NoRequestGiven",
     "NoSuchProvider",
+    "PassedEvents",
     "Peek",
+    "Said",
     "Shape",
     "Told",
     "UpstreamAnswer",
@@ -54,11 +59,16 @@ __all__ = [
     "check_headers",
     "check_json",
     "client_headers",
+    "decoded",
     "duration",
+    "endpoint",
     "error_message",
     "in_band",
     "inject",
     "new_request",
+    "origin_of",
+    "origin_of_url",
+    "parsed_base",
     "peek",
     "prepare",
     "provider_key",

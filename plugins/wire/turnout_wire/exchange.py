@@ -13,7 +13,7 @@ import trio
 
 from turnout import Failure, Phase, Protocol
 from turnout.errors import UpstreamFailed
-from turnout_wire import UPSTREAM_EXCEPTIONS, verdict_of_exception
+from turnout_wire._failure import UPSTREAM_EXCEPTIONS, verdict_of_exception
 
 BODY_LIMIT = 64 << 20
 """Bytes of a whole answer (acceptance 4)."""
@@ -40,6 +40,7 @@ class Exchange:
 
     __slots__ = (
         "_body",
+        "_closes_at_once",
         "_expected",
         "_read",
         "_request",
@@ -65,6 +66,8 @@ class Exchange:
         self.response = response
         self._stream = response.stream
         self._body: AsyncIterator[bytes] = aiter(response.stream)
+        # What never waits while it closes needs no shield and no limit, which cost 8 µs a call
+        self._closes_at_once: bool = getattr(response.stream, "closes_at_once", False)
         self._note(response.headers.raw)
         return self
 
@@ -79,6 +82,9 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._closes_at_once:
+            await self._stream.aclose()
+            return
         with trio.CancelScope(relative_deadline=_CLOSING_SECONDS, shield=True):
             try:
                 if isinstance(self._body, AsyncGenerator):
@@ -101,10 +107,13 @@ class Exchange:
     async def read_more(self) -> bytes:
         """The next bytes of the body, empty at its end. Waits; raises UpstreamFailed when it is cut off."""
         try:
-            async for piece in self._body:
-                self._read += len(piece)
+            while True:
+                piece = await anext(self._body)
                 if piece:
+                    self._read += len(piece)
                     return piece
+        except StopAsyncIteration:
+            pass
         except UPSTREAM_EXCEPTIONS as exc:
             raise UpstreamFailed(verdict_of_exception(exc, answered=True, phase=Phase.IDLE)) from exc
         if self._expected not in {None, self._read}:

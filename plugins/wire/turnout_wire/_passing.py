@@ -1,0 +1,153 @@
+"""Event streams that pass as the bytes that came: which event is payload, which an error, where the end is. No I/O.
+
+Until the first payload each event is read; after it only those that a dialect's cheap search does not know as plain
+content, and nothing that an upstream writes into an event is changed (B15). What a dialect has to say is a `Grammar`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import attrs
+import msgspec
+
+from turnout import Chunk, Failure, Protocol
+from turnout_wire._sse import LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
+from turnout_wire._verdict import status_of_error
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Said(NamedTuple):
+    """What one event says.
+
+    Attributes:
+        payload: a client can use it.
+        end: the answer is complete with it.
+        error: the error object that it is or holds, None when it holds none.
+    """
+
+    payload: bool = False
+    end: bool = False
+    error: object = None
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Grammar:
+    """How one dialect streams.
+
+    Attributes:
+        read: what an event says.
+        plain: whether bytes are whole events of mere content, as far as cheap searches can tell.
+        end: what the end is called, for people.
+        last: nothing follows the end; otherwise events may, and the stream is over with its body.
+    """
+
+    read: Callable[[Event], Said]
+    plain: Callable[[bytes], bool]
+    end: str
+    last: bool = True
+
+
+@final
+class PassedEvents:
+    """Turns the bytes of a stream into chunks.
+
+    Attributes:
+        done: the stream has come to its proper end; what follows is not read.
+        failure: why it failed; to be raised once the chunks given so far are used up.
+    """
+
+    __slots__ = ("_committed", "_complete", "_first", "_grammar", "_judge", "_reader", "done", "failure")
+
+    def __init__(self, grammar: Grammar, judge: Callable[[int, bytes], Failure]) -> None:
+        """`judge` gives the verdict of a status and the body that came with it."""
+        self._grammar = grammar
+        self._judge = judge
+        self._reader = BlockReader()
+        self._first = True
+        self._committed = False
+        self._complete = False
+        self.done = False
+        self.failure: Failure | None = None
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that these bytes complete; sets `done` and `failure`."""
+        if self._committed and not self._reader.holds and len(data) <= LINE_LIMIT and self._grammar.plain(data):
+            return [Chunk(data)]
+        try:
+            blocks = self._reader.feed(data)
+        except EventTooLarge as exc:
+            self.failure = Protocol(message=str(exc))
+            return []
+        return self._joined(blocks) if self._committed else self._apart(blocks)
+
+    def end(self) -> list[Chunk]:
+        """The upstream has nothing more to say; sets `failure` unless the answer is complete (B12)."""
+        last: list[Chunk] = []
+        if not self.done and self._reader.holds:
+            # Some servers end their last event with one line end, or none
+            block = self._reader.held.rstrip(b"\r\n") + b"\n\n"
+            event = read_event(block, first=self._first)
+            said = self._grammar.read(event) if event is not None else Said()
+            if said.end and said.error is None:
+                self._complete = True
+                last = [Chunk(block, said.payload)]
+        self.done = self.done or self._complete
+        if not self.done:
+            self.failure = Protocol(message=f"the stream ended before its {self._grammar.end}")
+        return last
+
+    def _apart(self, blocks: list[bytes]) -> list[Chunk]:
+        """Before the first payload: each event is read and becomes a chunk of its own."""
+        chunks: list[Chunk] = []
+        for place, block in enumerate(blocks):
+            event = read_event(block, first=self._first)
+            self._first = False
+            payload = event is not None and self._take(event)
+            if self.failure:
+                break
+            chunks.append(Chunk(block, payload))
+            if self.done:
+                break
+            if payload:
+                self._committed = True
+                chunks += self._joined(blocks[place + 1 :])
+                break
+        return chunks
+
+    def _joined(self, blocks: list[bytes]) -> list[Chunk]:
+        """After the first payload: whatever came in one read goes on as one chunk, but for an error."""
+        passed: list[bytes] = []
+        payload = False
+        for block in blocks:
+            if self._grammar.plain(block):
+                payload = True
+            elif (event := read_event(block)) is not None:
+                payload = self._take(event) or payload
+                if self.failure:
+                    break
+            passed.append(block)
+            if self.done:
+                break
+        return [Chunk(b"".join(passed), payload)] if passed else []
+
+    def _take(self, event: Event) -> bool:
+        """Whether the event is payload; notes an end, and an error, which a frontend tells in its own words."""
+        said = self._grammar.read(event)
+        if said.error is not None:
+            self.failure = self._judge(status_of_error(said.error), event.data)
+            return False
+        if said.end:
+            self._complete = True
+            self.done = self._grammar.last
+        return said.payload
+
+
+def decoded(data: bytes) -> dict[str, object]:
+    """The JSON object that an event's data is; empty for anything else, which passes like anything unknown (B15)."""
+    try:
+        found = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

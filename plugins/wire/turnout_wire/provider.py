@@ -1,0 +1,176 @@
+"""What every provider over HTTP does alike: credentials onto requests, answers to replies or verdicts.
+
+A provider for one API is a subclass that says how a credential is shown, and which path and which members belong to
+which operation. Requests and answers pass as the bytes that came.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import httpx
+import msgspec
+
+from turnout import Call, Credential, Failure, Operation, Reply, Sent, Unauthorized
+from turnout.errors import InvalidAsk, UpstreamFailed
+from turnout_wire._headers import check_headers, reply_headers, request_headers
+from turnout_wire._json import with_model
+from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
+from turnout_wire._passing import Grammar, decoded
+from turnout_wire._scrub import secrets_of
+from turnout_wire._verdict import status_of_error, verdict
+from turnout_wire.exchange import Exchange, broken
+from turnout_wire.stream import OpenStream
+
+_HEADER = "header:"
+
+Members = tuple[str, ...]
+"""Members of which a success has at least one."""
+
+
+class HttpProvider(ABC):
+    """A provider on a base URL; a credential's own `base_url` attribute wins."""
+
+    def __init__(self, base_url: str, *, now: Callable[[], float]) -> None:
+        """`now` reads POSIX seconds; dates in headers are measured by it."""
+        self._base = base_url
+        self._now = now
+
+    @abstractmethod
+    def shown(self, credential: Credential) -> dict[str, str]:
+        """The headers that show a credential to the upstream, lower-case."""
+
+    def origin(self, credential: Credential) -> str:
+        """`scheme://host:port` that this credential may be sent to; raises ValueError for an unusable `base_url`."""
+        return origin_of(self.base_url(credential))
+
+    def base_url(self, credential: Credential) -> str:
+        """Where the API is for this credential."""
+        return credential.attributes.get("base_url") or self._base
+
+    def prepare(self, request: httpx.Request, credential: Credential) -> None:
+        """Put the credential on a request (C13.2); raises ValueError when it goes to another origin."""
+        if origin_of_url(request.url) != self.origin(credential):
+            raise ValueError("the request does not go to the origin of the credential")
+        for name, value in self.headers(credential).items():
+            request.headers[name] = value
+
+    async def send(
+        self, request: httpx.Request, credential: Credential, transport: httpx.AsyncBaseTransport | None
+    ) -> httpx.Response:
+        """Send any request with the credential (C13.4) and give the response, whatever its status, body read."""
+        self.prepare(request, credential)
+        async with Exchange(given(transport), request) as exchange:
+            body = await exchange.read_body()
+        return httpx.Response(exchange.status, headers=exchange.response.headers, content=body, request=request)
+
+    def headers(self, credential: Credential) -> dict[str, str]:
+        """What every request of this credential carries; its own `header:NAME` attributes win (C1.17).
+
+        Raises UpstreamFailed(Unauthorized) for a key or attribute that no header can carry: nothing is sent, and the
+        next credential is tried.
+        """
+        headers = {"accept-encoding": "identity", "user-agent": "turnout", **self.shown(credential)}
+        for name, value in credential.attributes.items():
+            if name.startswith(_HEADER):
+                headers[name.removeprefix(_HEADER).lower()] = value
+        try:
+            check_headers(headers.items())
+        except InvalidAsk as exc:
+            raise UpstreamFailed(Unauthorized(message=f"credential unusable: {exc}", sent=Sent.NO)) from None
+        return headers
+
+    def payload(self, call: Call) -> bytes:
+        """The body to send: the client's own, its `model` replaced when the upstream has another name for it."""
+        ask = call.ask
+        return ask.payload if call.model == ask.model else with_model(ask.payload, call.model)
+
+    async def posted(self, call: Call, path: str, members: Members, *, dialect: str) -> Reply:
+        """The reply to a POST of the call's payload; waits. Raises UpstreamFailed."""
+        operation = call.ask.operation
+        async with self.begun(call, path, dialect=dialect) as exchange:
+            body = await self.body(call.credential, exchange, members, operation)
+        return Reply(body=body, headers=reply_headers(exchange.response.headers, dialect))
+
+    def streamed(self, call: Call, path: str, grammar: Grammar, *, dialect: str) -> OpenStream:
+        """The stream that answers a POST of the call's payload."""
+        return OpenStream(
+            lambda: self.begun(call, path, dialect=dialect),
+            grammar,
+            headers=lambda exchange: reply_headers(exchange.response.headers, dialect),
+            judge=lambda exchange, status, body: self.judge(call.credential, exchange, status, body),
+        )
+
+    async def listed(
+        self, credential: Credential, transport: httpx.AsyncBaseTransport | None, path: str, member: str
+    ) -> tuple[list[Mapping[str, object]], Mapping[str, object]]:
+        """One page of a listing: the objects in `member`, and the page itself. Waits; raises UpstreamFailed."""
+        url = endpoint(self.base_url(credential), path)
+        request = httpx.Request("GET", url, headers=self.headers(credential))
+        async with Exchange(given(transport), request) as exchange:
+            page = decoded(await self.body(credential, exchange, (member,)))
+        entries = page.get(member)
+        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else [], page
+
+    def begun(self, call: Call, path: str, *, dialect: str) -> Exchange:
+        """The exchange of a POST; raises UpstreamFailed for a credential that cannot be sent."""
+        payload = self.payload(call)
+        url = endpoint(self.base_url(call.credential), path)
+        own = self.headers(call.credential)
+        passed = request_headers(call.ask.headers, dialect) if call.ask.headers else {}
+        # Everything in the headers: with `content=` httpx would build them three times
+        headers = {
+            "host": url.netloc.decode("ascii"),
+            **own,
+            "content-type": "application/json",
+            "content-length": str(len(payload)),
+            **passed,
+        }
+        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(payload))
+        return Exchange(given(call.transport), request)
+
+    async def body(
+        self, credential: Credential, exchange: Exchange, members: Members, operation: Operation = Operation.GENERATE
+    ) -> bytes:
+        """The body of a success that has one of these members; raises UpstreamFailed for any other answer."""
+        if not 200 <= exchange.status < 300:
+            error = await exchange.read_error()
+            raise UpstreamFailed(self.judge(credential, exchange, exchange.status, error, operation))
+        if exchange.encoded:
+            raise broken("the answer is compressed, although none was asked for")
+        body = await exchange.read_body()
+        found = _members(body)
+        if "error" in found and (said := msgspec.json.decode(found["error"])):
+            raise UpstreamFailed(self.judge(credential, exchange, status_of_error(said), body, operation))
+        if not any(member in found for member in members):
+            raise broken(f"the answer is not a JSON object with {' or '.join(map(repr, members))}")
+        return body
+
+    def judge(
+        self,
+        credential: Credential,
+        exchange: Exchange,
+        status: int,
+        body: bytes,
+        operation: Operation = Operation.GENERATE,
+    ) -> Failure:
+        """The verdict of a refusal."""
+        secrets = (*secrets_of(credential), parsed_base(self.base_url(credential)).host)
+        return verdict(status, body, exchange.response.headers, now=self._now(), operation=operation, secrets=secrets)
+
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _members(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """The top-level members of a JSON object, their values skipped; empty for anything else."""
+    try:
+        return _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+
+
+def given(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:
+    """The transport of a call; raises TypeError when there is none."""
+    if transport is None:
+        raise TypeError("this provider needs a transport")
+    return transport

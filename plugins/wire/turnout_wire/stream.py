@@ -1,0 +1,131 @@
+"""An open stream of events: reads the exchange, gives chunks. The thin shell around `PassedEvents`."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self, final
+
+import trio
+
+from turnout import Chunk, Failure
+from turnout.errors import UpstreamFailed
+from turnout_wire._passing import Grammar, PassedEvents, decoded
+from turnout_wire._verdict import status_of_error
+from turnout_wire.exchange import Exchange, broken
+
+EVENT_STREAM = "text/event-stream"
+
+_TAIL_SECONDS = 0.25
+"""How long the connection's own end may follow the stream's, so that it can serve another call."""
+
+_TAIL_READS = 4
+
+
+@final
+class PassedStream:
+    """The chunks of a stream, one at most for each read from the upstream once it has begun to answer.
+
+    Attributes:
+        headers: those that a client may see.
+    """
+
+    def __init__(self, exchange: Exchange, headers: Mapping[str, str], events: PassedEvents) -> None:
+        self.headers = headers
+        self._exchange = exchange
+        self._events = events
+        self._ready: deque[Chunk] = deque()
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        """The next chunk; waits. Raises StopAsyncIteration at the proper end, UpstreamFailed otherwise."""
+        events = self._events
+        while not self._ready:
+            if events.failure is not None:
+                raise UpstreamFailed(events.failure)
+            if events.done:
+                if not self._over:
+                    await self._finish()
+                raise StopAsyncIteration
+            data = await self._exchange.read_more()
+            self._over = not data
+            self._ready.extend(events.feed(data) if data else events.end())
+        return self._ready.popleft()
+
+    async def _finish(self) -> None:
+        """Read to the end of the body, which usually has come already: then the connection is kept.
+
+        The answer is complete, so whatever happens here only decides whether the connection can be used again.
+        """
+        with trio.move_on_after(_TAIL_SECONDS):
+            try:
+                for _ in range(_TAIL_READS):
+                    if not await self._exchange.read_more():
+                        return
+            except UpstreamFailed:
+                return
+
+
+@final
+class OpenStream:
+    """A streaming call, as an async context manager: entering waits until the upstream accepted it."""
+
+    __slots__ = ("_begin", "_exchange", "_grammar", "_headers", "_judge")
+
+    def __init__(
+        self,
+        begin: Callable[[], Exchange],
+        grammar: Grammar,
+        *,
+        headers: Callable[[Exchange], Mapping[str, str]],
+        judge: Callable[[Exchange, int, bytes], Failure],
+    ) -> None:
+        """Keep what entering needs.
+
+        Args:
+            begin: makes the exchange; may raise what entering raises.
+            grammar: how the dialect streams.
+            headers: those of the answer that a client may see.
+            judge: the verdict of a status and a body.
+        """
+        self._begin = begin
+        self._grammar = grammar
+        self._headers = headers
+        self._judge = judge
+
+    async def __aenter__(self) -> PassedStream:
+        self._exchange = exchange = self._begin()
+        await exchange.__aenter__()
+        accepted = False
+        try:
+            await self._accept(exchange)
+            accepted = True
+        finally:
+            if not accepted:
+                await exchange.__aexit__(None, None, None)
+        events = PassedEvents(self._grammar, lambda status, body: self._judge(exchange, status, body))
+        return PassedStream(exchange, self._headers(exchange), events)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exchange.__aexit__(kind, error, trace)
+
+    async def _accept(self, exchange: Exchange) -> None:
+        if not 200 <= exchange.status < 300:
+            raise UpstreamFailed(self._judge(exchange, exchange.status, await exchange.read_error()))
+        if exchange.encoded:
+            raise broken("the answer is compressed, although none was asked for")
+        if exchange.media_type == "application/json":
+            raise self._not_a_stream(exchange, await exchange.read_error())
+        if exchange.media_type not in {EVENT_STREAM, ""}:
+            raise broken("the answer is not a stream of events")
+
+    def _not_a_stream(self, exchange: Exchange, body: bytes) -> UpstreamFailed:
+        """What JSON in place of a stream means: an error as if it had its status (B22), or nonsense (B14)."""
+        error = decoded(body).get("error")
+        if not error:
+            return broken("the answer is not a stream of events")
+        return UpstreamFailed(self._judge(exchange, status_of_error(error), body))
