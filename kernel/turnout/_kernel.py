@@ -303,6 +303,7 @@ class Kernel:
             new_id=lambda: str(uuid.uuid4()),
             tell=self._observers.tell,
             save=self._save,
+            read=self._read_store,
             serves=self._serves,
             refresh=self._refresh,
         )
@@ -346,6 +347,9 @@ class Kernel:
     def _saved(self, credential: Credential) -> AbstractAsyncContextManager[None]:
         """Make a renewed credential durable before it is used (E4); what the store refuses is used all the same."""
         return self._writer.renewed(credential)
+
+    async def _read_store(self) -> None:
+        await self._writer.read()
 
     def _serves(self, credential: Credential) -> Serves:
         provider = self._conductor.generation.providers[credential.provider]

@@ -35,6 +35,7 @@ class Registry:
         new_id: Callable[[], str],
         tell: Callable[[Event], Any],
         save: Callable[[str, str], Awaitable[None]],
+        read: Callable[[], Awaitable[None]],
         serves: Callable[[Credential], Any],
         refresh: RefreshRoom,
     ) -> None:
@@ -45,6 +46,7 @@ class Registry:
         self._new_id = new_id
         self._tell = tell
         self._save = save
+        self._read = read
         self._serves = serves
         self._refresh = refresh
 
@@ -98,6 +100,14 @@ class Registry:
             provider.aliases.forget(gone.id)
         self._tell(CredentialRemoved(at=self._now(), credential=gone.id, provider=gone.provider))
         await self._save("secret", gone.id)
+
+    async def load(self) -> None:
+        """Read the store again and take in what it has: added, changed and removed records (C3.4, O21).
+
+        The store is listed first, while everything goes on; what it says is put in force in one step. Waits; raises
+        StoreError with nothing changed.
+        """
+        await self._read()
 
     async def disable(self, id: str) -> Credential:
         """Switch a credential off: no outcome and no refresh switches it on again (O23). Raises UnknownCredential."""

@@ -116,6 +116,12 @@ class WriteBehind:
                 fresh.append(change)
         self._follow(fresh)
 
+    async def read(self) -> None:
+        """Write what is dirty, then take in everything that the store has (C3.4). Raises StoreError or PluginError."""
+        await self.flush()
+        with self._border:
+            await self._read_again()
+
     async def _read_again(self) -> None:
         """Take in everything that others wrote, since one of them came between."""
         records = {(record.kind, record.id): record for record in await self._store.list()}

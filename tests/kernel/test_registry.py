@@ -7,6 +7,7 @@ from trio.testing import MockClock
 
 from turnout import Ask, Chunk, Credential, Kernel, Metadata, ModelMissing, RateLimited, Secret
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout._records import encode_credential
 from turnout.errors import ConfigError, InvalidAsk, NotSupported, StoreError, UnknownCredential, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
 
@@ -133,6 +134,23 @@ async def test_a_store_that_fails_is_told_and_the_change_is_in_force(autojump_cl
         store.broken = ""
         await trio.sleep(10)
         assert ("secret", "a") in store.records
+
+
+async def test_the_store_can_be_read_again_while_the_kernel_runs(autojump_clock: MockClock) -> None:
+    """C3.4, O21: what was added is there, what was removed is gone, what is kept nowhere else stays."""
+    store = MemoryStore()
+    text = TOML + 'credentials = [{ name = "file", api_key = "key-of-file-0123456789" }]\n'
+    async with scripted_kernel(text, {"scripted": ScriptedProvider()}, store=store) as kernel:
+        await kernel.credentials.register(credential("old"))
+        await store.save("secret", "new", encode_credential(credential("new")), 0)
+        await store.delete("secret", "old")
+        await kernel.credentials.load()
+        assert {one.id for one in kernel.credentials.list()} == {"file", "new"}
+        store.broken = "the disk is gone"
+        with pytest.raises(StoreError):
+            await kernel.credentials.load()
+        assert {one.id for one in kernel.credentials.list()} == {"file", "new"}
+        await kernel.execute(ASK)
 
 
 async def test_what_must_not_be_kept_is_not(autojump_clock: MockClock) -> None:
