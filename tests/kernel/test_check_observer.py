@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout._events import CallDecided, OutcomeRecorded
+from turnout import CallDecided, OutcomeRecorded
 from turnout.abc import Observer
 from turnout.testing import check_observer, open_plugin
 

@@ -298,6 +298,23 @@ def test_plugins_lists_what_is_installed_with_broken_ones(
     assert "selector" in run("plugins")[1]
 
 
+def test_plugins_check_loads_each_installed_plugin_on_its_own(run: Run, install: Callable[..., None]) -> None:
+    """H8, H11: one that is broken hides no other."""
+    install("acme-house", HOUSE, HOUSE_SOURCE)
+    install("acme-broken", "[turnout.observers]\nbad = acme_broken:X\n", "raise SystemExit(9)")
+    install("acme-old", "[turnout.stores]\nold = acme_old:X\n", "class X:\n    api = 0")
+
+    code, out, err = run("plugins", "--check", "--json")
+    states = {(one["group"], one["name"]): (one["state"], one["reason"]) for one in json.loads(out)}
+
+    assert (code, err) == (1, "")
+    assert states["turnout.selectors", "in-turn"] == ("available", "")
+    assert states["turnout.observers", "bad"][0] == "broken"
+    assert "SystemExit" in states["turnout.observers", "bad"][1]
+    assert states["turnout.stores", "old"][0] == "broken"
+    assert "upgrade the plugin" in states["turnout.stores", "old"][1]
+
+
 def test_plugins_works_without_a_configuration_and_in_safe_mode(run: Run, install: Callable[..., None]) -> None:
     install("acme-house", HOUSE, HOUSE_SOURCE)
 
