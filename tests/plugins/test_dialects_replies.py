@@ -1,5 +1,6 @@
 """Whole replies among the dialects: examples of the vendors, usage, stop reasons, signatures, log probabilities."""
 
+import base64
 import json
 from typing import Any
 
@@ -385,3 +386,27 @@ def test_googles_own_openai_surface_gets_its_signatures_back() -> None:
         translate_request(body, "anthropic.messages", "openai.chat", model="gemini-3.8-flash", stream=False)
     )
     assert there["messages"][0]["tool_calls"][0]["extra_content"] == {"google": {"thought_signature": "SIG="}}
+
+
+@pytest.mark.parametrize("signature", ["???>>>~~~", "\u00ff\u00fe\u00fb", "x" * 50])
+def test_a_signature_survives_googles_sdk(signature: str) -> None:
+    """google-genai 3.4 decodes base64 of either alphabet and encodes with that for URLs (tried 2026-11-23)."""
+    thought = {"type": "thinking", "thinking": "hm", "signature": signature}
+    body = {"type": "message", "content": [thought, {"type": "text", "text": "x"}], "stop_reason": "end_turn"}
+    made = translated(body, "anthropic.messages", "gemini.generate")["candidates"][0]["content"]
+    for alphabet in (b"-_", b"+/"):
+        raw = base64.urlsafe_b64decode(made["parts"][1]["thoughtSignature"])
+        made["parts"][1]["thoughtSignature"] = base64.b64encode(raw, altchars=alphabet).decode()
+        request = json.dumps({"contents": [made, {"parts": [{"text": "go on"}]}]}).encode()
+        there = translate_request(request, "gemini.generate", "anthropic.messages", model="claude-opus-5", stream=False)
+        assert json.loads(there)["messages"][0]["content"][0] == thought
+        made["parts"][1]["thoughtSignature"] = base64.urlsafe_b64encode(raw).decode()
+
+
+@pytest.mark.parametrize("damage", ["dHVybm91dDE6", "dHVybm91dDE6e30=", "dHVybm91dDE6!!!", "dHVybm91dDE6/w=="])
+def test_a_damaged_seal_is_no_signature(damage: str) -> None:
+    message = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": damage}]}
+    body = {"max_tokens": 9, "messages": [message, {"role": "user", "content": "x"}]}
+    for target in sorted(DIALECTS - {"anthropic.messages"}):
+        made = translate_request(json.dumps(body).encode(), "anthropic.messages", target, model="m", stream=False)
+        assert damage.encode() not in made

@@ -1,7 +1,7 @@
 """Translation among the dialects of OpenAI, Anthropic and Gemini. Pure: no I/O, no clock, no randomness.
 
     DIALECTS                    openai.chat, openai.responses, anthropic.messages, gemini.generate
-    same(a, b) -> bool          whether bytes pass through unread; the translators below refuse that case with ValueError
+    same(a, b) -> bool          whether bytes pass through unread; the translators refuse that case with ValueError
 
     translate_request(body, source, target, *, model, stream, thinking=None) -> bytes
                                 client's dialect -> upstream's; raises BadRequest(path), Untranslatable(path)

@@ -1,8 +1,8 @@
 """Carry one vendor's signature through a client of another dialect, and back.
 
 Reasoning that a vendor signed must come back to that vendor as it was, and must not reach another one, which would
-refuse it. So a signature in a foreign dialect travels with its origin in front, as base64: the SDKs of Google decode
-`thoughtSignature`, the others take any text.
+refuse it. So a signature in a foreign dialect travels with its origin in front, as base64: the SDK of Google decodes
+`thoughtSignature` and encodes it again with the alphabet for URLs; the others take any text.
 """
 
 import base64
@@ -22,14 +22,14 @@ def seal(signature: Signature, dialect: str) -> str:
     """The signature as a client of `dialect` keeps it."""
     if signature.origin == dialect and not signature.id and not signature.redacted:
         return signature.value
-    return base64.b64encode(_MARK + msgspec.json.encode(signature)).decode()
+    return base64.urlsafe_b64encode(_MARK + msgspec.json.encode(signature)).decode()
 
 
 def unseal(value: str, dialect: str) -> Signature:
     """The signature that a client of `dialect` sent back; what is not sealed is that vendor's own."""
     if value.startswith(_SEALED):
         try:
-            return _read(base64.b64decode(value)[len(_MARK) :])
+            return _read(base64.b64decode(value.replace("-", "+").replace("_", "/"))[len(_MARK) :])
         except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError):
             return Signature(origin="", value=value)
     return Signature(origin=dialect, value=value)
