@@ -8,7 +8,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from turnout_dialects._chat_request import carried, written_call
+from turnout_dialects._chat_request_read import carried
+from turnout_dialects._chat_request_write import written_call
 from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import GEMINI, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._json import Node

@@ -11,7 +11,8 @@ from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import RESPONSES, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._json import Node
 from turnout_dialects._openai import read_logprobs, read_usage, written_logprobs, written_usage
-from turnout_dialects._responses_request import read_reasoning, written_reasoning
+from turnout_dialects._responses_request_read import read_reasoning
+from turnout_dialects._responses_request_write import written_reasoning
 from turnout_dialects._seal import seal
 
 

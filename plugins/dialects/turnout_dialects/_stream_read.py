@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from turnout_dialects import _anthropic_reply, _chat_reply, _gemini_reply, _responses_reply
-from turnout_dialects._anthropic_request import read_thinking
-from turnout_dialects._chat_request import carried
+from turnout_dialects._anthropic_request_read import read_thinking
+from turnout_dialects._chat_request_read import carried
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import ANTHROPIC, CHAT, GEMINI, RESPONSES, Reasoning, Text, ToolCall, Usage
-from turnout_dialects._gemini_request import PartReader
+from turnout_dialects._gemini_request_read import PartReader
 from turnout_dialects._json import Node, decoded, encoded
 from turnout_dialects._openai import read_logprobs, unsealed
-from turnout_dialects._responses_request import read_reasoning
+from turnout_dialects._responses_request_read import read_reasoning
 from turnout_dialects._stream_form import (
     CallDelta,
     CallStart,

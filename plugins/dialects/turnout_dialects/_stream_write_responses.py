@@ -6,7 +6,7 @@ from turnout_dialects._form import Logprob, Reasoning, Refusal, Text, ToolCall, 
 from turnout_dialects._json import encoded
 from turnout_dialects._openai import written_logprobs
 from turnout_dialects._responses_reply import sealed, written_call, written_message, written_part, written_response
-from turnout_dialects._responses_request import written_reasoning
+from turnout_dialects._responses_request_write import written_reasoning
 from turnout_dialects._stream_form import Stopped
 from turnout_dialects._stream_order import Block
 

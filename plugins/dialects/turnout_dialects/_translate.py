@@ -8,13 +8,17 @@ import msgspec
 from turnout.errors import InvalidAsk
 from turnout_dialects import (
     _anthropic_reply,
-    _anthropic_request,
+    _anthropic_request_read,
+    _anthropic_request_write,
     _chat_reply,
-    _chat_request,
+    _chat_request_read,
+    _chat_request_write,
     _gemini_reply,
-    _gemini_request,
+    _gemini_request_read,
+    _gemini_request_write,
     _responses_reply,
-    _responses_request,
+    _responses_request_read,
+    _responses_request_write,
 )
 from turnout_dialects._errors import BadReply, BadRequest, Untranslatable
 from turnout_dialects._form import (
@@ -33,16 +37,16 @@ from turnout_dialects._json import Node, decoded, encoded, is_whole
 from turnout_dialects._thinking import from_suffix
 
 _REQUEST_READERS: Mapping[str, Callable[[Node], Request]] = {
-    CHAT: _chat_request.read_request,
-    RESPONSES: _responses_request.read_request,
-    ANTHROPIC: _anthropic_request.read_request,
-    GEMINI: _gemini_request.read_request,
+    CHAT: _chat_request_read.read_request,
+    RESPONSES: _responses_request_read.read_request,
+    ANTHROPIC: _anthropic_request_read.read_request,
+    GEMINI: _gemini_request_read.read_request,
 }
 _REQUEST_WRITERS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    CHAT: _chat_request.write_request,
-    RESPONSES: _responses_request.write_request,
-    ANTHROPIC: _anthropic_request.write_request,
-    GEMINI: _gemini_request.write_request,
+    CHAT: _chat_request_write.write_request,
+    RESPONSES: _responses_request_write.write_request,
+    ANTHROPIC: _anthropic_request_write.write_request,
+    GEMINI: _gemini_request_write.write_request,
 }
 _REPLY_READERS: Mapping[str, Callable[[Node, str], Reply]] = {
     CHAT: _chat_reply.read_reply,
