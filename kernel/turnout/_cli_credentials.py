@@ -72,7 +72,8 @@ def refresh(context: click.Context, id: str, config: Path | None) -> None:
 
 
 async def _renewed(config: Config, plugins: Plugins, id: str) -> tuple[Credential, float]:
-    async with open_kernel(config.without("frontends", "observers"), plugins=plugins) as kernel:
+    # What else is due is left alone: a gateway may be renewing it at this very moment.
+    async with open_kernel(config.without("frontends", "observers"), plugins=plugins, renew=False) as kernel:
         renewed = await kernel.credentials.refresh(id)
         return renewed, renewed.last_refreshed_at or 0.0
 

@@ -47,7 +47,7 @@ from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
-from turnout.abc import AnswerStream, Exposer, Store
+from turnout.abc import AnswerStream, Store
 from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
@@ -68,8 +68,11 @@ class Kernel:
 
     credentials: Registry
 
-    def __init__(self, config: Config, plugins: Plugins, wall: Callable[[], float], draw: Callable[[], float]) -> None:
+    def __init__(
+        self, config: Config, plugins: Plugins, wall: Callable[[], float], draw: Callable[[], float], *, renew: bool
+    ) -> None:
         self._config = config
+        self._renew = renew
         self._plugins = plugins
         self._draw = draw
         self._clock = Clock(wall)
@@ -140,12 +143,7 @@ class Kernel:
 
     def expose(self) -> Mapping[str, str]:
         """Text that observers offer, such as metrics: media type to text."""
-        shown: dict[str, str] = {}
-        for observer in self._house.now.instances("observers").values():
-            if isinstance(observer, Exposer):
-                for media_type, text in observer.expose().items():
-                    shown[media_type] = shown.get(media_type, "") + text
-        return shown
+        return self._observers.expose()
 
     @property
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
@@ -329,9 +327,10 @@ class Kernel:
         self._rooms.start_soon(self._watch_clock, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
-        self._custody.changed = self._refresh.reconsider
-        for id in self._custody.credentials:
-            self._refresh.reconsider(id)
+        if self._renew:
+            self._custody.changed = self._refresh.reconsider
+            for id in self._custody.credentials:
+                self._refresh.reconsider(id)
         await Listing(self._config, self._custody, self._conductor.generation).start(self._rooms)
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
@@ -412,15 +411,17 @@ async def open_kernel(
     plugins: Plugins | None = None,
     wall: Callable[[], float] = time.time,
     draw: Callable[[], float] = random.random,
+    renew: bool = True,
 ) -> AsyncIterator[Kernel]:
     """Open a kernel: plugins, credentials and frontends of `config` are up when the block begins, gone when it ends.
 
     `plugins` is what can be named in the configuration; None means every installed plugin. `wall` reads the wall clock
-    in POSIX seconds, `draw` gives random numbers in [0, 1). Raises ConfigError, PluginError or StoreError when it
+    in POSIX seconds, `draw` gives random numbers in [0, 1). Without `renew` a credential is renewed only when somebody
+    asks for it. Raises ConfigError, PluginError or StoreError when it
     cannot start; then nothing is left open.
     """
     known = Plugins.discover(os.environ) if plugins is None else plugins
-    async with Kernel(config, known, wall, draw).live() as kernel:
+    async with Kernel(config, known, wall, draw, renew=renew).live() as kernel:
         yield kernel
 
 

@@ -76,8 +76,8 @@ class Place:
         self.paths = paths
 
     @asynccontextmanager
-    async def kernel(self) -> AsyncIterator[Kernel]:
-        async with turnout.open_kernel(turnout.parse_config(self.config)) as kernel:
+    async def kernel(self, *, renew: bool = True) -> AsyncIterator[Kernel]:
+        async with turnout.open_kernel(turnout.parse_config(self.config), renew=renew) as kernel:
             yield kernel
 
 
@@ -155,24 +155,28 @@ async def test_a_token_endpoint_that_redirects_gets_nothing_more(tmp_path: Path)
 async def test_a_command_renews_a_credential_and_keeps_it(tmp_path: Path) -> None:
     """`turnout credentials refresh ID`: while no gateway holds the store; a refusal is one line and an exit code."""
     async with open_place(tmp_path) as place:
-        async with place.kernel() as kernel:
+        async with place.kernel(renew=False) as kernel:
             await kernel.credentials.register(login(place.server, 10_000))
+            place.server.issue("refresh-b")
+            other = Metadata({"email": "b@example.test", "refresh_token": "refresh-b", "expires_at": time.time() + 60})
+            await kernel.credentials.register(Credential(id="b", provider="openai", metadata=other))
         file = tmp_path / "turnout.toml"
         file.write_text(place.config)
         done = await run(file, "a")
         assert (done.returncode, done.stderr) == (0, b""), done.stderr
         assert b"a is renewed; its token ends in 3" in done.stdout
+        assert "refresh-b" in place.server.live(), "what else is due is left to the gateway"
 
-        async with place.kernel() as kernel:
+        async with place.kernel(renew=False) as kernel:
             assert kept(kernel)["access_token"] == "at-1"
-            assert {kept(kernel)["refresh_token"]} == place.server.live()
+            assert kept(kernel)["refresh_token"] in place.server.live()
             held = await run(file, "a")
         place.server.instead = told(400, error="invalid_grant")
-        refused, unknown = await run(file, "a"), await run(file, "b")
+        refused, unknown = await run(file, "a"), await run(file, "c")
         assert (held.returncode, refused.returncode, unknown.returncode) == (1, 1, 1)
         assert b"another process uses it" in held.stderr
         assert b"invalid_grant" in refused.stderr
-        assert b"no credential 'b'" in unknown.stderr
+        assert b"no credential 'c'" in unknown.stderr
         for shown in (done, held, refused, unknown):
             for secret in (b"refresh-a", b"at-1", b"at-old", b"s3cret-of-the-client"):
                 assert secret not in shown.stdout + shown.stderr
