@@ -5,10 +5,12 @@ and the credentials' states are given back (design 8, 16).
 """
 
 from collections.abc import Callable
+from logging import getLogger
 
 from turnout._cooldown import PASSING, speaks_against_origin
 from turnout._custody import Custody
 from turnout._events import OutcomeRecorded
+from turnout._generation import Generation
 from turnout._ledger import record, restore, settled
 from turnout._observers import Observers
 from turnout._origins import Origins
@@ -16,8 +18,11 @@ from turnout._readings import cooling_off
 from turnout._run import Run, Taken
 from turnout._values import Credential, CredentialState, Outcome
 from turnout._verdicts import Blame, Done, Failure, Unauthorized, Verdict
+from turnout.errors import TurnoutError
 
 DONE = Done()
+
+log = getLogger("turnout.plugins")
 
 
 class Judge:
@@ -47,7 +52,7 @@ class Judge:
         if before is not None:
             self._settle(run, credential, outcome, before)
         if run.generation.observe is not None:
-            run.generation.observe(outcome, took)
+            _teach(run.generation, outcome, took)
         if self._observers:
             self._observers.tell(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
 
@@ -104,6 +109,16 @@ class Judge:
                 back = restore(one.before, current, one.model)
                 self._custody.settle(one.credential, back, one.model)
         blamed[:] = blamed[-1:]
+
+
+def _teach(generation: Generation, outcome: Outcome, took: float) -> None:
+    """Tell a selector that learns. Its failure is logged and hurts nobody: the call may have been served (O25, H8)."""
+    try:
+        with generation.selector_border:
+            if generation.observe is not None:
+                generation.observe(outcome, took)
+    except TurnoutError as error:
+        log.warning("a selector did not learn from an outcome: %s", error)
 
 
 def _cooling(credential: Credential) -> bool | None:

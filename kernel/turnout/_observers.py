@@ -7,7 +7,7 @@ import trio
 
 from turnout._events import Event
 from turnout._plugin_calls import plugin_code
-from turnout.abc import Observer
+from turnout.abc import Exposer, Observer
 from turnout.errors import TurnoutError
 
 QUEUE = 1024
@@ -77,3 +77,21 @@ class Observers:
     def lost(self) -> Mapping[str, int]:
         """How many events each observer lost."""
         return {key: listener.lost for key, listener in self._listeners.items()}
+
+    def expose(self) -> Mapping[str, str]:
+        """Text that observers offer, media type to text; one that cannot give its own is logged and left out (H8)."""
+        shown: dict[str, str] = {}
+        for key, listener in self._listeners.items():
+            if isinstance(listener.observer, Exposer):
+                for media_type, text in _exposed(key, listener.observer).items():
+                    shown[media_type] = shown.get(media_type, "") + text
+        return shown
+
+
+def _exposed(key: str, observer: Exposer) -> Mapping[str, str]:
+    try:
+        with plugin_code("turnout.observers", key):
+            return {str(media_type): str(text) for media_type, text in observer.expose().items()}
+    except TurnoutError as error:
+        log.warning("observer %r has nothing to show: %s", key, error)
+        return {}
