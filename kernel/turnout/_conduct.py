@@ -1,4 +1,4 @@
-"""The attempt loop: pick, call, judge, go on or stop, wait for a recovery, give up.
+"""The attempt loop: pick, call, judge, go on or stop.
 
 One loop serves every operation; what an attempt is (execute, or open a stream up to its first payload) is a
 parameter. The rules it follows are values in `_attempts`, the choice is the schedule's and the selector's, what an
@@ -29,8 +29,8 @@ from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotat
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._pick_log import log_pick
-from turnout._readings import retries
 from turnout._ready import ReadyView
+from turnout._recovery import Recovery
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
 from turnout._scope import CallScope, Open
@@ -43,9 +43,7 @@ from turnout.errors import (
     Draining,
     NoCredential,
     PluginError,
-    PoolError,
     TurnoutError,
-    Unavailable,
     UnknownModel,
     UpstreamFailed,
 )
@@ -58,9 +56,6 @@ PAUSE, OVERLOAD_PAUSE, PAUSE_CAP = 0.05, 1.0, 2.0
 
 An origin that says it is overloaded gets the longer one (acceptance, section 4).
 """
-
-JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
-"""Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
 
 log = getLogger("turnout.conduct")
 
@@ -77,6 +72,7 @@ class Conductor:
         "_now",
         "_observers",
         "_origins",
+        "_recovery",
         "_refresh",
         "_remember",
         "_turns",
@@ -112,6 +108,9 @@ class Conductor:
         self._turns: dict[tuple[str, str, str], int] = {}
         self.calls = Open()
         self.draining = trio.Event()
+        self._recovery = Recovery(
+            custody=custody, origins=origins, refresh=refresh, now=now, draw=draw, scope=self.scope
+        )
         self._hedges = Hedges(
             Moves(
                 conduct=self._conduct,
@@ -185,7 +184,7 @@ class Conductor:
                 result = await self._call_credential(run, entry, attempt)
                 if result is not None:
                     return result
-            await self._wait_for_recovery(run)
+            await self._recovery.wait(run)
             run.tries.begin_pass()
             run.kept.clear()
 
@@ -348,63 +347,6 @@ class Conductor:
         if run.affinity is not None:
             self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._now())
             log.debug("call %s: its session stays with %s for model %s", run.id, credential.id, run.name.key)
-
-    async def _wait_for_recovery(self, run: Run) -> None:
-        """Wait until somebody could serve the next pass, or raise the call's answer (design 8)."""
-        now = self._now()
-        retry = run.generation.retry
-        if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
-            return
-        if (at := self._recovery(run, now)) is not None:
-            wait = max(0.0, at - now)
-            if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
-                wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
-                run.waited += wait
-                with self.scope(run):
-                    await trio.sleep(wait)
-                return
-        if run.last is not None:
-            run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
-            raise run.last
-        raise self._nobody(run, now)
-
-    async def _refreshed(self, run: Run, patience: float) -> bool:
-        """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
-        asked, run.refreshing = run.refreshing, set()
-        with self.scope(run), trio.move_on_after(patience):
-            for id in asked:
-                if await self._refresh.wait_refreshed(id) is None:
-                    return True
-        return False
-
-    def _recovery(self, run: Run, now: float) -> float | None:
-        """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39)."""
-        if run.generation.retry.max_wait <= 0:
-            return None
-        may_retry = run.tries.may_begin_pass
-        if any(may_retry(retries(self._custody.credentials[id])) for id in run.kept & self._custody.credentials.keys()):
-            return now
-        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin, may_retry=may_retry)
-        origins = self._origin_recovery(run, now) if may_retry() else None
-        return at if origins is None else origins if at is None else min(at, origins)
-
-    def _origin_recovery(self, run: Run, now: float) -> float | None:
-        """POSIX seconds at which an origin recovers that alone keeps a ready credential from serving this ask (O39)."""
-        cooling = self._origins.cooling(now)
-        times = []
-        for origin, until in cooling.items():
-            others = cooling.keys() - {origin}
-            if self._custody.schedule.ready(run.providers, run.name.key, now, pin=run.ask.pin, skip_origins=others):
-                times.append(until)
-        return min(times, default=None)
-
-    def _nobody(self, run: Run, now: float) -> PoolError:
-        """Why nobody could be called at all (C5.12)."""
-        if (until := self._origin_recovery(run, now)) is not None:
-            return Unavailable(until=until)
-        return self._custody.schedule.why_not(
-            run.providers, run.name.key, now, model=run.ask.model, tried=run.tries.tried, pin=run.ask.pin
-        )
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:
         now = self._now()

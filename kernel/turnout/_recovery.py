@@ -1,0 +1,105 @@
+"""Between two passes of a call: who could serve it, and when; wait for that, or give the call's answer (design 8)."""
+
+from collections.abc import Callable
+
+import trio
+
+from turnout._custody import Custody
+from turnout._origins import Origins
+from turnout._readings import retries
+from turnout._refresh import RefreshRoom
+from turnout._run import Run
+from turnout._scope import CallScope
+from turnout.errors import PoolError, Unavailable
+
+JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
+"""Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
+
+
+class Recovery:
+    """Waits for recoveries of the credentials in one custody."""
+
+    __slots__ = ("_custody", "_draw", "_now", "_origins", "_refresh", "_scope")
+
+    def __init__(
+        self,
+        *,
+        custody: Custody,
+        origins: Origins,
+        refresh: RefreshRoom,
+        now: Callable[[], float],
+        draw: Callable[[], float],
+        scope: Callable[[Run], CallScope],
+    ) -> None:
+        self._custody = custody
+        self._origins = origins
+        self._refresh = refresh
+        self._now = now
+        self._draw = draw
+        self._scope = scope
+
+    async def wait(self, run: Run) -> None:
+        """Wait until somebody could serve another pass; raises the call's answer when nobody could, or not in time.
+
+        The answer is the last upstream failure; when nothing was called, why nobody could be.
+        """
+        retry = run.generation.retry
+        if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
+            return
+        now = self._now()
+        if (at := self._soonest(run, now)) is not None:
+            wait = max(0.0, at - now)
+            if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
+                wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
+                run.waited += wait
+                with self._scope(run):
+                    await trio.sleep(wait)
+                return
+        if run.last is None:
+            raise self.nobody(run, now)
+        run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
+        raise run.last
+
+    async def _refreshed(self, run: Run, patience: float) -> bool:
+        """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
+        asked, run.refreshing = run.refreshing, set()
+        if not asked:
+            return False
+        with self._scope(run), trio.move_on_after(patience):
+            for id in asked:
+                if await self._refresh.wait_refreshed(id) is None:
+                    return True
+        return False
+
+    def _soonest(self, run: Run, now: float) -> float | None:
+        """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39)."""
+        if run.generation.retry.max_wait <= 0:
+            return None
+        may_retry = run.tries.may_begin_pass
+        credentials = self._custody.credentials
+        if any(may_retry(retries(credentials[id])) for id in run.kept & credentials.keys()):
+            return now
+        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin, may_retry=may_retry)
+        origin = self._origin_recovers(run, now) if may_retry() else None
+        return min((time for time in (at, origin) if time is not None), default=None)
+
+    def _origin_recovers(self, run: Run, now: float) -> float | None:
+        """POSIX seconds at which an origin recovers that alone keeps a ready credential from serving this ask (O39)."""
+        cooling = self._origins.cooling(now)
+        ready = self._custody.schedule.ready
+        return min(
+            (
+                until
+                for origin, until in cooling.items()
+                if ready(run.providers, run.name.key, now, pin=run.ask.pin, skip_origins=cooling.keys() - {origin})
+            ),
+            default=None,
+        )
+
+    def nobody(self, run: Run, now: float) -> PoolError:
+        """Why nobody could be called at all (C5.12)."""
+        if (until := self._origin_recovers(run, now)) is not None:
+            return Unavailable(until=until)
+        return self._custody.schedule.why_not(
+            run.providers, run.name.key, now, model=run.ask.model, tried=run.tries.tried, pin=run.ask.pin
+        )
