@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from coredis.exceptions import ResponseError
 from valkey_server import LIMIT, Valkey, running
 
 from turnout import Record, Secret
@@ -17,6 +18,7 @@ from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
 from turnout_redis import Redis, RedisSettings
 from turnout_redis._keys import digest_of
+from turnout_redis._server import Server
 from turnout_redis._soundness import why_unsound
 from turnout_seal import KeyFile
 
@@ -209,6 +211,36 @@ async def test_what_was_acknowledged_survives_a_kill_of_the_server(own_server: V
         assert {record.version for record in await store.list()} == {1}
         assert len(await held(store)) == 50
         assert await store.save("secret", "c0", b"again", 1) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("secret"),
+        ResponseError("OOM secret"),
+        ExceptionGroup("", [ExceptionGroup("", [trio.BrokenResourceError("secret")])]),
+    ],
+    ids=["the system's", "the server's", "a nursery's"],
+)
+async def test_whatever_the_way_breaks_with_is_an_error_of_the_store(error: Exception) -> None:
+    """S41: by its class, and by the server's own word for it."""
+
+    async def fail() -> None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    with pytest.raises(StoreError, match="it cannot be done: redis at h:1/0: ") as caught:
+        await Server(None, "h:1/0").ask("it cannot be done", fail)  # type: ignore[arg-type]  # no client is needed
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_bug_is_no_error_of_the_store() -> None:
+    async def fail() -> None:
+        await trio.lowlevel.checkpoint()
+        raise ExceptionGroup("", [KeyError("x"), OSError()])
+
+    with pytest.raises(ExceptionGroup):
+        await Server(None, "h:1/0").ask("it cannot be done", fail)  # type: ignore[arg-type]  # no client is needed
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,10 @@ class Server:
             raise StoreError(f"{what}: redis at {self.name} did not answer within {LIMIT:g} s") from None
         except FAILURES as error:
             raise StoreError(f"{what}: redis at {self.name}: {shown(error)}") from error
+        except ExceptionGroup as group:  # of a nursery inside coredis
+            if group.split(FAILURES)[1] is not None:
+                raise
+            raise StoreError(f"{what}: redis at {self.name}: {shown(group.exceptions[0])}") from group
 
     async def run(self, what: str, script: str, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
         """Run one of our scripts, by its digest. Raises StoreError."""
