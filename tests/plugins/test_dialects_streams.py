@@ -582,3 +582,25 @@ def test_signatures_travel_with_the_stream() -> None:
     gemini = translated(events, "anthropic.messages", "gemini.generate")
     assert b'"c2ln"' not in gemini
     assert b'"signature":"c2ln"' in translated(BlockReader().feed(gemini), "gemini.generate", "anthropic.messages")
+
+
+def test_log_probabilities_are_carried_in_a_stream() -> None:
+    token = {"token": "x", "logprob": -0.5, "bytes": [120], "top_logprobs": []}
+    choice = {"index": 0, "delta": {"content": "x"}, "logprobs": {"content": [token]}, "finish_reason": None}
+    events = [sse({"choices": [choice]}), chunk({}, "stop"), b"data: [DONE]\n\n"]
+    gemini = translated(events, "openai.chat", "gemini.generate")
+    assert b'"chosenCandidates":[{"token":"x","logProbability":-0.5}]' in gemini
+    assert b'"logprobs":[{"token":"x","logprob":-0.5,' in translated(events, "openai.chat", "openai.responses")
+    back = translated(BlockReader().feed(gemini), "gemini.generate", "openai.chat")
+    assert b'"logprobs":{"content":[{"token":"x","logprob":-0.5,' in back
+
+
+def test_text_inside_an_unfinished_call_waits_for_it() -> None:
+    """However much waits, each event is cheap; all of it comes, in order."""
+    call = {"id": "c", "index": 0, "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
+    rest = {"index": 0, "function": {"arguments": "1}"}}
+    texts = [chunk({"content": f"{place} "}) for place in range(3000)]
+    events = [chunk({"tool_calls": [call]}), *texts, chunk({"tool_calls": [rest]}), chunk({}, "tool_calls")]
+    heard = Heard(translated([*events, b"data: [DONE]\n\n"], "openai.chat", "anthropic.messages"), "anthropic.messages")
+    assert heard.called == [("c", "f", {"a": 1})]
+    assert heard.text == "".join(f"{place} " for place in range(3000))

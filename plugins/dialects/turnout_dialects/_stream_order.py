@@ -36,7 +36,7 @@ class Block:
         key: of a call, -1 for the rest.
     """
 
-    __slots__ = ("id", "key", "kind", "name", "pieces", "signature")
+    __slots__ = ("_judged", "id", "key", "kind", "name", "pieces", "signature")
 
     def __init__(self, kind: str, key: int = -1, id: str = "", name: str = "") -> None:
         self.kind = kind
@@ -45,11 +45,19 @@ class Block:
         self.name = name
         self.pieces: list[str] = []
         self.signature: Signature | None = None
+        self._judged = 0
 
     @property
     def text(self) -> str:
         """All of it so far."""
         return "".join(self.pieces)
+
+    def is_whole(self) -> bool:
+        """Whether a call's arguments are complete. Judged once for what there is, however many events wait for it."""
+        if self._judged == len(self.pieces):
+            return False
+        self._judged = len(self.pieces)
+        return is_whole(self.text)
 
 
 class StreamWriter(Protocol):
@@ -126,7 +134,7 @@ class Order:
             return self._ended(self._block, event)
         made = b""
         if self._block is not None and self._block.kind == "call":
-            if not is_whole(self._block.text):
+            if not self._block.is_whole():
                 return self._wait(event)
             made = self._close()
             if self._block is not None:  # what waited has opened a call of its own
@@ -191,12 +199,11 @@ class Order:
 
     def _close(self) -> bytes:
         """Close what is open, and let what waits come."""
-        made = self._close_one()
+        made = [self._close_one()]
         waiting, self._waiting = self._waiting, []
         self._waiting_calls = set()
-        for event in waiting:
-            made += self._place(event)
-        return made
+        made.extend(map(self._place, waiting))
+        return b"".join(made)
 
     def _close_one(self) -> bytes:
         block, self._block = self._block, None

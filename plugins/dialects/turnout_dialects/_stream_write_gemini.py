@@ -20,6 +20,8 @@ class GeminiWriter:
     def __init__(self, *, model: str, id: str) -> None:
         self._model = model
         self._id = id
+        whole = encoded(written_event(model=model, id=id, parts=[]))
+        self._head, self._tail = whole.split(b'"parts":[', 1)
         self._signature: Signature | None = None
 
     def start(self, usage: Usage) -> bytes:  # noqa: ARG002  # nothing opens a stream
@@ -66,9 +68,10 @@ class GeminiWriter:
         return part
 
     def _event(self, parts: list[dict[str, Any]], logprobs: tuple[Logprob, ...] = ()) -> bytes:
+        if not logprobs:
+            return b'data: %s"parts":%s%s\n\n' % (self._head, encoded(parts)[:-1], self._tail)
         made = written_event(model=self._model, id=self._id, parts=parts)
-        if logprobs:
-            made["candidates"][0]["logprobsResult"] = written_logprobs(logprobs)
+        made["candidates"][0]["logprobsResult"] = written_logprobs(logprobs)
         return _written(made)
 
 
