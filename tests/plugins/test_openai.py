@@ -7,6 +7,7 @@ import math
 import weakref
 from itertools import pairwise
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -99,7 +100,7 @@ async def read(transport: ScriptedTransport) -> tuple[list[Chunk], Failure | Non
 def test_it_offers_what_the_kernel_looks_for() -> None:
     """C2.1, C2.2."""
     whole: Provider = provider()
-    assert whole.dialects == {"openai.chat"}
+    assert whole.dialects == {"openai.chat", "openai.embeddings", "openai.responses"}
     for capability in (Embedder, ModelLister, RequestPreparer, Sender):
         assert isinstance(whole, capability)
 
@@ -175,6 +176,17 @@ async def test_a_credential_has_its_own_address_and_headers() -> None:
     assert str(request.url) == "http://127.0.0.1:8080/api/chat/completions"
     assert "authorization" not in request.headers
     assert (request.headers["x-extra"], request.headers["api-key"]) == ("1", "k")
+
+
+async def test_a_credential_that_changes_is_sent_with_its_new_key() -> None:
+    """Headers are kept ready for each snapshot of a credential, never for its id."""
+    transport = ScriptedTransport(Script(headers=JSON, body=[REPLY]))
+    openai = provider()
+    for key in (KEY, "sk-renewed-0123456789", KEY):
+        changed = attrs.evolve(CREDENTIAL, api_key=Secret(key))
+        await openai.execute(call(transport, credential=changed))
+        await openai.execute(call(transport, credential=changed))
+        assert {request.headers["authorization"] for request in transport.requests[-2:]} == {f"Bearer {key}"}
 
 
 @pytest.mark.parametrize(

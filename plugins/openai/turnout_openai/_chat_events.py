@@ -14,6 +14,12 @@ from turnout_wire import LINE_LIMIT, BlockReader, Event, EventTooLarge, read_eve
 
 DONE = b"[DONE]"
 
+_END = b"data: [DONE]\n\n"
+"""How nearly every stream ends."""
+
+_CUT_OFF = 4
+"""Events before the first payload that are cut off one by one: there are one or two, and a copy for each."""
+
 CONTENT = ("content", "tool_calls", "function_call", "refusal", "reasoning", "reasoning_content", "audio")
 """Members of a `delta` that a client can use: content, a tool call, reasoning."""
 
@@ -41,8 +47,25 @@ class ChatEvents:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that these bytes complete; sets `done` and `failure`."""
-        if self._committed and not self._reader.holds and _is_plain(data):
-            return [Chunk(data)]
+        if self._committed:
+            return self._feed(data)
+        # The few events before the first payload are cut off one by one, so that the rest can pass in one piece:
+        # 100 events that come in one read cost 46 µs instead of 125.
+        chunks: list[Chunk] = []
+        for _ in range(_CUT_OFF):
+            end = data.find(b"\n\n") + 2
+            if end < 2 or end == len(data) or self._committed or self._reader.holds or self.done or self.failure:
+                break
+            chunks += self._feed(data[:end])
+            data = data[end:]
+        return chunks if self.done or self.failure else chunks + self._feed(data)
+
+    def _feed(self, data: bytes) -> list[Chunk]:
+        if self._committed and not self._reader.holds:
+            content = data.removesuffix(_END)
+            if _is_plain(content):
+                self.done = len(content) < len(data)
+                return [Chunk(data)]
         try:
             blocks = self._reader.feed(data)
         except EventTooLarge as exc:
