@@ -451,6 +451,28 @@ def test_what_its_own_dialect_forbids_is_a_bad_request_with_its_path(
     assert isinstance(caught.value, InvalidAsk)
 
 
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "s"}
+CALLED = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
+
+
+@pytest.mark.parametrize("target", sorted(DIALECTS - {"anthropic.messages"}))
+@pytest.mark.parametrize(
+    ("role", "block", "path"),
+    [
+        ("user", THOUGHT, "messages"),
+        ("user", CALLED, "messages[0].content[0].input"),
+        ("assistant", RESULT, "messages[0].content[0].tool_use_id"),
+    ],
+    ids=["thought", "call", "result"],
+)
+def test_what_the_other_side_says_is_a_bad_request(target: str, role: str, block: dict[str, Any], path: str) -> None:
+    body = {"max_tokens": 9, "messages": [{"role": role, "content": [block]}]}
+    with pytest.raises(BadRequest, match="cannot be said by") as caught:
+        translated(body, "anthropic.messages", target)
+    assert caught.value.path == path
+
+
 def test_arguments_that_are_no_object_are_a_bad_request_where_the_target_needs_one() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "not json"}}
     body = {"model": "m", "messages": [*SAY, {"role": "assistant", "tool_calls": [call]}]}

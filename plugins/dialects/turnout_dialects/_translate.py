@@ -28,9 +28,11 @@ from turnout_dialects._form import (
     DIALECTS,
     GEMINI,
     RESPONSES,
+    Reasoning,
     Reply,
     Request,
     ToolCall,
+    ToolResult,
     Usage,
 )
 from turnout_dialects._json import Node, decoded, encoded, is_whole
@@ -93,6 +95,7 @@ def translate_request(
         if thinking is not None and (wanted := from_suffix(thinking)) is not None:
             include = request.thinking.include if request.thinking else None
             request = msgspec.structs.replace(request, thinking=msgspec.structs.replace(wanted, include=include))
+        _check_roles(request)
         _refuse(request, target)
         return encoded(_REQUEST_WRITERS[target](request, model=model, stream=stream))
     except RecursionError:
@@ -166,6 +169,20 @@ def same(a: str, b: str) -> bool:
 def _check(source: str, target: str) -> None:
     if same(source, target):
         raise ValueError(f"{source} to itself needs no translation: pass the bytes through")
+
+
+_FOREIGN = {"user": (ToolCall, Reasoning), "assistant": (ToolResult,)}
+
+
+def _check_roles(request: Request) -> None:
+    """Only the model thinks and calls, only the client tells results. Raises BadRequest."""
+    for turn in request.turns:
+        foreign = _FOREIGN[turn.role]
+        for part in turn.parts:
+            if isinstance(part, foreign):
+                path = part.at if isinstance(part, ToolCall | ToolResult) else ""
+                kind = {ToolCall: "call", ToolResult: "result"}.get(type(part), "thought")
+                raise BadRequest(path or _PATHS["turns"][request.source], f"a {kind} cannot be said by the {turn.role}")
 
 
 def _refuse(request: Request, target: str) -> None:
