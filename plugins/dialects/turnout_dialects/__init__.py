@@ -20,7 +20,7 @@
     DROPS                                     what requests lose on purpose
 
 BadRequest and Untranslatable are the caller's fault (`turnout.errors.InvalidAsk`, with `.path` in the client's own
-spelling), BadReply and ErrorEvent the upstream's (`ValueError`; nothing of the event is in their text).
+spelling), BadReply and ErrorEvent the upstream's (`ValueError`; `ErrorEvent.error` is unscrubbed).
 Model names are the upstream's without suffix; `thinking` is the suffix (C7.1).
 """
 
