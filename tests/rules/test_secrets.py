@@ -27,6 +27,8 @@ REVEALS = {
     "turnout._records:encode_credential": "what a store seals",
     "turnout_http._keys:KeyRing.__init__": "clients' keys become digests",
     "turnout_http._key_rules:why_refused": "sample and short keys are refused at the start",
+    "turnout_anthropic._provider:Anthropic.shown": "it is sent",
+    "turnout_gemini._provider:Gemini.shown": "it is sent",
     "turnout_oauth._answers:_fits_a_header": "a token that no header can carry is refused",
     "turnout_oauth._answers:tokens_of": "to remove it from the server's texts",
     "turnout_oauth._grants:_authenticated": "the client's secret is sent",

@@ -21,15 +21,12 @@ from turnout_http._faults import chain
 from turnout_http._framing import Head, check_framing, read_head
 from turnout_http._keys import KeyRing, Strikes
 from turnout_http._origins import Hosts, is_foreign
-from turnout_http._pages import Audience, Page
+from turnout_http._pages import CHAT, Audience, Page, dialect_of
 from turnout_http._refusals import Refusal
 from turnout_http._settings import Settings
 from turnout_http._visit import VISIT, Message, Receive, Scope, Send, Visit
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-DIALECT = "openai.chat"
-"""In which errors are told."""
 
 
 @final
@@ -73,7 +70,7 @@ class App:
         if scope["type"] != "http":
             await _refuse_other_protocol(scope, receive, send)
             return
-        visit = Visit(f"{self._prefix}{next(self._numbers):x}", {}, "", DIALECT)
+        visit = Visit(f"{self._prefix}{next(self._numbers):x}", {}, "", CHAT)
 
         async def reply(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -88,6 +85,7 @@ class App:
 
     async def _serve(self, scope: Scope, receive: Receive, reply: Send, visit: Visit) -> None:
         visit.head = head = read_head(scope["headers"])
+        visit.dialect = dialect_of(scope["raw_path"], head)
         check_framing(scope, head)
         self._check_caller(scope, head)
         page = self._exact.get(scope["raw_path"])

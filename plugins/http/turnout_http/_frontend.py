@@ -7,13 +7,15 @@ from typing import ClassVar, Self, final
 
 import trio
 
+from turnout import Operation
 from turnout.abc import PluginContext, Switch
 from turnout.errors import ConfigError
 from turnout_http._addresses import Address, bind, bound_address
 from turnout_http._app import App
+from turnout_http._gemini import Gemini
 from turnout_http._generate import Generate
 from turnout_http._origins import Hosts
-from turnout_http._pages import Audience, Page
+from turnout_http._pages import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Audience, Page
 from turnout_http._servers import choose
 from turnout_http._settings import Settings as HttpSettings
 from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
@@ -21,14 +23,22 @@ from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
 
 def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     """The route table: every page of this frontend, each with its audience."""
-    generate = Generate(switch, settings.limits, "openai.chat")
+    limits = settings.limits
     models = Models(switch)
+    gemini = Gemini(switch, limits)
+    count = Generate(switch, limits, MESSAGES, Operation.COUNT)
     return (
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
         Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
-        Page("/v1/chat/completions", ("POST",), Audience.CLIENT, generate),
+        Page("/v1/chat/completions", ("POST",), Audience.CLIENT, Generate(switch, limits, CHAT)),
+        Page("/v1/responses", ("POST",), Audience.CLIENT, Generate(switch, limits, RESPONSES)),
+        Page("/v1/embeddings", ("POST",), Audience.CLIENT, Generate(switch, limits, EMBEDDINGS, Operation.EMBED)),
+        Page("/v1/messages", ("POST",), Audience.CLIENT, Generate(switch, limits, MESSAGES)),
+        Page("/v1/messages/count_tokens", ("POST",), Audience.CLIENT, count),
         Page("/v1/models", ("GET", "HEAD"), Audience.CLIENT, models),
         Page("/v1/models/{name:path}", ("GET", "HEAD"), Audience.CLIENT, models),
+        Page("/v1beta/models", ("GET", "HEAD"), Audience.CLIENT, gemini),
+        Page("/v1beta/models/{name:path}", ("GET", "HEAD", "POST"), Audience.CLIENT, gemini),
         Page("/v1/turnout/decisions/{id}", ("GET", "HEAD"), Audience.CLIENT, Decisions(switch)),
         Page("/metrics", ("GET", "HEAD"), Audience.CLIENT, Metrics(switch)),
     )

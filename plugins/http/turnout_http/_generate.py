@@ -5,7 +5,7 @@ from functools import partial
 from typing import final
 
 import turnout_wire
-from turnout import Ask
+from turnout import Ask, Operation
 from turnout.abc import Switch
 from turnout_http._answers import RawHeaders, decision_header, raw_headers, send_whole
 from turnout_http._body import is_plain, read_body
@@ -27,10 +27,18 @@ SESSION_HEADERS = (b"x-session-id", b"session-id", b"session_id", b"x-session-af
 
 @final
 class Generate:
-    """Answers `POST /v1/chat/completions`, streaming or not as the body says."""
+    """Answers POST requests whose body names the model: streaming or not as the body says, or counts, or embeddings."""
 
-    def __init__(self, switch: Switch, limits: ClientLimits, dialect: str) -> None:
+    def __init__(
+        self, switch: Switch, limits: ClientLimits, dialect: str, operation: Operation = Operation.GENERATE
+    ) -> None:
         self._switch = switch
+        self._operation = operation
+        self._whole = {
+            Operation.GENERATE: switch.execute,
+            Operation.COUNT: switch.count,
+            Operation.EMBED: switch.embed,
+        }[operation]
         self._limits = limits
         self._dialect = dialect
         self._allowed = frozenset(name.encode() for name in turnout_wire.REQUEST_HEADERS[dialect])
@@ -46,18 +54,19 @@ class Generate:
             model=peek.model,
             payload=body,
             dialect=self._dialect,
+            operation=self._operation,
             headers=self._forwarded(visit.head),
             id=visit.id,
             affinity=_affinity(peek.texts, visit.head),
         )
-        work = self._stream if peek.stream else self._execute
+        work = self._stream if peek.stream and self._operation is Operation.GENERATE else self._execute
         if CANCELS in scope["extensions"]:
             await work(ask, visit, send)
         else:
             await while_present(receive, partial(work, ask, visit, send))
 
     async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
-        answer = await self._switch.execute(ask)
+        answer = await self._whole(ask)
         headers = raw_headers(answer.reply.headers)
         if b"x-turnout-explain" in visit.head:
             headers += decision_header(answer.decision)

@@ -6,10 +6,28 @@ from typing import final
 
 import attrs
 
+from turnout_http._framing import Head
 from turnout_http._refusals import Refusal
 from turnout_http._visit import Receive, Scope, Send
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+CHAT = "openai.chat"
+RESPONSES = "openai.responses"
+EMBEDDINGS = "openai.embeddings"
+MESSAGES = "anthropic.messages"
+GEMINI = "gemini.generate"
+
+_DIALECTS = ((b"/v1/messages", MESSAGES), (b"/v1beta/", GEMINI), (b"/v1/responses", RESPONSES))
+
+
+def dialect_of(path: bytes, head: Head) -> str:
+    """In which dialect a request is told what went wrong, by its path; shared paths by a header of one vendor's."""
+    for prefix, dialect in _DIALECTS:
+        if path.startswith(prefix):
+            return dialect
+    return MESSAGES if b"anthropic-version" in head else CHAT
 
 
 class Audience(enum.Enum):

@@ -8,8 +8,9 @@ from turnout import Model
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
 from turnout_http._answers import decision_json, send_whole
+from turnout_http._pages import MESSAGES
 from turnout_http._refusals import Refusal
-from turnout_http._visit import Receive, Scope, Send
+from turnout_http._visit import VISIT, Receive, Scope, Send, Visit
 
 
 async def healthz(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -39,9 +40,16 @@ def _listing(model: Model) -> Mapping[str, Any]:
     return {"id": model.name, "object": "model", "created": 0, "owned_by": ", ".join(model.providers)}
 
 
+def _anthropic_listing(model: Model) -> Mapping[str, Any]:
+    return {"type": "model", "id": model.name, "display_name": model.name, "created_at": "1970-01-01T00:00:00Z"}
+
+
 @final
 class Models:
-    """`GET /v1/models` in OpenAI's shape. `created` is 0: no upstream says the same about one model."""
+    """`GET /v1/models` in OpenAI's shape, or in Anthropic's for a client that sends `anthropic-version`.
+
+    Models are as old as time: no upstream says the same about one model.
+    """
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
@@ -50,14 +58,21 @@ class Models:
         """Answer with all models, or with the one in the path."""
         models = self._switch.models()
         wanted = scope.get("path_params", {}).get("name")
+        visit: Visit = scope[VISIT]
+        anthropic = visit.dialect == MESSAGES
+        listed = _anthropic_listing if anthropic else _listing
         if wanted is None:
-            listing: Mapping[str, Any] = {"object": "list", "data": [_listing(model) for model in models]}
+            data = [listed(model) for model in models]
+            listing: Mapping[str, Any] = {"object": "list", "data": data}
+            if anthropic:
+                ends = {"first_id": models[0].name, "last_id": models[-1].name} if models else {}
+                listing = {"data": data, "has_more": False, "first_id": None, "last_id": None, **ends}
             await send_whole(send, json.dumps(listing).encode())
             return
         found = next((model for model in models if model.name == wanted), None)
         if found is None:
             raise UnknownModel(wanted, [model.name for model in models])
-        await send_whole(send, json.dumps(_listing(found)).encode())
+        await send_whole(send, json.dumps(listed(found)).encode())
 
 
 @final

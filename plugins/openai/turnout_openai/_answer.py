@@ -13,9 +13,10 @@ class Head(msgspec.Struct):
     error: Any = None
     choices: msgspec.Raw = _MISSING
     data: msgspec.Raw = _MISSING
+    output: msgspec.Raw = _MISSING
 
     def has(self, member: str) -> bool:
-        """Whether it has `choices`, or `data`."""
+        """Whether it has `choices`, `data` or `output`."""
         return getattr(self, member) is not _MISSING
 
 

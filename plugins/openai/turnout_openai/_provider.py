@@ -13,11 +13,15 @@ from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_openai._answer import head_of
 from turnout_openai._chat_stream import OpenChatStream
 from turnout_openai._renewing import Renewing
+from turnout_openai._response_events import RESPONSE_EVENTS
 from turnout_openai._settings import OpenAISettings, endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire import check_headers, reply_headers, request_headers, secrets_of, status_of_error, verdict, with_model
 from turnout_wire.exchange import Exchange, broken
+from turnout_wire.stream import OpenStream
 
 CHAT = "openai.chat"
+RESPONSES = "openai.responses"
+EMBEDDINGS = "openai.embeddings"
 
 _HEADER = "header:"
 
@@ -35,7 +39,7 @@ class OpenAI:
     """
 
     api: ClassVar[int] = 1
-    dialects: ClassVar[frozenset[str]] = frozenset({CHAT})
+    dialects: ClassVar[frozenset[str]] = frozenset({CHAT, EMBEDDINGS, RESPONSES})
     Settings = OpenAISettings
 
     def __init__(self, settings: OpenAISettings, *, now: Callable[[], float]) -> None:
@@ -55,15 +59,24 @@ class OpenAI:
         return origin_of(self._base_url(credential))
 
     async def execute(self, call: Call) -> Reply:
-        """A chat completion in one piece."""
+        """A chat completion, or a response, in one piece."""
+        if call.ask.dialect == RESPONSES:
+            return await self._reply(call, "/responses", "output")
         return await self._reply(call, "/chat/completions", "choices")
 
     async def embed(self, call: Call) -> Reply:
         """Embeddings."""
         return await self._reply(call, "/embeddings", "data")
 
-    def stream(self, call: Call) -> OpenChatStream:
-        """A chat completion event by event."""
+    def stream(self, call: Call) -> OpenChatStream | OpenStream:
+        """A chat completion, or a response, event by event."""
+        if call.ask.dialect == RESPONSES:
+            return OpenStream(
+                lambda: self._exchange(call, "/responses"),
+                RESPONSE_EVENTS,
+                headers=lambda exchange: reply_headers(exchange.response.headers, RESPONSES),
+                judge=lambda exchange, status, body: self._judge(call.credential, exchange, status, body),
+            )
         return OpenChatStream(
             lambda: self._exchange(call, "/chat/completions"),
             headers=lambda exchange: reply_headers(exchange.response.headers, CHAT),

@@ -14,24 +14,43 @@ from turnout.errors import InvalidAsk
 _NAME = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 _VALUE = re.compile(r"[\x20-\x7e\t]{0,4096}", re.ASCII)
 
+_OPENAI_REQUEST = frozenset({"idempotency-key", "openai-beta", "x-client-request-id"})
+
+_OPENAI_REPLY = frozenset(
+    {
+        "openai-processing-ms",
+        "openai-version",
+        "x-ratelimit-limit-requests",
+        "x-ratelimit-limit-tokens",
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-reset-tokens",
+    }
+)
+
+_ANTHROPIC_REPLY = frozenset(
+    f"anthropic-ratelimit-{limit}-{what}"
+    for limit in ("requests", "tokens", "input-tokens", "output-tokens")
+    for what in ("limit", "remaining", "reset")
+)
+"""platform.claude.com/docs/en/api/rate-limits, read 2026-11-23."""
+
 REQUEST_HEADERS: Mapping[str, frozenset[str]] = {
-    "openai.chat": frozenset({"idempotency-key", "openai-beta", "x-client-request-id"}),
+    "openai.chat": _OPENAI_REQUEST,
+    "openai.responses": _OPENAI_REQUEST,
+    "openai.embeddings": _OPENAI_REQUEST,
+    "anthropic.messages": frozenset({"anthropic-version", "anthropic-beta"}),
+    "gemini.generate": frozenset(),
 }
 """Per dialect: what a client may say to an upstream."""
 
 REPLY_HEADERS: Mapping[str, frozenset[str]] = {
-    "openai.chat": frozenset(
-        {
-            "openai-processing-ms",
-            "openai-version",
-            "x-ratelimit-limit-requests",
-            "x-ratelimit-limit-tokens",
-            "x-ratelimit-remaining-requests",
-            "x-ratelimit-remaining-tokens",
-            "x-ratelimit-reset-requests",
-            "x-ratelimit-reset-tokens",
-        }
-    ),
+    "openai.chat": _OPENAI_REPLY,
+    "openai.responses": _OPENAI_REPLY,
+    "openai.embeddings": _OPENAI_REPLY,
+    "anthropic.messages": _ANTHROPIC_REPLY,
+    "gemini.generate": frozenset(),
 }
 """Per dialect: what an upstream may say to a client."""
 

@@ -21,6 +21,9 @@ _EPOCH_MILLISECONDS = 1e12
 
 _LIMIT = re.compile(r"x-ratelimit-(remaining|reset)(.*)", re.ASCII)
 
+_ANTHROPIC_LIMIT = re.compile(r"anthropic-ratelimit-(.*)-(remaining|reset)", re.ASCII)
+"""Resets are RFC 3339 dates there (platform.claude.com/docs/en/api/rate-limits, read 2026-11-23)."""
+
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds that the upstream asked us to wait, None when it said nothing that can be understood.
@@ -81,6 +84,8 @@ def _reset(headers: Mapping[str, str], now: float) -> float | None:
     for name, value in headers.items():
         if limit := _LIMIT.fullmatch(name):
             (remaining if limit[1] == "remaining" else resets)[limit[2]] = value.strip()
+        elif limit := _ANTHROPIC_LIMIT.fullmatch(name):
+            (remaining if limit[2] == "remaining" else resets)[limit[1]] = value.strip()
     waits = [
         wait
         for limit_name, text in resets.items()

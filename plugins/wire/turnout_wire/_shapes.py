@@ -68,6 +68,92 @@ def _openai_in_band(told: Told) -> bytes:
     return b"data: " + _openai_body(told) + b"\n\n"
 
 
+def _responses_in_band(told: Told) -> bytes:
+    """The `error` event of the Responses API (platform.openai.com/docs/api-reference, read November 2026)."""
+    error = {"type": "error", "code": told.code, "message": told.message, "param": None, "sequence_number": 0}
+    error |= {name: told.relayed[name] for name in ("message", "code") if _is_scalar(told.relayed.get(name))}
+    return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""platform.claude.com/docs/en/api/errors, read 2026-11-23."""
+
+
+def _anthropic_body(told: Told) -> bytes:
+    usual = "api_error" if told.status >= 500 else "invalid_request_error"
+    error: dict[str, Any] = {
+        "type": _ANTHROPIC_TYPES.get(told.status, usual),
+        "message": told.message,
+        "code": told.code,
+        **told.extra,
+    }
+    error |= {name: told.relayed[name] for name in ("type", "message") if _is_scalar(told.relayed.get(name))}
+    named = {"request_id": told.request_id} if told.request_id else {}
+    return msgspec.json.encode({"type": "error", "error": error, **named})
+
+
+def _anthropic_in_band(told: Told) -> bytes:
+    """Never followed by `message_stop`."""
+    return b"event: error\ndata: " + _anthropic_body(told) + b"\n\n"
+
+
+_GEMINI_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    504: "DEADLINE_EXCEEDED",
+}
+"""google.rpc.Code (ai.google.dev/gemini-api/docs/generate-content/api-errors, read 2026-11-23)."""
+
+
+def _gemini_body(told: Told) -> bytes:
+    usual = "UNAVAILABLE" if told.status >= 500 else "INVALID_ARGUMENT"
+    metadata = {name: str(value) for name, value in told.extra.items()}
+    metadata |= {"request_id": told.request_id} if told.request_id else {}
+    error: dict[str, Any] = {
+        "code": told.status,
+        "message": told.message,
+        "status": _GEMINI_STATUSES.get(told.status, usual),
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": told.code,
+                "domain": "turnout",
+                "metadata": metadata,
+            }
+        ],
+    }
+    error |= {name: told.relayed[name] for name in ("message", "status") if isinstance(told.relayed.get(name), str)}
+    return msgspec.json.encode({"error": error})
+
+
+def _gemini_in_band(told: Told) -> bytes:
+    return b"data: " + _gemini_body(told) + b"\r\n\r\n"
+
+
+def _gemini_in_array(told: Told) -> bytes:
+    """The last element of a streamed array; it closes the array."""
+    return b",\r\n" + _gemini_body(told) + b"]"
+
+
 SHAPES: Mapping[str, Shape] = {
     "openai.chat": Shape(body=_openai_body, in_band=_openai_in_band),
+    "openai.responses": Shape(body=_openai_body, in_band=_responses_in_band),
+    "openai.embeddings": Shape(body=_openai_body, in_band=_openai_in_band),
+    "anthropic.messages": Shape(body=_anthropic_body, in_band=_anthropic_in_band),
+    "gemini.generate": Shape(body=_gemini_body, in_band=_gemini_in_band),
+    "gemini.generate.array": Shape(body=_gemini_body, in_band=_gemini_in_array),
 }

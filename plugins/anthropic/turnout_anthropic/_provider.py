@@ -1,0 +1,81 @@
+"""The provider: puts an ask on the wire with a credential, and turns what comes back into a reply or a verdict."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import ClassVar, final
+
+import httpx
+
+from turnout import Call, Credential, Failure, Operation, PaymentRequired, Reply
+from turnout.abc import PluginContext
+from turnout_anthropic._events import MESSAGES
+from turnout_anthropic._settings import AnthropicSettings
+from turnout_wire.exchange import Exchange
+from turnout_wire.provider import HttpProvider
+from turnout_wire.stream import OpenStream
+
+DIALECT = "anthropic.messages"
+
+_SPENT = (b"credit balance is too low", b"API usage limits", b"enforced_spend_limit_reached")
+"""In a 400 or 429: money, not the request and not its rate.
+
+platform.claude.com/docs/en/api/errors, read 2026-11-23: a spend limit answers 400 with `invalid_request_error`.
+"""
+
+
+@final
+class Anthropic(HttpProvider):
+    """Provider for the Messages API (C2.1). Only the value of `model` is ever replaced in a request."""
+
+    api: ClassVar[int] = 1
+    dialects: ClassVar[frozenset[str]] = frozenset({DIALECT})
+    Settings = AnthropicSettings
+
+    def __init__(self, settings: AnthropicSettings, *, now: Callable[[], float]) -> None:
+        """`now` reads POSIX seconds; dates in headers are measured by it."""
+        super().__init__(settings.base_url, now=now)
+        self._version = settings.version
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: AnthropicSettings, context: PluginContext) -> AsyncIterator["Anthropic"]:
+        """A provider on the kernel's clock."""
+        yield cls(settings, now=context.now)
+
+    async def execute(self, call: Call) -> Reply:
+        """A message in one piece."""
+        return await self.posted(call, "/v1/messages", ("content",), dialect=DIALECT)
+
+    def stream(self, call: Call) -> OpenStream:
+        """A message event by event."""
+        return self.streamed(call, "/v1/messages", MESSAGES, dialect=DIALECT)
+
+    async def count(self, call: Call) -> Reply:
+        """The number of input tokens, as the upstream counts them."""
+        return await self.posted(call, "/v1/messages/count_tokens", ("input_tokens",), dialect=DIALECT)
+
+    async def models(self, credential: Credential, transport: httpx.AsyncBaseTransport | None) -> Iterable[str]:
+        """Names of the models that the upstream lists for this credential, of its first thousand."""
+        entries, _ = await self.listed(credential, transport, "/v1/models?limit=1000", "data")
+        return [name for entry in entries if isinstance(name := entry.get("id"), str)]
+
+    def shown(self, credential: Credential) -> dict[str, str]:
+        """The key as `x-api-key`."""
+        own = {"anthropic-version": self._version}
+        return own | ({"x-api-key": credential.api_key.reveal()} if credential.api_key else {})
+
+    def judge(
+        self,
+        credential: Credential,
+        exchange: Exchange,
+        status: int,
+        body: bytes,
+        operation: Operation = Operation.GENERATE,
+    ) -> Failure:
+        """The verdict of a refusal; one for money that is spent benches the credential and not the request (B24)."""
+        found = super().judge(credential, exchange, status, body, operation)
+        if status in {400, 429} and any(mark in body for mark in _SPENT):
+            return PaymentRequired(
+                message=found.message, sent=found.sent, retry_after=found.retry_after, detail=found.detail
+            )
+        return found
