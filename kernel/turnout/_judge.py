@@ -47,8 +47,12 @@ class Judge:
 
     def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
         """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector."""
-        outcome = Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
         before = self._custody.states.get(credential.id)
+        heard = run.generation.observe is not None or bool(self._observers)
+        if not heard and type(verdict) is Done and before is not None and settled(before, recorded):
+            self._origins.succeeded(credential.origin)
+            return  # nothing changes and nobody listens, so that the outcome is not even made
+        outcome = Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
         if before is not None:
             self._settle(run, credential, outcome, before)
         if run.generation.observe is not None:
