@@ -48,7 +48,8 @@ class Case:
 
     def request(self, key: str, number: int) -> bytes:
         flag = "true" if self.events else "false"
-        opening = f'{{"model":"m","stream":{flag},"metadata":{{"who":"client-{number:05d}"}},"messages":[{{"role":"user","content":"'
+        opening = f'{{"model":"m","stream":{flag},"metadata":{{"who":"client-{number:05d}"}},'
+        opening += '"messages":[{"role":"user","content":"'
         text = "tell me\\n".ljust(9, ".") * (1 + (self.size - len(opening)) // 9)
         body = (opening + text[: self.size - len(opening) - 5].rstrip("\\") + '"}]}').encode()
         head = (
