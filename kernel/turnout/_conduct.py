@@ -220,7 +220,7 @@ class Conductor:
             chosen = generation.selector.select(ready, run.ask, self._draw)
         if chosen is None:
             raise NoCredential("selector returned no auth")
-        if not isinstance(chosen, Entry):
+        if not isinstance(chosen, Entry) or not _is_candidate(chosen, run):
             reason = f"chose a {type(chosen).__name__} that is none of the candidates"
             raise PluginError(reason, group="turnout.selectors", name=type(generation.selector).__name__)
         return chosen
@@ -364,3 +364,8 @@ def longest_pause(failures: int, last: UpstreamFailed | None) -> float:
     """Seconds that the pause before the next try lasts at most, after so many failures at one origin."""
     overloaded = last is not None and isinstance(last.verdict, Overloaded)
     return min(PAUSE_CAP, (OVERLOAD_PAUSE if overloaded else PAUSE) * 2.0 ** (failures - 1))
+
+
+def _is_candidate(entry: Entry, run: Run) -> bool:
+    """Whether a selector may have seen this entry in this pick: it may have kept one from another (H10)."""
+    return entry.admitted and entry.base == run.name.key and entry.id not in run.tries.tried

@@ -321,6 +321,35 @@ async def test_a_selector_that_chooses_a_stranger_hurts_its_call_only(autojump_c
         await kernel.execute(ASK)
 
 
+async def test_a_selector_cannot_choose_again_what_was_tried_or_belongs_to_another_model(
+    autojump_clock: MockClock,
+) -> None:
+    """H10: candidates are valid only during the pick that showed them."""
+
+    class Hoarder:
+        api: ClassVar[int] = 1
+
+        def __init__(self) -> None:
+            self.kept: Any = None
+
+        def select(self, ready: Any, ask: Ask, draw: object) -> Any:
+            self.kept = self.kept or ready.best.first()
+            return self.kept
+
+    text = TOML.replace('[{ name = "m" }]', '[{ name = "m" }, { name = "n" }]').replace(
+        "credentials = [", 'credentials = [{ name = "b", api_key = "key-b-0123456789" }, '
+    )
+    provider = ScriptedProvider()
+    async with scripted_kernel(text, {"scripted": provider}, selector=Hoarder()) as kernel:
+        await kernel.execute(ASK)
+        with pytest.raises(PluginError):
+            await kernel.execute(Ask(model="n"))
+        provider.script(Script(failure=RateLimited(retry_after=60)))
+        with pytest.raises(PluginError):
+            await kernel.execute(ASK)
+        assert len(provider.calls) == 2
+
+
 async def test_credentials_of_the_store_join_those_of_the_file(autojump_clock: MockClock) -> None:
     """C3.4."""
     from_store = Credential(id="kept", provider="scripted", metadata=Metadata({"access_token": "t"}))
