@@ -1,6 +1,7 @@
 """The provider `anthropic` against scripted transports: C2.1, B12, B15, B22, B24, B25."""
 
 import json
+from collections.abc import Mapping
 
 import httpx
 import pytest
@@ -60,9 +61,9 @@ def call(transport: httpx.AsyncBaseTransport, *, model: str = "m", **ask: object
     return Call(ask=made, credential=CREDENTIAL, model=model, transport=transport)
 
 
-async def failed(status: int, error: dict[str, object], headers: dict[str, str] | None = None) -> Failure:
+async def failed(status: int, error: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Failure:
     body = json.dumps({"type": "error", "error": error}).encode()
-    transport = ScriptedTransport(Script(status=status, headers=JSON | (headers or {}), body=[body]))
+    transport = ScriptedTransport(Script(status=status, headers=JSON | dict(headers or {}), body=[body]))
     with pytest.raises(UpstreamFailed) as caught:
         await provider().execute(call(transport))
     assert transport.open == 0

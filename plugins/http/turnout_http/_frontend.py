@@ -12,7 +12,7 @@ from turnout.abc import PluginContext, Switch
 from turnout.errors import ConfigError
 from turnout_http._addresses import Address, bind, bound_address
 from turnout_http._app import App
-from turnout_http._gemini import Gemini
+from turnout_http._gemini import Gemini, SharedModels
 from turnout_http._generate import Generate
 from turnout_http._origins import Hosts
 from turnout_http._pages import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Audience, Page
@@ -24,8 +24,8 @@ from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
 def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     """The route table: every page of this frontend, each with its audience."""
     limits = settings.limits
-    models = Models(switch)
     gemini = Gemini(switch, limits)
+    models = SharedModels(gemini, Models(switch))
     count = Generate(switch, limits, MESSAGES, Operation.COUNT)
     return (
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
@@ -36,7 +36,7 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
         Page("/v1/messages", ("POST",), Audience.CLIENT, Generate(switch, limits, MESSAGES)),
         Page("/v1/messages/count_tokens", ("POST",), Audience.CLIENT, count),
         Page("/v1/models", ("GET", "HEAD"), Audience.CLIENT, models),
-        Page("/v1/models/{name:path}", ("GET", "HEAD"), Audience.CLIENT, models),
+        Page("/v1/models/{name:path}", ("GET", "HEAD", "POST"), Audience.CLIENT, models),
         Page("/v1beta/models", ("GET", "HEAD"), Audience.CLIENT, gemini),
         Page("/v1beta/models/{name:path}", ("GET", "HEAD", "POST"), Audience.CLIENT, gemini),
         Page("/v1/turnout/decisions/{id}", ("GET", "HEAD"), Audience.CLIENT, Decisions(switch)),

@@ -13,7 +13,7 @@ from turnout.errors import UnknownModel
 from turnout_http._answers import JSON, RawHeaders, decision_header, raw_headers, send_whole
 from turnout_http._body import read_body
 from turnout_http._generate import EVENT_STREAM, UNCACHED
-from turnout_http._pages import GEMINI
+from turnout_http._pages import GEMINI, Endpoint
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import CANCELS, VISIT, Receive, Scope, Send, Visit, while_present
@@ -28,7 +28,10 @@ VERBS: Mapping[str, Operation] = {
 
 @final
 class Gemini:
-    """Answers `/v1beta/models`, `/v1beta/models/MODEL` and `/v1beta/models/MODEL:VERB`."""
+    """Answers `/v1beta/models`, `/v1beta/models/MODEL` and `/v1beta/models/MODEL:VERB`.
+
+    google-genai 3 asks under `/v1/` unless told otherwise, so Google's clients are answered there as well.
+    """
 
     def __init__(self, switch: Switch, limits: ClientLimits) -> None:
         self._switch = switch
@@ -109,6 +112,25 @@ class Gemini:
                         visit.streaming, visit.dialect = True, f"{GEMINI}.array"
         visit.streaming = False
         await send({"type": "http.response.body", "body": b"]", "more_body": False})
+
+
+@final
+class SharedModels:
+    """`/v1/models`, which all three vendors have: Google's clients, who show `x-goog-api-key`, get Google's."""
+
+    def __init__(self, gemini: Gemini, others: Endpoint) -> None:
+        self._gemini = gemini
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; raises TurnoutError for the door to answer."""
+        visit: Visit = scope[VISIT]
+        if visit.dialect == GEMINI:
+            await self._gemini(scope, receive, send)
+        elif scope["method"] == "POST":
+            raise Refusal("method_not_allowed", "this page answers GET and HEAD")
+        else:
+            await self._others(scope, receive, send)
 
 
 def _listed(model: Model) -> Mapping[str, Any]:

@@ -27,7 +27,9 @@ def dialect_of(path: bytes, head: Head) -> str:
     for prefix, dialect in _DIALECTS:
         if path.startswith(prefix):
             return dialect
-    return MESSAGES if b"anthropic-version" in head else CHAT
+    if b"anthropic-version" in head:
+        return MESSAGES
+    return GEMINI if path.startswith(b"/v1/models") and b"x-goog-api-key" in head else CHAT
 
 
 class Audience(enum.Enum):

@@ -1,0 +1,87 @@
+"""The provider `openai` in the dialect of the Responses API: B12, B22, J4."""
+
+import json
+
+import pytest
+
+from turnout import Ask, Call, Chunk, Credential, Failure, Protocol, RateLimited, Secret
+from turnout.errors import UpstreamFailed
+from turnout_openai import OpenAI, OpenAISettings
+from turnout_wire.testing import Script, ScriptedTransport, Step
+
+BODY = b'{"model": "m",  "input": "hi"}'
+SSE = {"content-type": "text/event-stream"}
+CREDENTIAL = Credential(id="a", provider="openai", api_key=Secret("sk-canary-0123456789"))
+
+
+def event(kind: str, **members: object) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind} | members)}\n\n".encode()
+
+
+CREATED = event("response.created", response={"status": "in_progress"})
+DELTA = event("response.output_text.delta", delta="hi")
+COMPLETED = event("response.completed", response={"status": "completed"})
+
+
+def call(transport: ScriptedTransport) -> Call:
+    ask = Ask(model="m", dialect="openai.responses", payload=BODY)
+    return Call(ask=ask, credential=CREDENTIAL, model="m", transport=transport)
+
+
+def provider() -> OpenAI:
+    return OpenAI(OpenAISettings(), now=lambda: 0.0)
+
+
+async def read(*steps: Step) -> tuple[list[Chunk], Failure | None]:
+    transport = ScriptedTransport(Script(headers=SSE, body=steps))
+    chunks: list[Chunk] = []
+    try:
+        async with provider().stream(call(transport)) as stream:
+            async for chunk in stream:
+                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
+    except UpstreamFailed as exc:
+        return chunks, exc.verdict
+    finally:
+        assert transport.open == 0
+    return chunks, None
+
+
+async def test_a_response_passes_as_it_came() -> None:
+    body = b'{"id":"resp_1","object":"response","error":null,"output":[]}'
+    transport = ScriptedTransport(Script(headers={"content-type": "application/json"}, body=[body]))
+
+    assert (await provider().execute(call(transport))).body == body
+    assert transport.requests[0].url.path == "/v1/responses"
+    assert transport.requests[0].read() == BODY
+
+
+async def test_a_stream_ends_with_its_completed_event() -> None:
+    """J4: `response.created` is no payload."""
+    chunks, failure = await read(CREATED, DELTA, DELTA, COMPLETED)
+
+    assert failure is None
+    assert b"".join(chunk.data for chunk in chunks) == CREATED + DELTA + DELTA + COMPLETED
+    assert [chunk.payload for chunk in chunks[:2]] == [False, True]
+
+
+async def test_a_stream_that_is_not_completed_is_broken() -> None:
+    """B12."""
+    _, failure = await read(CREATED, DELTA)
+
+    assert isinstance(failure, Protocol)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        event("error", code="rate_limit_exceeded", message="slow"),
+        event("response.failed", response={"error": {"code": "rate_limit_exceeded", "message": "slow"}}),
+    ],
+)
+@pytest.mark.parametrize("before", [[], [CREATED], [CREATED, DELTA]])
+async def test_an_error_in_the_stream_is_its_verdict(error: bytes, before: list[bytes]) -> None:
+    """B22."""
+    chunks, failure = await read(*before, error)
+
+    assert isinstance(failure, RateLimited)
+    assert b"".join(chunk.data for chunk in chunks) == b"".join(before)
