@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -208,3 +209,19 @@ def test_googles_sdk_sees_its_own_errors(gemini: genai.Client) -> None:
         gemini.models.generate_content(model="nobody", contents="hi")
     assert caught.value.code == 404
     assert caught.value.status == "NOT_FOUND"
+
+
+def test_a_stream_without_alt_sse_is_one_json_array(gateway: Gateway, upstream: RemoteUpstream) -> None:
+    pieces = (content("Hello "), content("there.", finishReason="STOP"))
+    play = Play(events=tuple(b"data: " + piece + b"\r\n\r\n" for piece in pieces))
+    upstream.use(replies("/v1beta/models/gemini:streamGenerateContent", play))
+    request = urllib.request.Request(  # noqa: S310  # the gateway's own address
+        f"{gateway.url}/v1beta/models/gemini:streamGenerateContent",
+        data=b'{"contents":[]}',
+        headers={"x-goog-api-key": gateway.key},
+    )
+
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310  # the same
+        found = json.loads(answer.read())
+
+    assert found == [json.loads(piece) for piece in pieces]
