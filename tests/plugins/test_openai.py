@@ -6,6 +6,7 @@ import logging
 import math
 import weakref
 from itertools import pairwise
+from typing import Any
 
 import attrs
 import httpx
@@ -54,7 +55,7 @@ SSE = {"content-type": "text/event-stream; charset=utf-8"}
 CREDENTIAL = Credential(id="a", provider="openai", api_key=Secret(KEY))
 
 
-def provider(**settings: str) -> OpenAI:
+def provider(**settings: Any) -> OpenAI:
     return OpenAI(OpenAISettings(**settings), now=lambda: NOW)
 
 
