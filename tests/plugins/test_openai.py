@@ -41,8 +41,8 @@ from turnout import (
 from turnout.abc import Embedder, Limits, ModelLister, PluginContext, Provider, RequestPreparer, Sender
 from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_openai import OpenAI, OpenAISettings
-from turnout_openai._chat_events import ChatEvents
-from turnout_wire import UpstreamAnswer, verdict
+from turnout_openai._chat_events import CHAT_EVENTS
+from turnout_wire import PassedEvents, UpstreamAnswer, verdict
 from turnout_wire.testing import Script, ScriptedTransport, Step, events
 
 NOW = 1_790_000_000.0
@@ -689,8 +689,8 @@ def test_a_credential_is_not_put_on_a_request_to_elsewhere(url: str) -> None:
     assert "authorization" not in request.headers
 
 
-def made() -> ChatEvents:
-    return ChatEvents(lambda status, body: verdict(status, body, {}, now=NOW))
+def made() -> PassedEvents:
+    return PassedEvents(CHAT_EVENTS, lambda status, body: verdict(status, body, {}, now=NOW))
 
 
 @given(st.lists(st.integers(0, 2000), max_size=12), st.sampled_from(["\n", "\r", "\r\n"]))

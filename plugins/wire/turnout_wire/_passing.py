@@ -14,6 +14,9 @@ from turnout import Chunk, Failure, Protocol
 from turnout_wire._sse import LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
 from turnout_wire._verdict import status_of_error
 
+_CUT_OFF = 6
+"""Events before the first payload that are cut off one by one: there are one to five, and a copy for each."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -41,12 +44,14 @@ class Grammar:
         plain: whether bytes are whole events of mere content, as far as cheap searches can tell.
         end: what the end is called, for people.
         last: nothing follows the end; otherwise events may, and the stream is over with its body.
+        tail: the whole event that nearly every stream ends with, where that is always the same; empty for none.
     """
 
     read: Callable[[Event], Said]
     plain: Callable[[bytes], bool]
     end: str
     last: bool = True
+    tail: bytes = b""
 
 
 @final
@@ -58,12 +63,25 @@ class PassedEvents:
         failure: why it failed; to be raised once the chunks given so far are used up.
     """
 
-    __slots__ = ("_committed", "_complete", "_first", "_grammar", "_judge", "_reader", "done", "failure")
+    __slots__ = (
+        "_committed",
+        "_complete",
+        "_first",
+        "_grammar",
+        "_judge",
+        "_plain",
+        "_reader",
+        "_tail",
+        "done",
+        "failure",
+    )
 
     def __init__(self, grammar: Grammar, judge: Callable[[int, bytes], Failure]) -> None:
         """`judge` gives the verdict of a status and the body that came with it."""
         self._grammar = grammar
         self._judge = judge
+        self._plain = grammar.plain
+        self._tail = grammar.tail
         self._reader = BlockReader()
         self._first = True
         self._committed = False
@@ -73,8 +91,25 @@ class PassedEvents:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that these bytes complete; sets `done` and `failure`."""
-        if self._committed and not self._reader.holds and len(data) <= LINE_LIMIT and self._grammar.plain(data):
-            return [Chunk(data)]
+        if self._committed:
+            return self._feed(data)
+        # The few events before the first payload are cut off one by one, so that the rest can pass in one piece:
+        # 100 events that come in one read cost 46 µs instead of 125.
+        chunks: list[Chunk] = []
+        for _ in range(_CUT_OFF):
+            end = data.find(b"\n\n") + 2
+            if end < 2 or end == len(data) or self._committed or self._reader.holds or self.done or self.failure:
+                break
+            chunks += self._feed(data[:end])
+            data = data[end:]
+        return chunks if self.done or self.failure else chunks + self._feed(data)
+
+    def _feed(self, data: bytes) -> list[Chunk]:
+        if self._committed and not self._reader.holds and len(data) <= LINE_LIMIT:
+            content = data.removesuffix(self._tail)
+            if self._plain(content):
+                self.done = len(content) < len(data)
+                return [Chunk(data)]
         try:
             blocks = self._reader.feed(data)
         except EventTooLarge as exc:
@@ -121,7 +156,7 @@ class PassedEvents:
         passed: list[bytes] = []
         payload = False
         for block in blocks:
-            if self._grammar.plain(block):
+            if self._plain(block):
                 payload = True
             elif (event := read_event(block)) is not None:
                 payload = self._take(event) or payload

@@ -50,8 +50,11 @@ class PassedStream:
                     await self._finish()
                 raise StopAsyncIteration
             data = await self._exchange.read_more()
-            self._over = not data
-            self._ready.extend(events.feed(data) if data else events.end())
+            if data:
+                self._ready.extend(events.feed(data))
+            else:
+                self._over = True
+                self._ready.extend(events.end())
         return self._ready.popleft()
 
     async def _finish(self) -> None:
