@@ -133,8 +133,11 @@ class Provider(Protocol):
     """
 
     api: ClassVar[int]
-    dialects: ClassVar[frozenset[str]]
-    """Formats it speaks natively, such as `openai.chat`; asks in others never reach it."""
+
+    @property
+    def dialects(self) -> frozenset[str]:
+        """Formats it speaks natively, such as `openai.chat`; asks in others never reach it."""
+        ...
 
     def origin(self, credential: Credential) -> str:
         """`scheme://host:port` that this credential may be sent to; raises ValueError when it has no usable one."""

@@ -36,6 +36,7 @@ REVEALS = {
     "turnout_oauth._grants:refresh_token": "it is sent",
     "turnout_oauth._service_account:ServiceAccount._signature": "it signs",
     "turnout_oauth._tokens:merged": "into the metadata, which a store seals",
+    "turnout_openai._azure:AzureOpenAI.shown": "it is sent",
     "turnout_openai._provider:OpenAI.shown": "it is sent",
     "turnout_redis._server:open_server": "the server's password is sent",
     "turnout_redis._settings:parsed": "the address is in it; its password stays a secret",

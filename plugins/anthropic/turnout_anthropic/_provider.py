@@ -6,18 +6,23 @@ from typing import ClassVar, final
 
 import httpx
 
-from turnout import Call, Credential, Failure, Operation, PaymentRequired, Reply
+from turnout import Call, Credential, PaymentRequired, Reply
 from turnout.abc import PluginContext
 from turnout_anthropic._events import MESSAGES
 from turnout_anthropic._settings import AnthropicSettings
-from turnout_wire.exchange import Exchange
+from turnout_wire import Mark
 from turnout_wire.provider import HttpProvider
 from turnout_wire.stream import OpenStream
 
 DIALECT = "anthropic.messages"
 
-_SPENT = (b"credit balance is too low", b"API usage limits", b"enforced_spend_limit_reached")
-"""In a 400 or 429: money, not the request and not its rate.
+_MARKS = (
+    Mark(400, "credit balance is too low", PaymentRequired),
+    Mark(400, "API usage limits", PaymentRequired),
+    Mark(429, "enforced_spend_limit_reached", PaymentRequired),
+    Mark(429, "API usage limits", PaymentRequired),
+)
+"""Money, not the request and not its rate (B24).
 
 platform.claude.com/docs/en/api/errors, read 2026-11-23: a spend limit answers 400 with `invalid_request_error`.
 """
@@ -30,6 +35,7 @@ class Anthropic(HttpProvider):
     api: ClassVar[int] = 1
     dialects: ClassVar[frozenset[str]] = frozenset({DIALECT})
     Settings = AnthropicSettings
+    marks = _MARKS
 
     def __init__(self, settings: AnthropicSettings, *, now: Callable[[], float]) -> None:
         """`now` reads POSIX seconds; dates in headers are measured by it."""
@@ -56,26 +62,10 @@ class Anthropic(HttpProvider):
 
     async def models(self, credential: Credential, transport: httpx.AsyncBaseTransport | None) -> Iterable[str]:
         """Names of the models that the upstream lists for this credential, of its first thousand."""
-        entries, _ = await self.listed(credential, transport, "/v1/models?limit=1000", "data")
+        entries = await self.listed(credential, transport, "/v1/models?limit=1000", "data")
         return [name for entry in entries if isinstance(name := entry.get("id"), str)]
 
     def shown(self, credential: Credential) -> dict[str, str]:
         """The key as `x-api-key`."""
         own = {"anthropic-version": self._version}
         return own | ({"x-api-key": credential.api_key.reveal()} if credential.api_key else {})
-
-    def judge(
-        self,
-        credential: Credential,
-        exchange: Exchange,
-        status: int,
-        body: bytes,
-        operation: Operation = Operation.GENERATE,
-    ) -> Failure:
-        """The verdict of a refusal; one for money that is spent benches the credential and not the request (B24)."""
-        found = super().judge(credential, exchange, status, body, operation)
-        if status in {400, 429} and any(mark in body for mark in _SPENT):
-            return PaymentRequired(
-                message=found.message, sent=found.sent, retry_after=found.retry_after, detail=found.detail
-            )
-        return found

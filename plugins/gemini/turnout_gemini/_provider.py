@@ -10,7 +10,7 @@ import httpx
 from turnout import Call, Credential, Failure, Operation, Reply
 from turnout.abc import PluginContext
 from turnout_gemini._events import GENERATE
-from turnout_gemini._refusals import sharpened
+from turnout_gemini._refusals import MARKS, waiting
 from turnout_gemini._settings import GeminiSettings
 from turnout_wire.exchange import Exchange
 from turnout_wire.provider import HttpProvider
@@ -26,6 +26,7 @@ class Gemini(HttpProvider):
     api: ClassVar[int] = 1
     dialects: ClassVar[frozenset[str]] = frozenset({DIALECT})
     Settings = GeminiSettings
+    marks = MARKS
 
     def __init__(self, settings: GeminiSettings, *, now: Callable[[], float]) -> None:
         """`now` reads POSIX seconds; dates in headers are measured by it."""
@@ -56,7 +57,7 @@ class Gemini(HttpProvider):
 
     async def models(self, credential: Credential, transport: httpx.AsyncBaseTransport | None) -> Iterable[str]:
         """Names of the models that the upstream lists for this credential, of its first thousand."""
-        entries, _ = await self.listed(credential, transport, "/models?pageSize=1000", "models")
+        entries = await self.listed(credential, transport, "/models?pageSize=1000", "models")
         return [name.removeprefix("models/") for entry in entries if isinstance(name := entry.get("name"), str)]
 
     def shown(self, credential: Credential) -> dict[str, str]:
@@ -75,8 +76,8 @@ class Gemini(HttpProvider):
         body: bytes,
         operation: Operation = Operation.GENERATE,
     ) -> Failure:
-        """The verdict of a refusal, sharpened by what Google writes into the body."""
-        return sharpened(super().judge(credential, exchange, status, body, operation), status, body)
+        """The verdict of a refusal; how long a quota stays used up stands in Google's body."""
+        return waiting(super().judge(credential, exchange, status, body, operation), body)
 
 
 def _path(call: Call, verb: str) -> str:

@@ -9,33 +9,28 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from turnout import Failure, InvalidRequest, PaymentRequired, RateLimited, Unauthorized
-from turnout_wire import decoded, duration
+from turnout_wire import Mark, decoded, duration
 
 _DAY_LEAST = 3600.0
 """Seconds to bench a credential whose quota of the day is used up, if Google names a shorter time or none."""
 
 
-def sharpened(found: Failure, status: int, body: bytes) -> Failure:
-    """The verdict of a status, changed by what the body says."""
-    error = decoded(body).get("error")
-    if not isinstance(error, dict):
+MARKS = (
+    Mark(400, "API_KEY_INVALID", Unauthorized),
+    Mark(400, "INVALID_ARGUMENT", InvalidRequest),
+    Mark(400, "FAILED_PRECONDITION", PaymentRequired),
+)
+"""A 400 says three things here."""
+
+
+def waiting(found: Failure, body: bytes) -> Failure:
+    """The verdict of a used-up quota, with how long that lasts."""
+    if not isinstance(found, RateLimited | PaymentRequired):
         return found
-    details = error.get("details")
+    error = decoded(body).get("error")
+    details = error.get("details") if isinstance(error, dict) else None
     listed = [one for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    kind = _kind(status, error.get("status"), listed)
-    if kind is not None:
-        found = kind(message=found.message, sent=found.sent, retry_after=found.retry_after, detail=found.detail)
-    if isinstance(found, RateLimited | PaymentRequired):
-        return attrs.evolve(found, retry_after=_wait(listed, found.retry_after))
-    return found
-
-
-def _kind(status: int, word: object, details: Sequence[Mapping[str, object]]) -> type[Failure] | None:
-    if status != 400:
-        return None
-    if any(one.get("reason") == "API_KEY_INVALID" for one in details):
-        return Unauthorized
-    return {"INVALID_ARGUMENT": InvalidRequest, "FAILED_PRECONDITION": PaymentRequired}.get(str(word))
+    return attrs.evolve(found, retry_after=_wait(listed, found.retry_after))
 
 
 def _wait(details: Sequence[Mapping[str, object]], hinted: float | None) -> float | None:

@@ -29,7 +29,8 @@ class Renewing:
         tokens = await drive(renewal(self._oauth, credential, now=self._now()), transport)
         return attrs.evolve(credential, metadata=merged(credential.metadata, tokens))
 
-    def _token(self, credential: Credential) -> str:
+    def token(self, credential: Credential) -> str:
+        """The token, empty for a credential that has a key instead; raises UpstreamFailed when it has neither."""
         token = access_token_of(credential)
         if not token and credential.api_key is None:
             raise UpstreamFailed(Unauthorized(message="it has no token yet", sent=Sent.NO))

@@ -29,7 +29,7 @@ from turnout_wire._prepare import (
 from turnout_wire._scrub import scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
-from turnout_wire._verdict import UpstreamAnswer, error_message, status_of_error, verdict
+from turnout_wire._verdict import Mark, UpstreamAnswer, error_message, status_of_error, verdict
 
 __all__ = [
     "CODES",
@@ -45,6 +45,7 @@ __all__ = [
     "EventTooLarge",
     "Grammar",
     "HttpAnswer",
+    "Mark",
     "NoCredentialGiven",
     "NoRequestGiven",
     "NoSuchProvider",

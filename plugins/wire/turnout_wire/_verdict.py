@@ -4,7 +4,8 @@ C6.3 and C10.4 with O41, O44, O45, O46 and O52; design 9. A test proves that eve
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -71,10 +72,37 @@ _UNSUPPORTED_MARKS = (
 )
 """C6.3.1."""
 
-_SPENT_MARKS = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-"""A 429 with one of these means money, not rate: waiting a second does not help (B24)."""
+_SPENT_MARKS = (
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "credit_balance_exhausted",
+    "organization_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "project_spend_limit_exceeded",
+)
+"""A 429 with one of these means money, not rate: waiting a second does not help (B24).
+
+help.openai.com/en/articles/6614457, read 2026-11-26.
+"""
 
 _HINTED = frozenset({402, 403, 408, 429})
+
+_LATER = (RateLimited, Overloaded)
+
+
+class Mark(NamedTuple):
+    """What a refusal means at one vendor, where that is not what its status means everywhere.
+
+    Attributes:
+        status: HTTP status, or the one that an error inside a 200 stands for.
+        text: to be found in the body, in this case; empty for whatever body.
+    """
+
+    status: int
+    text: str
+    kind: type[Failure]
+
 
 _STATUS_OF_WORD: Mapping[str, int] = {
     "insufficient_quota": 402,
@@ -130,6 +158,7 @@ def verdict(
     now: float,
     operation: Operation = Operation.GENERATE,
     secrets: Iterable[str] = (),
+    marks: Sequence[Mark] = (),
 ) -> Failure:
     """What an upstream's refusal means.
 
@@ -140,14 +169,17 @@ def verdict(
         now: POSIX seconds.
         operation: counting has a rule of its own (O41).
         secrets: exact texts that must not travel on; see `secrets_of`.
+        marks: the vendor's own; the first that fits outranks everything here, but for counting.
     """
     text = scrub(body.decode("utf-8", "replace"), secrets)
-    kind = _kind(status, text, hinted="retry-after" in headers, operation=operation)
+    uncounted = operation is Operation.COUNT and status in _NO_COUNTING
+    kind = CountUnsupported if uncounted else _kind(status, text, marks, hinted="retry-after" in headers)
+    later = status in _HINTED or status >= 500 or kind in _LATER
     said = error_message(text)
     return kind(
         message=f"upstream answered {status}" + (f": {said}" if said else ""),
         sent=Sent.ANSWERED,
-        retry_after=retry_after(headers, now=now) if status in _HINTED or status >= 500 else None,
+        retry_after=retry_after(headers, now=now) if later else None,
         detail=UpstreamAnswer(status=status, body=clip(text), media_type=_media_type(headers)),
     )
 
@@ -183,9 +215,10 @@ def clip(text: str) -> bytes:
     return text.encode("utf-8", "replace")[:PASSED_ON].decode("utf-8", "ignore").encode()
 
 
-def _kind(status: int, text: str, *, hinted: bool, operation: Operation) -> type[Failure]:
-    if operation is Operation.COUNT and status in _NO_COUNTING:
-        return CountUnsupported
+def _kind(status: int, text: str, marks: Sequence[Mark], *, hinted: bool) -> type[Failure]:
+    for mark in marks:
+        if mark.status == status and mark.text in text:
+            return mark.kind
     if status in {400, 422} and any(mark in text.strip().lower() for mark in _UNSUPPORTED_MARKS):
         return ModelUnsupported
     if status == 400 and "invalid_request_error" in text:  # exact case: C6.3.2

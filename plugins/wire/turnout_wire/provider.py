@@ -5,9 +5,10 @@ which operation. Requests and answers pass as the bytes that came.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import httpx
+import msgspec
 
 from turnout import Call, Credential, Failure, Operation, Reply, Sent, Unauthorized
 from turnout.errors import InvalidAsk, UpstreamFailed
@@ -15,9 +16,9 @@ from turnout_wire._headers import check_headers, reply_headers, request_headers
 from turnout_wire._heads import Members, told
 from turnout_wire._json import with_model
 from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
-from turnout_wire._passing import Grammar, decoded
+from turnout_wire._passing import Grammar
 from turnout_wire._scrub import secrets_of
-from turnout_wire._verdict import status_of_error, verdict
+from turnout_wire._verdict import Mark, status_of_error, verdict
 from turnout_wire.exchange import Exchange, broken
 from turnout_wire.stream import OpenStream
 
@@ -30,7 +31,13 @@ _NOTHING_MADE: tuple[None, httpx.Headers] = (None, httpx.Headers())
 
 
 class HttpProvider(ABC):
-    """A provider on a base URL; a credential's own `base_url` attribute wins."""
+    """A provider on a base URL; a credential's own `base_url` attribute wins.
+
+    Attributes:
+        marks: what its refusals mean beyond their status.
+    """
+
+    marks: Sequence[Mark] = ()
 
     def __init__(self, base_url: str, *, now: Callable[[], float]) -> None:
         """`now` reads POSIX seconds; dates in headers are measured by it."""
@@ -105,16 +112,21 @@ class HttpProvider(ABC):
 
     async def listed(
         self, credential: Credential, transport: httpx.AsyncBaseTransport | None, path: str, member: str
-    ) -> tuple[list[Mapping[str, object]], Mapping[str, object]]:
-        """One page of a listing: the objects in `member`, and the page itself. Waits; raises UpstreamFailed."""
+    ) -> list[Mapping[str, object]]:
+        """The objects in a member of a listing, or of a bare array. Waits; raises UpstreamFailed."""
         url = endpoint(self.base_url(credential), path)
         request = httpx.Request("GET", url, headers=self.headers(credential))
         async with Exchange(given(transport), request) as exchange:
-            page = decoded(await self.body(credential, exchange, (member,)))
-        if not page:
-            raise broken("the listing is not sound JSON")
-        entries = page.get(member)
-        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else [], page
+            body = await self.body(credential, exchange, ())
+        try:
+            page = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise broken("the listing is not sound JSON") from None
+        if isinstance(page, dict):
+            if member not in page:
+                raise broken(f"the listing has no {member!r}")
+            page = page[member]
+        return [entry for entry in page if isinstance(entry, dict)] if isinstance(page, list) else []
 
     def begun(self, call: Call, path: str, *, dialect: str) -> Exchange:
         """The exchange of a POST; raises UpstreamFailed for a credential that cannot be sent."""
@@ -144,7 +156,10 @@ class HttpProvider(ABC):
     async def body(
         self, credential: Credential, exchange: Exchange, members: Members, operation: Operation = Operation.GENERATE
     ) -> bytes:
-        """The body of a success that has one of these members; raises UpstreamFailed for any other answer."""
+        """The body of a success that has one of these members; raises UpstreamFailed for any other answer.
+
+        Without members it may be anything but an error.
+        """
         if not 200 <= exchange.status < 300:
             error = await exchange.read_error()
             raise UpstreamFailed(self.judge(credential, exchange, exchange.status, error, operation))
@@ -154,7 +169,7 @@ class HttpProvider(ABC):
         said, found = told(body, members)
         if said:
             raise UpstreamFailed(self.judge(credential, exchange, status_of_error(said), body, operation))
-        if not found:
+        if members and not found:
             raise broken(f"the answer is not a JSON object with {' or '.join(map(repr, members))}")
         return body
 
@@ -168,7 +183,8 @@ class HttpProvider(ABC):
     ) -> Failure:
         """The verdict of a refusal."""
         secrets = (*secrets_of(credential), parsed_base(self.base_url(credential)).host)
-        return verdict(status, body, exchange.response.headers, now=self._now(), operation=operation, secrets=secrets)
+        headers = exchange.response.headers
+        return verdict(status, body, headers, now=self._now(), operation=operation, secrets=secrets, marks=self.marks)
 
 
 def given(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:
