@@ -11,9 +11,11 @@ _TALKATIVE: Final = ("httpx", "httpcore", "h2", "hpack", "hypercorn", "hypercorn
 """Below WARNING these print URLs and headers, keys included (pitfall X4), whatever the root logger is set to."""
 
 
-def log_to_stderr(level: str) -> None:
-    """Set up logging of this process; called once."""
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
+def log_to_stderr(level: str, *, process: int | None = None) -> None:
+    """Set up logging of this process; called once. `process` is its number among several."""
+    place = "" if process is None else f"[{process}] "
+    line = f"%(asctime)sZ %(levelname)s {place}%(name)s: %(message)s"
+    formatter = logging.Formatter(line, datefmt="%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

@@ -42,7 +42,11 @@ class Hangups:
         with trio.open_signal_receiver(signal.SIGHUP) as signals:
             task_status.started()
             async for _ in signals:
-                self._asked.set()
+                self.ask()
+
+    def ask(self) -> None:
+        """As if one had come: a supervisor passes them on."""
+        self._asked.set()
 
     async def wait(self) -> None:
         """Wait for the next one; several that came meanwhile count as one."""

@@ -11,6 +11,7 @@ the opposite order of opening, each in the task that opened it.
 import os
 import random
 import secrets
+import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ from turnout._schedule import Schedule
 from turnout._served import Served
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
-from turnout._values import Answer, Ask, Credential, Decision, Model, Operation, Readiness
+from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
 from turnout.abc import AnswerStream, Store
 from turnout.errors import ConfigError
@@ -69,10 +70,18 @@ class Kernel:
     credentials: Registry
 
     def __init__(
-        self, config: Config, plugins: Plugins, wall: Callable[[], float], draw: Callable[[], float], *, renew: bool
+        self,
+        config: Config,
+        plugins: Plugins,
+        wall: Callable[[], float],
+        draw: Callable[[], float],
+        *,
+        renew: bool,
+        sockets: Mapping[str, Sequence[socket.socket]],
     ) -> None:
         self._config = config
         self._renew = renew
+        self._sockets = sockets
         self._plugins = plugins
         self._draw = draw
         self._clock = Clock(wall)
@@ -336,6 +345,7 @@ class Kernel:
             if chosen.group == "frontends":
                 served = Served(chosen, self._switch())
                 context = context_of(chosen, self._config, self._clock.now, self._draw)
+                context = attrs.evolve(context, sockets=tuple(self._sockets.get(chosen.key, ())))
                 await self._rooms.start(served.run, context, name=f"frontend {chosen.key}")
                 self._frontends[chosen.key] = served
         self._started = True
@@ -412,16 +422,18 @@ async def open_kernel(
     wall: Callable[[], float] = time.time,
     draw: Callable[[], float] = random.random,
     renew: bool = True,
+    sockets: Mapping[str, Sequence[socket.socket]] = EMPTY,
 ) -> AsyncIterator[Kernel]:
     """Open a kernel: plugins, credentials and frontends of `config` are up when the block begins, gone when it ends.
 
     `plugins` is what can be named in the configuration; None means every installed plugin. `wall` reads the wall clock
     in POSIX seconds, `draw` gives random numbers in [0, 1). Without `renew` a credential is renewed only when somebody
-    asks for it. Raises ConfigError, PluginError or StoreError when it
-    cannot start; then nothing is left open.
+    asks for it. `sockets` are what frontends serve on instead of binding, by their keys (`turnout.abc.Binder`).
+
+    Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
     """
     known = Plugins.discover(os.environ) if plugins is None else plugins
-    async with Kernel(config, known, wall, draw, renew=renew).live() as kernel:
+    async with Kernel(config, known, wall, draw, renew=renew, sockets=sockets).live() as kernel:
         yield kernel
 
 

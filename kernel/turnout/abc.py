@@ -32,12 +32,15 @@ from turnout._values import (
 )
 
 if TYPE_CHECKING:  # so that the pure ring may name protocols without importing trio
+    from socket import socket
+
     import httpx
     import trio
 
 __all__ = [
     "API",
     "AnswerStream",
+    "Binder",
     "Candidate",
     "Change",
     "Counter",
@@ -100,6 +103,7 @@ class PluginContext:
         now: reads the kernel's clock, POSIX seconds; follows the mock clock in tests.
         draw: a random number in [0, 1).
         log: logger of its own, `turnout.GROUP.KEY`.
+        sockets: for a `Binder`: what it serves on, when another process has bound its addresses. Its own, to close.
     """
 
     key: str
@@ -109,6 +113,7 @@ class PluginContext:
     now: Callable[[], float]
     draw: Callable[[], float]
     log: Logger
+    sockets: "tuple[socket, ...]" = ()
 
 
 class ReplyStream(Protocol):
@@ -484,6 +489,18 @@ class Frontend(Protocol):
 
     async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
         """Serve until draining is over; report addresses such as `http://127.0.0.1:8080` once listening."""
+        ...
+
+
+@runtime_checkable
+class Binder(Protocol):
+    """A frontend's class whose addresses can be bound before it is opened, so that several processes serve on them."""
+
+    def bind(self, settings: Any) -> "Sequence[socket]":
+        """A class method: sockets that listen, not blocking, where these settings say; raises ConfigError.
+
+        Each process hands them to `open` as `context.sockets`; several accept from one, so accepting must not block.
+        """
         ...
 
 

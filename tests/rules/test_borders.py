@@ -27,6 +27,7 @@ NURSERY_ROOMS = {
     *("_kernel", "_plugins", "_refresh", "_bootstrap", "_supervise"),
     "_hedge",  # a second candidate's stream lives beside the caller's task, for as long as the call does (design 8a)
     "_cli_run",  # the task that hears signals has to outlive the kernel that they end
+    "_cli_processes",  # the supervisor has no kernel: one nursery with a task for each process
     "_inspect",  # commands look into a store without starting a kernel
 }
 

@@ -74,6 +74,15 @@ class Http:
         """The frontend; it listens only while `serve` runs."""
         yield cls(settings, context)
 
+    @classmethod
+    def bind(cls, settings: HttpSettings) -> Sequence[socket]:
+        """Sockets that listen where these settings say; raises ConfigError when an address cannot be bound."""
+        stall = settings.limits.write_stall
+        with ExitStack() as on_failure:
+            sockets = [on_failure.enter_context(bind(address, write_stall=stall)) for address in settings.addresses]
+            on_failure.pop_all()
+        return sockets
+
     async def serve(
         self, switch: Switch, *, task_status: trio.TaskStatus[Sequence[str]] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -84,7 +93,7 @@ class Http:
         cut off. Raises ConfigError when an address cannot be bound.
         """
         with ExitStack() as open_sockets:
-            sockets = [open_sockets.enter_context(self._bind(address)) for address in self._settings.addresses]
+            sockets = [open_sockets.enter_context(sock) for sock in self._context.sockets or self.bind(self._settings)]
             bound = [bound_address(sock) for sock in sockets]
             app = application(switch, self._settings, bound, self._context)
             self._follow = lambda new: app.follow(pages(switch, new), new, Hosts(new.hosts, bound))
@@ -111,9 +120,6 @@ class Http:
         """Serve under these settings from the next request on; `check` has passed."""
         self._settings = settings
         self._follow(settings)
-
-    def _bind(self, address: Address) -> socket:
-        return bind(address, write_stall=self._settings.limits.write_stall)
 
 
 def _follow_nothing(_settings: HttpSettings) -> None:

@@ -1,0 +1,57 @@
+"""What signals mean for a command that serves: the first asks to drain, the second ends everything at once."""
+
+import os
+import signal
+from logging import getLogger
+from typing import Final
+
+import trio
+
+LAST_LIMIT: Final = 1.5
+"""Seconds that a second signal leaves for saving what is dirty (acceptance H5 allows two in all)."""
+
+log = getLogger("turnout.run")
+
+
+class Stop:
+    """Asks to stop, by signals and by a supervisor's orders.
+
+    Attributes:
+        scope: everything that a second signal ends, and a first one that comes before anything is served.
+        limit: seconds after which the process ends whatever still runs in it.
+    """
+
+    def __init__(self, limit: float = LAST_LIMIT) -> None:
+        self.asked = trio.Event()
+        self.scope = trio.CancelScope()
+        self.limit = limit
+        self.serving = False
+        self.exit_code = 0
+
+    async def watch(self, *, task_status: "trio.TaskStatus[None]") -> None:
+        """Wait for signals until cancelled."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for number in signals:
+                name = signal.Signals(number).name
+                if self.asked.is_set():
+                    log.warning("a second signal, %s: stopping at once, calls under way are cut off", name)
+                    await self.end(128 + number)
+                self.drain(f"{name}: draining, calls under way may finish; a second signal stops at once")
+
+    def drain(self, why: str) -> None:
+        """Ask for a drain, or for the end while nothing is served yet. Told again, it changes nothing."""
+        if self.serving and not self.asked.is_set():
+            log.info("%s", why)
+        self.asked.set()
+        if not self.serving:
+            self.scope.cancel()
+
+    async def end(self, code: int) -> None:
+        """End the scope with this exit code; should something not let go of it, end the process."""
+        self.exit_code = code
+        self.asked.set()
+        self.scope.cancel()
+        await trio.sleep(self.limit)
+        log.error("something did not stop within %g s; leaving it behind", self.limit)
+        os._exit(self.exit_code)
