@@ -71,8 +71,8 @@ def test_the_example_packages_work_as_wheels_in_an_environment_of_their_own(tmp_
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", "wheels", *map(str, [*TREE, *EXAMPLES]))
-    run(sys.executable, "-m", "venv", "venv")
+    run(sys.executable, "-m", "venv", "venv")  # first: the environment that runs the tests may have no pip (uv's)
+    run(python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", "wheels", *map(str, [*TREE, *EXAMPLES]))
     run(python, "-m", "pip", "install", "-q", *map(str, sorted((tmp_path / "wheels").iterdir())))
     (tmp_path / "turnout.toml").write_text(CONFIG.format(url="URL"))
 

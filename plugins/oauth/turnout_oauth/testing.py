@@ -175,7 +175,8 @@ class OAuthTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     def __init__(self, transport: OAuthTransport, body: bytes) -> None:
         self._transport = transport
-        self._left = body
+        self._body = body
+        self._given = 0
         self._open = True
 
     def __aiter__(self) -> "_Body":
@@ -183,10 +184,10 @@ class _Body(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         await trio.lowlevel.checkpoint()
-        if not self._left:
+        if self._given >= len(self._body):
             raise StopAsyncIteration
-        piece, self._left = self._left[:16_384], self._left[16_384:]
-        return piece
+        begin, self._given = self._given, self._given + 16_384
+        return self._body[begin : self._given]
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()
