@@ -5,12 +5,14 @@ import re
 import shlex
 import signal
 import socket
+from pathlib import Path
 
 from processes import TURNOUT, Process, http_ask
 
 
-def test_the_demonstration_shows_a_fail_over_and_exits_with_0() -> None:
-    with Process([TURNOUT, "demo", "--once"], env={}) as process:
+def test_the_demonstration_shows_a_fail_over_and_exits_with_0(tmp_path: Path) -> None:
+    """S23: neither its store nor the store's key is left behind."""
+    with Process([TURNOUT, "demo", "--once"], env={"TMPDIR": str(tmp_path)}) as process:
         assert process.wait_code() == 0
 
     shown = process.stdout.text
@@ -18,6 +20,7 @@ def test_the_demonstration_shows_a_fail_over_and_exits_with_0() -> None:
     assert re.search(r"key-two +tried next, streams", shown)
     assert "> Two keys, one of them used up" in shown
     assert process.stderr.text == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_printed_curl_line_works_until_sigterm_ends_the_demo_with_0() -> None:

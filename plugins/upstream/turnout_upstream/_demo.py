@@ -36,7 +36,7 @@ CONFIG = """\
 drain = "2s"
 
 [stores.sqlite]
-path = "{folder}"
+path = "{folder}/store"
 
 [frontends.http]
 listen = ["127.0.0.1:{port}"]
