@@ -9,7 +9,7 @@ import attrs
 import trio
 import trio.testing
 
-from turnout._values import Ask, Call, Chunk, Credential, Reply, Secret
+from turnout._values import Ask, Call, Chunk, Credential, Metadata, Reply, Secret
 from turnout._verdicts import Blame, Failure, Sent
 from turnout.abc import Provider, ReplyStream
 from turnout.errors import UpstreamFailed
@@ -65,7 +65,12 @@ class _Bench:
 
 
 async def check_provider(
-    provider: Provider, double: UpstreamDouble, ask: Ask, *, attributes: Mapping[str, str] | None = None
+    provider: Provider,
+    double: UpstreamDouble,
+    ask: Ask,
+    *,
+    attributes: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Check that a provider keeps the laws of `turnout.abc.Provider`.
 
@@ -74,13 +79,20 @@ async def check_provider(
         double: the upstream that it talks to.
         ask: a sound one, in a dialect of the provider.
         attributes: of the credential that is used, which has `CANARY` as its key.
+        metadata: of a credential that has tokens instead of a key; `CANARY` should be one of them.
 
     Raises AssertionError that says which law was broken and where it is written.
 
     Run it under Trio's mock clock with autojump: some checks
     wait for closing to give up.
     """
-    credential = Credential(id="checked", provider="checked", api_key=Secret(CANARY), attributes=attributes or {})
+    credential = Credential(
+        id="checked",
+        provider="checked",
+        api_key=Secret(CANARY) if metadata is None else None,
+        attributes=attributes or {},
+        metadata=None if metadata is None else Metadata(metadata),
+    )
     bench = _Bench(provider=provider, double=double, ask=ask, credential=credential)
     with _Listening():
         _check_class(bench)

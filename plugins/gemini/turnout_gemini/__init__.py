@@ -1,6 +1,7 @@
-"""Provider for Google's Gemini API."""
+"""Providers for Google's Gemini: its own API, and Vertex AI."""
 
 from turnout_gemini._provider import Gemini
-from turnout_gemini._settings import GeminiSettings
+from turnout_gemini._settings import GeminiSettings, VertexSettings
+from turnout_gemini._vertex import Vertex
 
-__all__ = ["Gemini", "GeminiSettings"]
+__all__ = ["Gemini", "GeminiSettings", "Vertex", "VertexSettings"]

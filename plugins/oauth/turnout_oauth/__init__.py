@@ -2,6 +2,7 @@
 
 from turnout_oauth._drive import drive
 from turnout_oauth._grants import Flow, client_credentials, jwt_bearer, refresh_token, renewal
+from turnout_oauth._renewing import Renewing
 from turnout_oauth._service_account import ServiceAccount, service_account_of
 from turnout_oauth._settings import OAuthSettings
 from turnout_oauth._tokens import Tokens, access_token_of, lifetime, merged
@@ -9,6 +10,7 @@ from turnout_oauth._tokens import Tokens, access_token_of, lifetime, merged
 __all__ = [
     "Flow",
     "OAuthSettings",
+    "Renewing",
     "ServiceAccount",
     "Tokens",
     "access_token_of",

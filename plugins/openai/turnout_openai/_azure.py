@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from turnout import Call, Credential, InvalidRequest
 from turnout.abc import PluginContext
+from turnout_oauth import Renewing
 from turnout_openai._operations import Operations
-from turnout_openai._renewing import Renewing
 from turnout_openai._settings import AzureSettings
 from turnout_wire import Mark
 

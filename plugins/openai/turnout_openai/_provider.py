@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from turnout import Credential, Sent, Unauthorized
 from turnout.abc import PluginContext
 from turnout.errors import UpstreamFailed
+from turnout_oauth import Renewing
 from turnout_openai._operations import Operations
-from turnout_openai._renewing import Renewing
 from turnout_openai._settings import OpenAISettings
 from turnout_openai._vendors import VENDORS
 

@@ -1,4 +1,4 @@
-"""For services behind OAuth: the bearer token is in a credential's metadata, and is renewed there."""
+"""What a provider needs so that its credentials may have tokens: they are in a credential's metadata, renewed there."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,19 @@ import httpx
 
 from turnout import Credential, Sent, Unauthorized
 from turnout.errors import UpstreamFailed
-from turnout_oauth import OAuthSettings, access_token_of, drive, merged, renewal
+from turnout_oauth._drive import drive
+from turnout_oauth._grants import renewal
+from turnout_oauth._settings import OAuthSettings
+from turnout_oauth._tokens import access_token_of, merged
 
 
 class Renewing:
-    """What a provider needs so that its credentials may have tokens instead of keys."""
+    """To be inherited before the provider's own class, which sets the two attributes.
+
+    Attributes:
+        _oauth: where tokens are renewed, and as whom.
+        _now: reads POSIX seconds.
+    """
 
     _oauth: OAuthSettings
     _now: Callable[[], float]
@@ -30,7 +38,7 @@ class Renewing:
         return attrs.evolve(credential, metadata=merged(credential.metadata, tokens))
 
     def token(self, credential: Credential) -> str:
-        """The token, empty for a credential that has a key instead; raises UpstreamFailed when it has neither."""
+        """The bearer token, empty for a credential that has a key instead; raises UpstreamFailed for neither."""
         token = access_token_of(credential)
         if not token and credential.api_key is None:
             raise UpstreamFailed(Unauthorized(message="it has no token yet", sent=Sent.NO))
