@@ -1,5 +1,6 @@
 """`turnout run --processes`: several kernels behind one address, as an operator and a client meet them."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -155,6 +156,32 @@ def test_either_process_serves_alone_on_the_same_address(tmp_path: Path, upstrea
     )
     assert re.search(r"INFO \[1\] turnout\.", both.gateway.process.stderr.text)
     assert re.search(r"INFO \[2\] turnout\.", both.gateway.process.stderr.text)
+
+
+def sockets_of(pid: int) -> int:
+    found = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found += str(fd.readlink()).startswith("socket:")
+    return found
+
+
+@pytest.mark.parametrize("server", ["llhttp", "hypercorn"])
+def test_clients_that_come_at_once_are_shared_out(tmp_path: Path, server: str) -> None:
+    """Whoever wakes first leaves some to the others: either has a fifth of forty connections at the least."""
+    text = config(tmp_path).replace("keys = ", f'server = "{server}"\nkeys = ')
+    with crew(text, tmp_path) as both, contextlib.ExitStack() as connections:
+        before = {pid: sockets_of(pid) for pid in both.pids().values()}
+        address = both.gateway.url.removeprefix("http://").split(":")
+        for _ in range(40):
+            connections.enter_context(socket.create_connection((address[0], int(address[1]))))
+        deadline = time.monotonic() + LIMIT
+        while sum(shares := [sockets_of(pid) - had for pid, had in before.items()]) < 40:
+            assert time.monotonic() < deadline, shares
+            time.sleep(0.05)
+        drained(both)
+
+    assert min(shares) >= 8, shares
 
 
 def test_a_killed_process_takes_its_own_calls_with_it_and_is_replaced(tmp_path: Path, upstream: RemoteUpstream) -> None:

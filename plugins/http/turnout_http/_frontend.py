@@ -97,7 +97,7 @@ class Http:
             bound = [bound_address(sock) for sock in sockets]
             app = application(switch, self._settings, bound, self._context)
             self._follow = lambda new: app.follow(pages(switch, new), new, Hosts(new.hosts, bound))
-            server = choose(self._settings, self._context.log)
+            server = choose(self._settings, self._context.log, shared=bool(self._context.sockets))
             async with trio.open_nursery() as nursery:
                 closing = trio.Event()
                 await nursery.start(server.serve, app, sockets, closing)

@@ -16,14 +16,16 @@ from turnout_http._gate import Gate
 from turnout_http._hypercorn_connection import Connection, Stream
 from turnout_http._server import Asgi
 from turnout_http._settings import Settings
+from turnout_http._sharing import Sharing, TurnsListener
 
 
 @final
 class Hypercorn:
     """The server."""
 
-    def __init__(self, settings: Settings, log: Logger) -> None:
+    def __init__(self, settings: Settings, log: Logger, sharing: Sharing) -> None:
         self._limits = settings.limits
+        self._sharing = sharing
         self._tls = _tls_context(settings)
         self._faults = FaultLog(log)
         self._gate = Gate(settings.limits)
@@ -58,8 +60,8 @@ class Hypercorn:
             for connection in self._open:
                 connection.close_if_idle()
 
-    def _listener(self, sock: socket) -> "trio.SocketListener | trio.SSLListener[trio.SocketStream]":
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    def _listener(self, sock: socket) -> "TurnsListener | trio.SSLListener[trio.SocketStream]":
+        listener = TurnsListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), self._sharing)
         return trio.SSLListener(listener, self._tls, https_compatible=True) if self._tls else listener
 
     async def _handle(self, app: Asgi, context: WorkerContext, stream: Stream) -> None:

@@ -21,6 +21,7 @@ from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits, Settings
+from turnout_http._sharing import Sharing
 
 TICK = 1.0
 """Seconds between two looks at the connections' deadlines, at most; a quarter of the shortest limit if that is less."""
@@ -37,8 +38,9 @@ ACCEPTED_AT_ONCE = 64
 class Llhttp:
     """The server."""
 
-    def __init__(self, settings: Settings, log: Logger) -> None:
+    def __init__(self, settings: Settings, log: Logger, sharing: Sharing) -> None:
         self._limits = settings.limits
+        self._sharing = sharing
         self._faults = FaultLog(log)
         self._gate = Gate(settings.limits)
         self._shared = Shared(settings.limits)
@@ -72,9 +74,11 @@ class Llhttp:
     async def _accept(self, app: Asgi, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
+            await self._sharing.wait_turn()
             try:
-                for _ in range(ACCEPTED_AT_ONCE):
+                for _ in range(self._sharing.at_once(ACCEPTED_AT_ONCE)):
                     sock, peer = listener.accept()
+                    self._sharing.took()
                     sock.setblocking(False)
                     connections.start_soon(self._serve, app, sock, peer)
             except BlockingIOError:

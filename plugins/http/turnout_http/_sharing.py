@@ -1,0 +1,59 @@
+"""How processes that accept from one socket leave each other a share of what comes."""
+
+from typing import Final, final
+
+import trio
+
+PAUSE: Final = 0.001
+"""Seconds: enough for another process that has been woken as well to come to its `accept`."""
+
+AT_ONCE: Final = 2
+"""Connections before a pause: so a process can take 2,000 a second, more than it could answer."""
+
+
+@final
+class Sharing:
+    """Takes connections in turn with others, where there are others.
+
+    All processes are woken by a connection, and the first to run would take a whole burst: of 32 clients that connected
+    at once, one of two processes got every one. Who pauses after some leaves the next to whoever is awake. That costs a
+    burst a millisecond for every two connections of each process, and a lone connection nothing.
+    """
+
+    def __init__(self, *, others: bool) -> None:
+        self._others = others
+        self._next = 0.0
+
+    def at_once(self, alone: int) -> int:
+        """Connections to take in one go; `alone` without others."""
+        return AT_ONCE if self._others else alone
+
+    def took(self) -> None:
+        """A connection has been taken."""
+        if self._others:
+            self._next = trio.current_time() + PAUSE
+
+    async def wait_turn(self) -> None:
+        """Wait until it is fair to take another one."""
+        if self._others:
+            await trio.sleep_until(self._next)
+
+
+@final
+class TurnsListener(trio.abc.Listener[trio.SocketStream]):
+    """A listener that leaves others their share."""
+
+    def __init__(self, listener: trio.SocketListener, sharing: Sharing) -> None:
+        self._listener = listener
+        self._sharing = sharing
+
+    async def accept(self) -> trio.SocketStream:
+        """The next connection. Waits for it, and for our turn."""
+        await self._sharing.wait_turn()
+        stream = await self._listener.accept()
+        self._sharing.took()
+        return stream
+
+    async def aclose(self) -> None:
+        """Close the socket."""
+        await self._listener.aclose()

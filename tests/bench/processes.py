@@ -1,0 +1,144 @@
+"""What a second process costs: CPU per call of `turnout run --processes N` against one process, in one run.
+
+    python tests/bench/processes.py                    a minute on a quiet machine
+    python tests/bench/processes.py --processes 4 --rounds 5 --json FILE
+
+Both gateways are up for the whole run and take turns within each row; ratios are the median of those of neighbouring
+runs. CPU is user and system time of all the processes that serve, without the supervisor, which is told apart: it has
+nothing to do. On fewer than four cores both sides share one core and the load has another, so calls per second say
+nothing about scaling and are not shown; with four or more each process may use any core but the load's.
+`share` is the part of the calls' CPU time that the busiest process took.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import sides
+from gateway import APART, SMALL
+from load import Case, Load, Loop, Upstream
+from sides import KEY, Side, running
+
+CASES = {SMALL: 2000, APART: 40}
+COUNTS = (8, 32, 200)
+SERVES = re.compile(r"process \d+ serves, with the process id (\d+)")
+SCALES_FROM = 4
+"""Cores: two for the processes, one for the load, one for the machine."""
+
+
+@attrs.frozen
+class Gateway:
+    """A running gateway: who serves, and who supervises."""
+
+    url: str
+    serving: Sequence[Side]
+    supervisor: Side | None
+
+
+@attrs.frozen
+class Figures:
+    """Of one run: seconds of CPU a call, calls a second, the busiest process's share, the supervisor's CPU in all."""
+
+    cpu: float
+    rate: float
+    share: float
+    supervisor: float
+
+
+@contextmanager
+def gateway(count: int, upstream: str, folder: Path, cores: Sequence[int]) -> Iterator[Gateway]:
+    def command(upstream: str, own: Path) -> Sequence[str]:
+        arguments = sides.turnout(upstream, own)
+        return [*arguments, "--processes", str(count)] if count > 1 else arguments
+
+    name = f"{count} processes"
+    with running(name, command, upstream, folder, cores[0]) as side:
+        pids = [int(pid) for pid in SERVES.findall((folder / name / "errors").read_text(encoding="utf-8"))]
+        for pid in pids:
+            os.sched_setaffinity(pid, cores)
+        serving = [Side(name, side.url, pid) for pid in pids]
+        yield Gateway(side.url, serving or [side], side if serving else None)
+
+
+def measure(loop: Loop, upstream: Upstream, side: Gateway, case: Case, clients: int, calls: int) -> Figures:
+    """One run: warm up, then so many calls in closed loop."""
+    load = Load(loop, upstream, side.url, KEY, case, clients)
+    try:
+        load.call(clients + 5)
+        before, began = [one.cpu() for one in side.serving], time.perf_counter()
+        idle = side.supervisor.cpu() if side.supervisor else 0.0
+        load.call(calls)
+        took = time.perf_counter() - began
+        used = [one.cpu() - earlier for one, earlier in zip(side.serving, before, strict=True)]
+        idle = side.supervisor.cpu() - idle if side.supervisor else 0.0
+    finally:
+        load.close()
+        load.settle(0.02)
+    return Figures(sum(used) / calls, calls / took, max(used) / sum(used), idle)
+
+
+def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -> list[dict[str, object]]:
+    loop = Loop()
+    upstream = Upstream(loop)
+    scales = len(cores) + 1 >= SCALES_FROM
+    rows: list[dict[str, object]] = []
+    many = arguments.processes
+    print(f"{'case':20}{'clients':>8}{'µs CPU/call: 1':>16}{many:>6}{'ratio':>8}{'share':>7}{'calls/s ratio':>15}")
+    with (
+        gateway(1, upstream.address, folder, cores) as one,
+        gateway(many, upstream.address, folder, cores) as several,
+    ):
+        for case, calls in CASES.items():
+            for clients in COUNTS:
+                pairs = [
+                    [measure(loop, upstream, side, case, clients, max(calls, 2 * clients)) for side in (one, several)]
+                    for _ in range(arguments.rounds)
+                ]
+                row = {
+                    "case": case.name,
+                    "clients": clients,
+                    "one_us": statistics.median(single.cpu for single, _ in pairs) * 1e6,
+                    "several_us": statistics.median(multiple.cpu for _, multiple in pairs) * 1e6,
+                    "cpu_ratio": statistics.median(multiple.cpu / single.cpu for single, multiple in pairs),
+                    "share": statistics.median(multiple.share for _, multiple in pairs),
+                    "rate_ratio": statistics.median(multiple.rate / single.rate for single, multiple in pairs),
+                    "supervisor_s": sum(multiple.supervisor for _, multiple in pairs),
+                }
+                rows.append(row)
+                rate = f"{row['rate_ratio']:15.2f}" if scales else f"{'-':>15}"
+                costs = f"{row['one_us']:16.1f}{row['several_us']:6.1f}{row['cpu_ratio']:8.2f}{row['share']:7.2f}"
+                print(f"{case.name:20}{clients:8}{costs}{rate}", flush=True)
+        memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
+        boss = several.supervisor.memory() / 1024 if several.supervisor else 0.0
+        spent = sum(float(str(row["supervisor_s"])) for row in rows)
+        print(f"\nMiB of memory: {memory[0]} alone, {memory[1:]} together, {boss:.1f} the supervisor")
+        print(f"CPU of the supervisor in all: {spent * 1e3:.1f} ms")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write every figure to this file")
+    arguments = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("two cores are needed: one for the sides that are measured, one for the load")
+    os.sched_setaffinity(0, {cores[-1]})
+    with tempfile.TemporaryDirectory() as folder:
+        rows = compare(arguments, Path(folder), cores[:-1])
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
