@@ -46,6 +46,7 @@ def following(
         models=MappingProxyType(models),
         updated_at=now,
         needs_login=state.needs_login,
+        refused=state.refused,
         unusable_until=state.unusable_until,
     )
 

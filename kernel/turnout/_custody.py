@@ -4,12 +4,15 @@ The schedule and the catalogue are kept in step here, at the only places where a
 a rebuild (O11, O12). What changed is marked; `_write_behind` brings it to the store.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import trio
 
 from turnout._affinity import Affinity
 from turnout._catalogue import Catalogue
+from turnout._ledger import freed
+from turnout._renewal import another_secret, mark_of
 from turnout._schedule import Schedule
 from turnout._shift import shifted
 from turnout._values import CLEAN, Credential, CredentialState
@@ -26,12 +29,17 @@ def is_kept(credential: Credential, kind: str) -> bool:
 
 
 class Dirty:
-    """Records that the store does not have yet: (kind, credential id), in the order in which they changed."""
+    """Records that the store does not have yet: (kind, credential id), in the order in which they changed.
 
-    __slots__ = ("_changed", "marks")
+    Attributes:
+        marks: those that wait to be written.
+    """
+
+    __slots__ = ("_changed", "_writing", "marks")
 
     def __init__(self) -> None:
         self.marks: dict[tuple[str, str], None] = {}
+        self._writing: set[tuple[str, str]] = set()
         self._changed = trio.Event()
 
     def mark(self, kind: str, id: str) -> None:
@@ -39,15 +47,27 @@ class Dirty:
         self.marks[kind, id] = None
         self._changed.set()
 
-    def take(self) -> list[tuple[str, str]]:
-        """Everything marked; the marks are cleared."""
-        taken = list(self.marks)
-        self.marks.clear()
-        self._changed = trio.Event()
-        return taken
+    def unsaved(self, kind: str, id: str) -> bool:
+        """Whether a change of this record waits to be written, or is being written."""
+        return (kind, id) in self.marks or (kind, id) in self._writing
+
+    @contextmanager
+    def writing(self, kind: str, id: str) -> Iterator[None]:
+        """Write a marked record in this block; what changes meanwhile is marked anew, what raises stays marked."""
+        self.marks.pop((kind, id), None)
+        self._writing.add((kind, id))
+        try:
+            yield
+        except BaseException:
+            self.mark(kind, id)
+            raise
+        finally:
+            self._writing.discard((kind, id))
 
     async def wait_marked(self) -> None:
         """Wait until something is marked."""
+        if not self.marks:
+            self._changed = trio.Event()
         await self._changed.wait()
 
 
@@ -107,6 +127,7 @@ class Custody:
         before = self.credentials.get(id)
         self.credentials[id] = credential
         self.states[id] = state if state is not None else self.states.get(id, CLEAN)
+        self._free_new_secret(before, credential)
         if serves is not None or id not in self._serves:
             self._serves[id] = serves or {}
         if before is not None and (credential.disabled or before.provider != credential.provider):
@@ -117,6 +138,17 @@ class Custody:
         elif is_kept(credential, "secret"):
             self.dirty.mark("secret", id)
         self.changed(id)
+
+    def _free_new_secret(self, before: Credential | None, credential: Credential) -> None:
+        """What an old secret had blocked is free with a new one, whoever brought it: a refusal was not about that."""
+        id, state = credential.id, self.states[credential.id]
+        if state is CLEAN:
+            return
+        if outdated(state, credential) or (before is not None and another_secret(before, credential)):
+            after = freed(state, self._now())
+            if after is not state:
+                self.states[id] = after
+                self.dirty.mark("state", id)
 
     def _announce(self, credential: Credential) -> None:
         serves = self._serves[credential.id]
@@ -163,6 +195,11 @@ class Custody:
         self.schedule.update(id, state, recorded, self._now())
         if not kept:
             self.dirty.mark("state", id)
+
+
+def outdated(state: CredentialState, credential: Credential) -> bool:
+    """Whether what was refused is another secret than the credential has now."""
+    return bool(state.needs_login) and state.refused not in {"", mark_of(credential)}
 
 
 def _nobody_cares(id: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import attrs
 
-from turnout._custody import Custody, Serves
+from turnout._custody import Custody, Serves, outdated
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation
 from turnout._intake import Intake, read_record
+from turnout._ledger import freed
 from turnout._reconcile import joined, reconciled
 from turnout._records import decode_credential, decode_state
+from turnout._renewal import moved
 from turnout._values import CLEAN, Credential, Record
 from turnout.abc import Change
 
@@ -62,10 +64,11 @@ class Follower:
         if bound is None:
             return
         ours = self._custody.credentials.get(record.id)
-        unsaved = ("secret", record.id) in self._custody.dirty.marks
+        unsaved = self._custody.dirty.unsaved("secret", record.id)
         after = bound
         if ours is not None and record.id in self._intake.from_file:
-            after = _renewed_elsewhere(ours, bound)
+            newer = unsaved and (ours.last_refreshed_at or 0.0) > (theirs.last_refreshed_at or 0.0)
+            after = ours if newer else _renewed_elsewhere(ours, bound)
         elif ours is not None:
             base = self._custody.stored.get(record.id) if unsaved else ours
             after = reconciled(base, ours, bound)
@@ -95,7 +98,9 @@ class Follower:
         theirs = CLEAN if record is None else read_record(record, read)
         if theirs is None:
             return
-        if ("state", id) in self._custody.dirty.marks:
+        if outdated(theirs, self._custody.credentials[id]):
+            theirs = freed(theirs, self._now())
+        if self._custody.dirty.unsaved("state", id):
             if record is not None:
                 self._custody.settle(id, joined(self._custody.states[id], theirs), None)
             return
@@ -104,8 +109,11 @@ class Follower:
 
 
 def _renewed_elsewhere(ours: Credential, theirs: Credential) -> Credential:
-    """A credential of the file: the file says what it is, only newer tokens come from elsewhere."""
-    if (theirs.last_refreshed_at or 0.0) <= (ours.last_refreshed_at or 0.0):
+    """A credential of the file: the file says what it is, only newer tokens come from elsewhere.
+
+    Newer is what the store got later, whatever the clocks of its writers said (G8).
+    """
+    if theirs.last_refreshed_at is None or not moved(ours, theirs):
         return ours
     return attrs.evolve(
         ours,

@@ -12,16 +12,13 @@ from turnout._custody import Custody
 from turnout._entries import SEED
 from turnout._generation import Generation
 from turnout._listing import serves_of
-from turnout._readings import EXPIRY_KEYS
 from turnout._records import decode_credential, decode_state
+from turnout._renewal import TOKEN_KEYS
 from turnout._values import EMPTY, Credential, Metadata, Record
 from turnout.errors import ConfigError
 
 T = TypeVar("T")
 Records = Mapping[tuple[str, str], Record]
-
-TOKEN_KEYS = frozenset({"access_token", "refresh_token", "id_token", "scope", "token", "Token", *EXPIRY_KEYS})
-"""What a refresh changes in metadata, whatever the vendor."""
 
 log = getLogger("turnout.intake")
 

@@ -36,6 +36,7 @@ from turnout._follow import Follower
 from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._intake import Intake
 from turnout._judge import Judge
+from turnout._leasing import Leasing
 from turnout._listing import Listing, serves_of
 from turnout._observers import Observers
 from turnout._origins import Origins
@@ -280,7 +281,7 @@ class Kernel:
             generation=lambda: self._conductor.generation,
             now=self._clock.now,
             draw=self._draw,
-            saved=self._saved,
+            leasing=Leasing(self._custody, lambda: self._writer),
             observers=self._observers,
         )
         judge = Judge(
@@ -352,10 +353,6 @@ class Kernel:
 
     async def _save(self, kind: str, id: str) -> None:
         await self._writer.save_now(kind, id)
-
-    def _saved(self, credential: Credential) -> AbstractAsyncContextManager[None]:
-        """Make a renewed credential durable before it is used (E4); what the store refuses is used all the same."""
-        return self._writer.renewed(credential)
 
     async def _read_store(self) -> None:
         await self._writer.read()

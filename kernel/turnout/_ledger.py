@@ -45,6 +45,7 @@ __all__ = [
     "Change",
     "OriginState",
     "Policy",
+    "freed",
     "half_open",
     "record",
     "record_origin",
@@ -144,16 +145,25 @@ def half_open(state: ModelState, now: float) -> bool:
 def refreshed(state: CredentialState, now: float) -> CredentialState:
     """The state after the credential was renewed: what a refused token had blocked is free again (O48)."""
     if not any(map(_is_refusal, _entries(state))):
-        return attrs.evolve(state, needs_login="", updated_at=now) if state.needs_login else state
+        return attrs.evolve(state, needs_login="", refused="", updated_at=now) if state.needs_login else state
     models = {name: reset(entry, now) if _is_refusal(entry) else entry for name, entry in state.models.items()}
     error = remaining_error(models)
     after = following(state, models, error, error.message if error else "", now)
-    return attrs.evolve(after, needs_login="")
+    return attrs.evolve(after, needs_login="", refused="")
 
 
-def refused_for_good(state: CredentialState, why: str, now: float) -> CredentialState:
-    """The state of a credential that only a person can renew; `why` is shown and holds no secret."""
-    return attrs.evolve(state, needs_login=why, updated_at=now)
+def refused_for_good(state: CredentialState, why: str, now: float, *, secret: str = "") -> CredentialState:
+    """The state of a credential that only a person can renew; `why` is shown and holds no secret.
+
+    `secret` is the digest of what was refused: a new login, by whatever way it comes, is another one.
+    """
+    return attrs.evolve(state, needs_login=why, refused=secret, updated_at=now)
+
+
+def freed(state: CredentialState, now: float) -> CredentialState:
+    """The state once the secret is another one: what the old one had blocked is free again."""
+    after = refreshed(state, now)
+    return after if after.unusable_until is None else attrs.evolve(after, unusable_until=None)
 
 
 def restore(before: CredentialState, current: CredentialState, model: str) -> CredentialState:
@@ -166,14 +176,14 @@ def restore(before: CredentialState, current: CredentialState, model: str) -> Cr
     if entry is None or entry.last_error is None or entry.last_error.code not in ROUTE_CODES:
         return current
     if not model:
-        return attrs.evolve(before, models=current.models, needs_login=current.needs_login)
+        return attrs.evolve(before, models=current.models, needs_login=current.needs_login, refused=current.refused)
     models = dict(current.models)
     if model in before.models:
         models[model] = before.models[model]
     else:
         del models[model]
     if models == before.models:
-        return attrs.evolve(before, needs_login=current.needs_login)
+        return attrs.evolve(before, needs_login=current.needs_login, refused=current.refused)
     own = current.last_error == entry.last_error
     error = remaining_error(models) if own else current.last_error
     message = current.status_message if not own else error.message if error else ""
@@ -191,6 +201,7 @@ def _succeed(state: CredentialState, now: float) -> CredentialState:
         models=state.models,
         updated_at=now,
         needs_login=state.needs_login,
+        refused=state.refused,
     )
 
 
@@ -244,6 +255,7 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
         models=state.models,
         updated_at=now,
         needs_login=state.needs_login,
+        refused=state.refused,
     )
 
 

@@ -88,6 +88,8 @@ def encode_state(state: CredentialState) -> bytes:
         fields["model_states"] = models
     if state.needs_login:
         fields["needs_login"] = state.needs_login
+        if state.refused:
+            fields["refused"] = state.refused
     return _dump(fields, "credential state")
 
 
@@ -102,7 +104,10 @@ def decode_state(data: bytes, now: float | None = None, cap: float = DAY) -> Cre
         for name, entry in fields.take("model_states", _mappings, EMPTY).items()
     }
     state = CredentialState(
-        **_state_values(fields), models=MappingProxyType(models), needs_login=fields.take("needs_login", _text, "")
+        **_state_values(fields),
+        models=MappingProxyType(models),
+        needs_login=fields.take("needs_login", _text, ""),
+        refused=fields.take("refused", _text, ""),
     )
     return state if now is None else clamped(state, now, cap)
 

@@ -1,14 +1,14 @@
 """Refreshes: one nursery, asleep until the next one is due, one at a time per credential (C11, O53 to O58).
 
-When something is due is decided in `_due`, what a refresh leaves there and in `_ledger`; here it is done. A token that
+When something is due is decided in `_due`, what a refresh leaves there and in `_ledger`; `_renew` does it. A token that
 was renewed is durable before it is used for the first time. Closing lets refreshes that are under way finish, for a
-while: the upstream may have spent the old token already.
+while: the upstream may have spent the old token already. Where somebody else renews the same credential, its outcome is
+waited for.
 """
 
 import heapq
 import math
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from logging import getLogger
 from typing import Any
 
@@ -16,16 +16,19 @@ import attrs
 import trio
 
 from turnout._custody import Custody
-from turnout._due import NONE_YET, Refreshes, after_failure, after_success, due_at, interval_outlives_token, merge
+from turnout._due import NONE_YET, Refreshes, after_failure, after_success, due_at, interval_outlives_token
 from turnout._events import CredentialUpdated, RefreshFailed
 from turnout._generation import Generation, ProviderInstance
+from turnout._leasing import LEASE, Leasing
 from turnout._ledger import refreshed, refused_for_good
 from turnout._observers import Observers
 from turnout._readings import expiry, ident
+from turnout._renew import Flight, Renewer, bound_to_tokens
+from turnout._renewal import Step, mark_of
 from turnout._values import Credential
-from turnout._verdicts import Failure, Unauthorized
-from turnout.abc import HasTokenOrigin, Refresher
-from turnout.errors import PluginError, UpstreamFailed
+from turnout._verdicts import Failure, Sent, Unauthorized
+from turnout.abc import Refresher
+from turnout.errors import PluginError
 
 AT_ONCE = 16
 """Refreshes that run at once (C11.1.2, C18)."""
@@ -36,19 +39,16 @@ AT_ONCE_PER_ORIGIN = 10
 LIMIT = 60.0
 """Seconds that one refresh may take."""
 
+LOOK_AGAIN = 1.0
+"""Seconds until a lease that somebody else holds, or a store that is away, is looked at again."""
+
+PATIENCE = LEASE + LIMIT
+"""Seconds after which those who wait for somebody else's renewal are told that it failed."""
+
 CLOSING_LIMIT = 10.0
 """Seconds that a refresh under way may go on when the kernel closes (acceptance H6)."""
 
 log = getLogger("turnout.refresh")
-
-
-class _Flight:
-    """A refresh under way; whoever needs it waits for the same one."""
-
-    def __init__(self) -> None:
-        self.landed = trio.Event()
-        self.scope = trio.CancelScope(shield=True)
-        self.failure: Failure | None = None
 
 
 class RefreshRoom:
@@ -61,20 +61,21 @@ class RefreshRoom:
         generation: Callable[[], Generation],
         now: Callable[[], float],
         draw: Callable[[], float],
-        saved: Callable[[Credential], AbstractAsyncContextManager[None]],
+        leasing: Leasing,
         observers: Observers,
     ) -> None:
         self._custody = custody
         self._generation = generation
         self._now = now
         self._draw = draw
-        self._saved = saved
+        self._renewer = Renewer(custody=custody, generation=generation, now=now, leasing=leasing, ends=self)
         self._observers = observers
         self._limiter = trio.CapacityLimiter(AT_ONCE)
         self._per_origin: dict[str, trio.CapacityLimiter] = {}
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._history: dict[str, Refreshes] = {}
         self._draws: dict[str, float] = {}
+        self._postponed: dict[str, float] = {}
         self._due: list[tuple[float, str]] = []
         self._when: dict[str, float] = {}
         self._wake = trio.Event()
@@ -85,12 +86,15 @@ class RefreshRoom:
     def reconsider(self, id: str) -> None:
         """A credential has changed, come or gone: work out anew when it is due."""
         credential = self._custody.credentials.get(id)
+        if (flight := self._flights.get(id)) is not None:
+            flight.news.set()
         at = None if credential is None else self._next_look(credential)
         if at is None:
             self._when.pop(id, None)
             if credential is None:
                 self._history.pop(id, None)
                 self._draws.pop(id, None)
+                self._postponed.pop(id, None)
             return
         if self._when.get(id) != at:
             self._when[id] = at
@@ -110,7 +114,7 @@ class RefreshRoom:
         should = getattr(credential.runtime, "should_refresh", None)
         with provider.border:
             evaluated = None if should is None else bool(should(self._now(), credential))
-        return due_at(
+        at = due_at(
             credential,
             self._custody.states[credential.id],
             lead=self._lead(provider, credential),
@@ -119,6 +123,7 @@ class RefreshRoom:
             draw=self._draws.setdefault(credential.id, self._draw()),
             evaluated=evaluated,
         )
+        return None if at is None else max(at, self._postponed.get(credential.id, at))
 
     def _lead(self, provider: ProviderInstance, credential: Credential) -> float | None:
         """Seconds before the end of a token; the runtime object's word goes before the provider's (C11.4)."""
@@ -178,9 +183,10 @@ class RefreshRoom:
         provider = None if credential is None else self._provider(credential)
         if self._nursery is None or credential is None or provider is None or provider.refresher is None:
             return False
-        flight = self._flights[id] = _Flight()
+        insists = bool(self._custody.states[id].needs_login)
+        flight = self._flights[id] = Flight(credential, insists=insists)
         log.debug("%s is refreshed", ident(credential))
-        self._nursery.start_soon(self._fly, flight, credential, provider, provider.refresher, name=f"refresh of {id}")
+        self._nursery.start_soon(self._fly, flight, provider, provider.refresher, name=f"refresh of {id}")
         return True
 
     async def wait_refreshed(self, id: str) -> Failure | None:
@@ -207,65 +213,73 @@ class RefreshRoom:
         failure = await self.wait_refreshed(credential.id)
         return None if failure is not None else self._custody.credentials.get(credential.id)
 
-    async def _fly(
-        self, flight: _Flight, credential: Credential, provider: ProviderInstance, refresher: Refresher
-    ) -> None:
+    async def _fly(self, flight: Flight, provider: ProviderInstance, refresher: Refresher) -> None:
+        id, patience = flight.given.id, trio.current_time() + PATIENCE
         try:
-            async with self._limiter_of(credential, provider, refresher), self._limiter:
-                with flight.scope:
-                    flight.scope.deadline = min(flight.scope.deadline, trio.current_time() + LIMIT)
-                    await self._refresh(flight, credential.id, provider, refresher)
-                if flight.scope.cancelled_caught:
-                    self._failed(flight, credential.id, Failure(message=f"took longer than {LIMIT:g} s"))
+            while True:
+                async with self._limiter_of(flight.given, provider, refresher), self._limiter:
+                    step = await self._attempt(flight, provider, refresher)
+                if step is not Step.WAIT or trio.current_time() > patience:
+                    break
+                await self._wait_for_others(flight)
+            self._land(flight, step)
         finally:
-            del self._flights[credential.id]
+            del self._flights[id]
             flight.landed.set()
-            self._draws.pop(credential.id, None)
-            self.reconsider(credential.id)
+            self._draws.pop(id, None)
+            self.reconsider(id)
+
+    async def _attempt(self, flight: Flight, provider: ProviderInstance, refresher: Refresher) -> Step:
+        flight.scope = trio.CancelScope(shield=True, deadline=trio.current_time() + LIMIT)
+        with flight.scope:
+            return await self._renewer.attempt(flight, provider, refresher)
+        self.failed(flight, Failure(message=f"took longer than {LIMIT:g} s"))
+        return Step.LEAVE
+
+    async def _wait_for_others(self, flight: Flight) -> None:
+        """Somebody else is renewing it: wait for what that brings, or for its lease to end."""
+        with trio.move_on_after(LOOK_AGAIN * (0.5 + self._draw())):
+            await flight.news.wait()
+        flight.news = trio.Event()
+
+    def _land(self, flight: Flight, step: Step) -> None:
+        """Tell those who wait how it ended, where that is not told yet."""
+        id = flight.given.id
+        if id not in self._custody.credentials:
+            return
+        if step is Step.ADOPT:
+            self._history.pop(id, None)
+            log.debug("%s was renewed elsewhere", ident(flight.given))
+        elif step is Step.REFUSED and flight.failure is None:
+            flight.failure = Unauthorized(message=self._custody.states[id].needs_login, sent=Sent.NO)
+        elif step in {Step.POSTPONE, Step.WAIT}:
+            self._postpone(flight, step)
+
+    def _postpone(self, flight: Flight, step: Step) -> None:
+        """It is tried again soon; a token that has ended cannot serve until then."""
+        id = flight.given.id
+        why = "the store is away" if step is Step.POSTPONE else "somebody else has the lease for too long"
+        flight.failure = Failure(message=f"not renewed now: {why}", sent=Sent.NO)
+        at = self._postponed[id] = self._now() + LOOK_AGAIN
+        if self.has_ended(self._custody.credentials[id]):
+            state = attrs.evolve(self._custody.states[id], unusable_until=at)
+            self._custody.settle(id, state, None, kept=True)
 
     def _limiter_of(
         self, credential: Credential, provider: ProviderInstance, refresher: Refresher
     ) -> trio.CapacityLimiter:
         try:
             with provider.border:
-                origin = _bound(credential, refresher).origin
+                origin = bound_to_tokens(credential, refresher).origin
         except PluginError:
             origin = credential.origin  # the refresh itself fails in the same way, and tells
         return self._per_origin.setdefault(origin, trio.CapacityLimiter(AT_ONCE_PER_ORIGIN))
 
-    async def _refresh(self, flight: _Flight, id: str, provider: ProviderInstance, refresher: Refresher) -> None:
-        given = self._custody.credentials.get(id)
-        if given is None or given.disabled:
-            return
-        generation = self._generation()
-        try:
-            with provider.border:
-                bound = _bound(given, refresher)
-                transport = generation.transport.for_credential(bound) if generation.transport is not None else None
-                result = _sound(await refresher.refresh(given, transport))
-        except UpstreamFailed as failure:
-            self._failed(flight, id, failure.verdict)
-            return
-        except PluginError as error:
-            self._failed(flight, id, Failure(message=str(error)))
-            return
-        await self._adopt(id, provider, given, result)
-
-    async def _adopt(self, id: str, provider: ProviderInstance, given: Credential, result: Credential | None) -> None:
-        """Keep what was renewed, then use it (E4)."""
-        now = self._now()
-        current = self._custody.credentials.get(id)
-        if current is None:
-            return
-        async with self._saved(merge(current, result, given=given, now=now)):
-            before, current = current, self._custody.credentials.get(id)
-            if current is not None:
-                self._put(merge(current, result, given=given, now=now), provider, now, kept=current is before)
-
-    def _put(self, renewed: Credential, provider: ProviderInstance, now: float, *, kept: bool) -> None:
+    def renewed(self, credential: Credential, provider: ProviderInstance, now: float, *, kept: bool) -> None:
         """Put a renewed credential in force; `kept` says that the store has this very snapshot."""
-        id = renewed.id
+        id, renewed = credential.id, credential
         lead = self._lead(provider, renewed)
+        self._postponed.pop(id, None)
         self._history[id] = after_success(self._history.get(id, NONE_YET), renewed, lead=lead, now=now)
         state = refreshed(self._custody.states[id], now)
         if state.unusable_until is not None:
@@ -278,8 +292,10 @@ class RefreshRoom:
         if self._observers:
             self._observers.tell(CredentialUpdated(at=now, credential=id, provider=renewed.provider))
 
-    def _failed(self, flight: _Flight, id: str, failure: Failure) -> None:
+    def failed(self, flight: Flight, failure: Failure) -> None:
+        """Put in force what a failure of the upstream means: growing gaps, or that only a person can help."""
         flight.failure = failure
+        id = flight.given.id
         credential = self._custody.credentials.get(id)
         if credential is None:
             return
@@ -288,7 +304,7 @@ class RefreshRoom:
         state = self._custody.states[id]
         reason = failure.message or failure.code
         if isinstance(failure, Unauthorized):
-            state = refused_for_good(state, reason, now)
+            state = refused_for_good(state, reason, now, secret=mark_of(credential))
         at = None if state.needs_login else self._due_at(credential)
         ends = expiry(credential)
         if at is not None and ends is not None and ends <= now:  # until then it serves (E8)
@@ -298,16 +314,3 @@ class RefreshRoom:
         if self._observers:
             event: Any = RefreshFailed(at=now, credential=id, provider=credential.provider, reason=reason, next_try=at)
             self._observers.tell(event)
-
-
-def _bound(credential: Credential, refresher: Refresher) -> Credential:
-    """The credential as the transport of its refresh sees it: bound to where tokens are given, and nowhere else."""
-    if not isinstance(refresher, HasTokenOrigin):
-        return credential
-    return attrs.evolve(credential, origin=refresher.token_origin(credential))
-
-
-def _sound(result: object) -> Credential | None:
-    if result is None or isinstance(result, Credential):
-        return result
-    raise TypeError(f"gave a {type(result).__name__} where a Credential is due")

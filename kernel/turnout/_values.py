@@ -203,6 +203,7 @@ class CredentialState:
     Attributes:
         models: state per recorded name: the base name of the model as the upstream side knows it (O27, O28).
         needs_login: why nobody but a person can renew this credential, empty when that is not so.
+        refused: a digest of the secret that `needs_login` is about: with another one it no longer holds.
         unusable_until: its token has ended and could not be renewed; tried again then (O57). None while it is usable.
     """
 
@@ -215,6 +216,7 @@ class CredentialState:
     models: Mapping[str, ModelState] = attrs.field(default=EMPTY, converter=_frozen_mapping)
     updated_at: float | None = None
     needs_login: str = ""
+    refused: str = ""
     unusable_until: float | None = None
 
 

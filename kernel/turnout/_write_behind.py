@@ -4,8 +4,7 @@ Where others write to the store as well, what they changed comes back the same w
 finds that somebody came between; then both changes are joined, and none is lost.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from typing import Any
@@ -15,23 +14,22 @@ import trio
 from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
-from turnout._reconcile import reconciled
 from turnout._records import decode_credential, encode_credential, encode_state
-from turnout._values import Credential, CredentialState, ModelState, Record, Status
-from turnout.abc import Change, Store, Watcher
+from turnout._values import CredentialState, ModelState, Record, Status
+from turnout.abc import Change, Reader, Store, Watcher
 from turnout.errors import PluginError, StoreConflict, StoreError
 
 COALESCE = 0.5
 """Seconds between two rounds: changes that come together are written once."""
 
-RETRY_FLOOR, RETRY_CAP = 1.0, 30.0
-"""Seconds until a failed round is tried again: doubled each time."""
+RETRY_FLOOR, RETRY_CAP = 1.0, 2.0
+"""Seconds until a failed round is tried again, doubled each time: what was away is caught up with in 5 s (G2)."""
 
 TRIES = 5
 """How often a record is written while others keep coming between."""
 
-SAVE_LIMIT = 10.0
-"""Seconds that one record may take."""
+STORE_LIMIT = 2.0
+"""Seconds that one call of the store may take (acceptance G3)."""
 
 log = getLogger("turnout.store")
 
@@ -50,18 +48,18 @@ class WriteBehind:
     ) -> None:
         self._custody = custody
         self._follow = follow
-        self._store = store
-        self._border = plugin_code("turnout.stores", name)
+        self.store = store
+        self.border = plugin_code("turnout.stores", name)
         self._failed = failed
         self._versions: dict[tuple[str, str], int] = {}
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
-        self._turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
+        self.turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
-        with self._border:
-            records = {(record.kind, record.id): record for record in await self._store.list()}
+        with self.border:
+            records = {(record.kind, record.id): record for record in await self.store.list()}
         self._versions = {key: record.version for key, record in records.items()}
         return records
 
@@ -85,14 +83,14 @@ class WriteBehind:
 
     async def watch(self) -> None:
         """Follow what others write to the store, until closed; ends at once where nobody else can."""
-        if not isinstance(self._store, Watcher):
+        if not isinstance(self.store, Watcher):
             return
-        changes = self._store.watch()
+        changes = self.store.watch()
         pause = RETRY_FLOOR
         with self._watch_scope:
             while True:
                 try:
-                    with self._border:
+                    with self.border:
                         found = await anext(changes)
                 except (StoreError, PluginError) as error:
                     log.warning("the store cannot be watched for now: %s", error)
@@ -119,29 +117,41 @@ class WriteBehind:
     async def read(self) -> None:
         """Write what is dirty, then take in everything that the store has (C3.4). Raises StoreError or PluginError."""
         await self.flush()
-        with self._border:
-            await self._read_again()
+        await self._read_all()
 
-    async def _read_again(self) -> None:
-        """Take in everything that others wrote, since one of them came between."""
-        records = {(record.kind, record.id): record for record in await self._store.list()}
+    async def read_one(self, kind: str, id: str) -> None:
+        """Write one record if it is dirty, then take in what the store has of it. Raises StoreError or PluginError."""
+        if self._custody.dirty.unsaved(kind, id):
+            await self.save_one(kind, id)
+        await self._read_again(kind, id)
+
+    async def save_one(self, kind: str, id: str) -> None:
+        """Write one record now. Raises StoreError when it is not in the store afterwards."""
+        if not await self._bring(kind, id):
+            raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
+
+    async def _read_again(self, kind: str, id: str) -> None:
+        """Take in what others wrote to a record: it alone, where the store can be asked that."""
+        if isinstance(self.store, Reader):
+            with self.border:
+                record = await self.store.read(kind, id)
+            self._hear([Change(kind=kind, id=id, record=record)])
+        else:
+            await self._read_all()
+
+    async def _read_all(self) -> None:
+        """Take in everything that others wrote."""
+        with self.border:
+            records = {(record.kind, record.id): record for record in await self.store.list()}
         gone = [key for key in self._versions if key not in records]
         self._hear(Change(kind=kind, id=id, record=record) for (kind, id), record in records.items())
         self._hear(Change(kind=kind, id=id, record=None) for kind, id in gone)
 
     async def flush(self) -> bool:
         """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty."""
-        taken = self._custody.dirty.take()
-        done = 0
-        try:
-            for kind, id in taken:
-                async with self._turn:
-                    if not await self._bring(kind, id, partial(self._data, kind, id)):
-                        return False
-                done += 1
-        finally:
-            for kind, id in taken[done:]:
-                self._custody.dirty.mark(kind, id)
+        for kind, id in list(self._custody.dirty.marks):
+            if (kind, id) in self._custody.dirty.marks and not await self._bring(kind, id):
+                return False
         return True
 
     async def save_now(self, kind: str, id: str) -> None:
@@ -150,54 +160,42 @@ class WriteBehind:
         if (kind, id) in self._custody.dirty.marks:
             raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
-    @asynccontextmanager
-    async def renewed(self, credential: Credential) -> AsyncIterator[None]:
-        """Write a credential that the block then puts in force; nobody else writes before its end.
-
-        One that the store refuses is marked dirty and told.
-        """
-        async with self._turn:
-            data = partial(self._renewed_data, credential, self._custody.stored.get(credential.id))
-            if is_kept(credential, "secret") and not await self._bring("secret", credential.id, data):
-                self._custody.dirty.mark("secret", credential.id)
-            yield
-
-    def _renewed_data(self, credential: Credential, base: Credential | None) -> bytes:
-        """A renewed credential, on top of what others wrote since `base` was read."""
-        stored = self._custody.stored.get(credential.id)
-        if stored is None or stored is base:
-            return encode_credential(credential)
-        return encode_credential(reconciled(base, credential, stored))
-
-    async def _bring(self, kind: str, id: str, data: Callable[[], bytes | None]) -> bool:
+    async def _bring(self, kind: str, id: str) -> bool:
+        """Write a dirty record; gives whether it is in the store. One that is not stays dirty."""
         try:
-            with trio.fail_after(SAVE_LIMIT), self._border:
-                await self._write(kind, id, data)
+            async with self.turn:
+                with self._custody.dirty.writing(kind, id), trio.fail_after(STORE_LIMIT):
+                    await self.write(kind, id, partial(self._data, kind, id))
         except (StoreError, PluginError, trio.TooSlowError) as error:
-            reason = str(error) or "took too long"
-            log.warning("the %s of %s is not saved yet: %s", kind, id, reason)
-            self._failed(kind, id, reason)
+            self.not_saved(kind, id, error)
             return False
         return True
 
-    async def _write(self, kind: str, id: str, data: Callable[[], bytes | None]) -> None:
+    def not_saved(self, kind: str, id: str, error: Exception) -> None:
+        """Tell of a record that the store does not take."""
+        reason = str(error) or "took too long"
+        log.warning("the %s of %s is not saved yet: %s", kind, id, reason)
+        self._failed(kind, id, reason)
+
+    async def write(self, kind: str, id: str, data: Callable[[], bytes | None]) -> None:
         """Write what `data` gives; when somebody else came between, read, join and write again."""
         key = kind, id
         for left in range(TRIES - 1, -1, -1):
             current = data()
             if current is None:
                 if self._versions.pop(key, None) is not None:
-                    await self._store.delete(kind, id)
+                    with self.border:
+                        await self.store.delete(kind, id)
                 return
             try:
-                version = await self._store.save(kind, id, current, self._versions.get(key, 0))
+                with self.border:
+                    version = await self.store.save(kind, id, current, self._versions.get(key, 0))
             except StoreConflict:
                 if not left:
                     raise
                 log.info("the %s of %s was changed by somebody else; both changes are kept", kind, id)
-                self._custody.dirty.mark(kind, id)
-                await self._read_again()
-                self._custody.dirty.marks.pop(key, None)
+                await self._read_again(kind, id)
+                self._custody.dirty.marks.pop(key, None)  # it is written next, as it is now
             else:
                 self._saved(key, version, current)
                 return

@@ -57,6 +57,7 @@ __all__ = [
     "Observer",
     "PluginContext",
     "Provider",
+    "Reader",
     "Ready",
     "Reconfigurable",
     "Refresher",
@@ -400,8 +401,19 @@ class Leaser(Protocol):
     def lease(self, id: str, seconds: float) -> AbstractAsyncContextManager[Lease | None]:
         """Hold a lease for so long at most; None while somebody else holds it. Leaving the block gives it back.
 
-        Does not wait for others. Raises StoreError.
+        Does not wait for others, and ends within two seconds (G3). While it is held, a save of the credential's secret
+        by a holder whose lease somebody else has taken since is a StoreConflict, whatever its version. No nursery or
+        cancel scope may stay open across the block. Raises StoreError.
         """
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A store that can give one record without listing all of them."""
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        """The record as it is now, whoever wrote it; None when there is none. Raises StoreError, also when damaged."""
         ...
 
 

@@ -22,7 +22,18 @@ KERNEL_THIRD_PARTIES = {"trio", "attrs", "cattrs", "tomlkit", "click"}
 OPEN_TO_PLUGINS = {"turnout", "turnout.abc", "turnout.errors", "turnout.testing"}
 LIBRARIES = {"turnout_wire", "turnout_seal", "turnout_oauth", "turnout_dialects"}
 IMPURE = {"trio", "time", "random", "secrets", "os", "socket", "logging"}
-PURE = {"_values", "_verdicts", "_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_due"}
+PURE = {
+    "_values",
+    "_verdicts",
+    "_names",
+    "_readings",
+    "_catalogue",
+    "_ledger",
+    "_schedule",
+    "_affinity",
+    "_due",
+    "_renewal",
+}
 NURSERY_ROOMS = {
     *("_kernel", "_plugins", "_refresh", "_bootstrap", "_supervise"),
     "_hedge",  # a second candidate's stream lives beside the caller's task, for as long as the call does (design 8a)
@@ -34,7 +45,7 @@ NURSERY_ROOMS = {
 DOWNHILL: list[set[str]] = [
     {"errors", "_verdicts"},
     {"_values"},
-    {"_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_due"},
+    {"_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_due", "_renewal"},
     {"_events"},
     {"abc"},
     {"_plugins", "_config"},

@@ -24,6 +24,7 @@ REVEALS = {
     "turnout._readings:proxy_label": "the scheme alone leaves the function (C1.9)",
     "turnout._alias_tables:_trimmed": "an entry is found by its key (C7.6.2)",
     "turnout._pick_log:_who": "the ends of a long key alone are logged (C14.2)",
+    "turnout._renewal:mark_of": "a digest tells which secret was refused",
     "turnout._records:encode_credential": "what a store seals",
     "turnout_http._keys:KeyRing.__init__": "clients' keys become digests",
     "turnout_http._key_rules:why_refused": "sample and short keys are refused at the start",

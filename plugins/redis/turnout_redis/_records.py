@@ -8,7 +8,7 @@ from turnout import Record
 from turnout.abc import Change
 from turnout.errors import StoreConflict, StoreError
 from turnout_redis._keys import Keys, digest_of, raw
-from turnout_redis._rows import Pages, Row
+from turnout_redis._rows import Pages, Row, row_of
 from turnout_redis._scripts import DELETE, REWRAP, SAVE, SET_ASIDE
 from turnout_redis._seal import SharedSealing
 from turnout_redis._server import Server
@@ -92,6 +92,18 @@ class Records:
             *(self._writer, digest, self.fences.get(id, "") if kind == SEALED else "", keys.news),
         )
         return word, int(number)
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        """One record as it is now; see `turnout.abc.Reader`."""
+        digest = digest_of(kind, id)
+        known = self._last.get(digest, 0)
+        row = await row_of(self._server, self._keys, digest)
+        if (0 if row is None else row.version) < known:
+            raise StoreError(f"the {kind} of {id!r} is older on redis at {self._server.name} than it was: it went back")
+        record = None if row is None else await self._sound(row)
+        if record is None and row is not None and (row.data is not None or row.version == known):
+            raise StoreError(f"the {kind} of {id!r} cannot be read, or was set aside")
+        return record
 
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; see `turnout.abc.Store.delete`. What stays is its version."""

@@ -87,5 +87,12 @@ async def _page(server: Server, keys: Keys, after: int) -> tuple[list[Row], int 
     return rows, int(ranked[-1][1])
 
 
+async def row_of(server: Server, keys: Keys, digest: str) -> Row | None:
+    """One record; None when there never was one. Raises StoreError."""
+    key = keys.record(digest)
+    fields = await server.ask("the store cannot be read", lambda: server.client.hmget(key, _FIELDS))
+    return Row.of(digest, fields)
+
+
 def _text(member: Any) -> str:
     return member.decode() if isinstance(member, bytes) else str(member)

@@ -74,6 +74,10 @@ class Redis:
         """
         return await self._records.save(kind, id, data, if_version)
 
+    async def read(self, kind: str, id: str) -> Record | None:
+        """One record as it is now, None when there is none; see `turnout.abc.Reader`."""
+        return await self._records.read(kind, id)
+
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; nothing happens when there is none. Raises StoreError."""
         await self._records.delete(kind, id)

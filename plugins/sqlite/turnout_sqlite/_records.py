@@ -29,7 +29,11 @@ Row = tuple[str, bytes, int, bytes]
 
 @final
 class Records:
-    """The records of one database. `writer` names this one among those that have it open."""
+    """The records of one database. `writer` names this one among those that have it open.
+
+    Attributes:
+        fences: of the leases that this process holds, by the id of the credential.
+    """
 
     def __init__(self, connection: Connection, keys: KeySource, versions: Versions, writer: str, log: Logger) -> None:
         """Find the sealing of the database; a new one is made in an empty database only. Raises StoreError."""
@@ -38,6 +42,7 @@ class Records:
         self._versions = versions
         self._writer = writer
         self._log = log
+        self.fences: dict[str, int] = {}
         self._seq = 0
         self._data_version: int | None = None
         with translated("the store cannot be opened"), writing(connection):
@@ -65,6 +70,8 @@ class Records:
         with translated(f"the {kind} of {id!r} cannot be saved"), writing(self._connection):
             self._follow_rotation()
             last, current = self._version(kind, id, now)
+            if kind == SEALED and self._lost(id):
+                raise StoreConflict(f"the {kind} of {id!r} is not saved: its lease was lost", current=current)
             if if_version is not None and if_version != current:
                 raise StoreConflict(f"the {kind} of {id!r} has version {current}, not {if_version}", current=current)
             version, sealed_by = last + 1, ""
@@ -79,6 +86,32 @@ class Records:
         if kind == SEALED:
             self._versions.note(kind, id, version)
         return version
+
+    def _lost(self, id: str) -> bool:
+        """Whether this process had the lease of a credential, and somebody else got it since."""
+        fence = self.fences.get(id)
+        if fence is None:
+            return False
+        row = self._connection.execute("SELECT fence FROM leases WHERE id = ?", (raw(id),)).fetchone()
+        return bool(row != (fence,))
+
+    def read(self, kind: str, id: str, now: float) -> Record | None:
+        """One record as it is now; see `turnout.abc.Reader`."""
+        with translated("the store cannot be read"):
+            with reading(self._connection):
+                self._follow_rotation()
+                row: Row | None = self._connection.execute(
+                    "SELECT kind, id, version, data FROM records WHERE kind = ? AND id = ? AND data IS NOT NULL",
+                    (kind, raw(id)),
+                ).fetchone()
+                aside = self._connection.execute(
+                    "SELECT 1 FROM records JOIN set_aside USING (kind, id, version) WHERE kind = ? AND id = ?",
+                    (kind, raw(id)),
+                ).fetchone()
+            record = None if row is None else self._sound(row, now)
+        if record is None and (row is not None or aside is not None):
+            raise StoreError(f"the {kind} of {id!r} cannot be read, or was set aside")
+        return record
 
     def delete(self, kind: str, id: str) -> None:
         """Remove a record; see `turnout.abc.Store.delete`. What stays is its version."""

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from logging import Logger
 from typing import ClassVar, TypeVar, final
 
 import trio
 
 from turnout import Record
 from turnout.abc import Change, Lease, PluginContext
+from turnout.errors import StoreError
 from turnout_sqlite._leases import give_back, take
 from turnout_sqlite._opening import Opened
 from turnout_sqlite._settings import SqliteSettings
@@ -25,8 +27,9 @@ class Sqlite:
     api: ClassVar[int] = 1
     Settings = SqliteSettings
 
-    def __init__(self, opened: Opened, now: Callable[[], float], lane: trio.CapacityLimiter) -> None:
+    def __init__(self, opened: Opened, now: Callable[[], float], lane: trio.CapacityLimiter, log: Logger) -> None:
         """Made by `open`."""
+        self._log = log
         self._opened = opened
         self._records = opened.records
         self._now = now
@@ -39,7 +42,7 @@ class Sqlite:
         lane = trio.CapacityLimiter(1)
         opened = await trio.to_thread.run_sync(Opened, settings, context.now(), context.log, limiter=lane)
         try:
-            yield cls(opened, context.now, lane)
+            yield cls(opened, context.now, lane, context.log)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(opened.close, limiter=lane)
@@ -49,8 +52,15 @@ class Sqlite:
         return await self._in_thread(self._records.list)
 
     async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
-        """Write a record to disk and give its new version; see `turnout.abc.Store.save`."""
+        """Write a record to disk and give its new version; see `turnout.abc.Store.save`.
+
+        A secret whose lease this process had, and lost, is a StoreConflict whatever its version.
+        """
         return await self._in_thread(lambda now: self._records.save(kind, id, data, if_version, now))
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        """One record as it is now, None when there is none; see `turnout.abc.Reader`."""
+        return await self._in_thread(lambda now: self._records.read(kind, id, now))
 
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; nothing happens when there is none. Raises StoreError."""
@@ -67,12 +77,22 @@ class Sqlite:
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
         """The sole right to renew a credential, None while somebody else has it; see `turnout.abc.Leaser`."""
         lease = await self._in_thread(lambda _: take(self._opened.connection, id, seconds))
+        if lease is None:
+            yield None
+            return
+        self._records.fences[id] = lease.fence
         try:
             yield lease
         finally:
-            if lease is not None:
-                with trio.CancelScope(shield=True):
-                    await self._in_thread(lambda _: give_back(self._opened.connection, lease))
+            del self._records.fences[id]
+            with trio.CancelScope(shield=True):
+                await self._give_back(lease)
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            await self._in_thread(lambda _: give_back(self._opened.connection, lease))
+        except StoreError as error:
+            self._log.warning("%s; it ends by itself", error)
 
     async def rotate_key(self) -> int:
         """Re-wrap every secret with a new key, in pieces between which others are served; gives how many."""

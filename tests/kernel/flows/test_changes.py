@@ -316,7 +316,7 @@ async def test_a_store_that_cannot_be_read_changes_nothing(autojump_clock: MockC
 
 def test_a_renewed_token_is_never_overwritten_by_an_older_one() -> None:
     """E4, E11, O53: an update in the middle of its saving; both survive, in memory and in the store."""
-    store = Ledgered(takes=2)
+    store = Ledgered(takes=1.5)
     report = Scenario(
         config=CONFIG,
         credentials=[KEPT],
