@@ -17,7 +17,7 @@ from turnout._names import Aliases
 from turnout._plugin_calls import plugin_code
 from turnout._plugins import Plugins
 from turnout._values import Call, Operation, Reply
-from turnout._verdicts import CountUnsupported, Failed
+from turnout._verdicts import CountUnsupported, Inexpressible
 from turnout.abc import (
     Counter,
     Embedder,
@@ -28,6 +28,7 @@ from turnout.abc import (
     RequestPreparer,
     Sender,
     SessionCloser,
+    Translator,
 )
 from turnout.errors import ConfigError, PluginError, UpstreamFailed
 
@@ -117,6 +118,7 @@ def provider_instance(key: str, plugin: Provider, aliases: Aliases) -> ProviderI
         plugin=plugin,
         aliases=aliases,
         dialects=frozenset(getattr(plugin, "dialects", ())),
+        translated=frozenset(plugin.translated) if isinstance(plugin, Translator) else frozenset(),
         operations={
             Operation.GENERATE: plugin.execute,
             Operation.COUNT: plugin.count if isinstance(plugin, Counter) else _cannot_count,
@@ -136,4 +138,4 @@ async def _cannot_count(_: Call) -> Reply:
 
 
 async def _cannot_embed(_: Call) -> Reply:
-    raise UpstreamFailed(Failed(message="this provider has no embeddings"))
+    raise UpstreamFailed(Inexpressible(message="this provider has no embeddings"))

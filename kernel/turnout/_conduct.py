@@ -42,6 +42,7 @@ from turnout.abc import AnswerStream
 from turnout.errors import (
     Draining,
     NoCredential,
+    NotSupported,
     PluginError,
     TurnoutError,
     UnknownModel,
@@ -169,14 +170,26 @@ class Conductor:
             raise Draining("the gateway is closing and takes no new calls")
         name = parse(ask.model)
         generation = self.generation
-        serving = self._custody.catalogue.providers_of(name.key)
-        providers = [key for key in serving if generation.providers[key].speaks(ask.dialect)]
-        if not providers:
-            raise UnknownModel(ask.model, [name for name, _ in self._custody.catalogue.names()])
+        providers = self._providers(ask, name, generation)
         run = Run(ask, name, providers, generation, id=ask.id or self._new_id(), stream=stream)
         if ask.affinity and generation.affinity:
             run.affinity = digest(ask.affinity)
         return run
+
+    def _providers(self, ask: Ask, name: ModelName, generation: Generation) -> Sequence[str]:
+        """Who serves the model: those that speak the ask's dialect, then those that translate it.
+
+        All are candidates; the order counts where nobody's turn does: within a tier `fill-first` takes the first.
+        """
+        serving = self._custody.catalogue.providers_of(name.key)
+        providers = [key for key in serving if generation.providers[key].speaks(ask.dialect)]
+        if len(providers) < len(serving):
+            providers += [key for key in serving if generation.providers[key].takes(ask.dialect)]
+        if providers:
+            return providers
+        if serving:
+            raise NotSupported(f"model {ask.model!r} is served, but not in the API that was called")
+        raise UnknownModel(ask.model, [name for name, _ in self._custody.catalogue.names()])
 
     async def _conduct(self, run: Run, attempt: Attempt[T]) -> T:
         while True:
@@ -262,7 +275,8 @@ class Conductor:
             try:
                 return await attempt(run, entry, credential, upstream)
             except UpstreamFailed as failure:
-                run.last = failure
+                if run.noted(failure, credential.provider):
+                    return None
                 if run.tries.failed(failure.verdict, credential.origin) is Step.OVER:
                     raise
                 if failure.verdict.sent is Sent.MAYBE:

@@ -35,6 +35,7 @@ class ProviderInstance:
     plugin: Provider
     aliases: Aliases
     dialects: frozenset[str]
+    translated: frozenset[str]
     operations: Mapping[Operation, Callable[[Call], Awaitable[Reply]]]
     refresher: Refresher | None
     lister: ModelLister | None
@@ -46,6 +47,10 @@ class ProviderInstance:
     def speaks(self, dialect: str) -> bool:
         """Whether asks in this dialect can be handed to it; an ask that names none goes to every provider."""
         return not dialect or not self.dialects or dialect in self.dialects
+
+    def takes(self, dialect: str) -> bool:
+        """Whether it does not speak the dialect, but translates asks in it."""
+        return dialect in self.translated and not self.speaks(dialect)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -33,6 +33,7 @@ from turnout._verdicts import (
     CountUnsupported,
     Done,
     Failure,
+    Inexpressible,
     InvalidRequest,
     ModelMissing,
     PaymentRequired,
@@ -56,8 +57,8 @@ __all__ = [
     "speaks_against_origin",
 ]
 
-HARMLESS: Final[frozenset[type[Failure]]] = frozenset({InvalidRequest, CountUnsupported})
-"""Failures that say nothing about the credential (O41, O44)."""
+HARMLESS: Final[frozenset[type[Failure]]] = frozenset({InvalidRequest, CountUnsupported, Inexpressible})
+"""Failures that say nothing about the credential (O41, O44, C10.4)."""
 
 ROUTE_CODES: Final = frozenset({RateLimited.code, *(kind.code for kind in CORRELATED)})
 """Codes of the failures that may be the fault of the way to an origin (design 8)."""

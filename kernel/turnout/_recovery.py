@@ -10,7 +10,7 @@ from turnout._readings import retries
 from turnout._refresh import RefreshRoom
 from turnout._run import Run
 from turnout._scope import CallScope
-from turnout.errors import PoolError, Unavailable
+from turnout.errors import NoCredential, PoolError, Unavailable
 
 JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
 """Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
@@ -41,7 +41,7 @@ class Recovery:
     async def wait(self, run: Run) -> None:
         """Wait until somebody could serve another pass; raises the call's answer when nobody could, or not in time.
 
-        The answer is the last upstream failure; when nothing was called, why nobody could be.
+        The answer is the last upstream failure; when nothing was called, why not.
         """
         retry = run.generation.retry
         if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
@@ -56,7 +56,8 @@ class Recovery:
                     await trio.sleep(wait)
                 return
         if run.last is None:
-            raise self.nobody(run, now)
+            nobody = self.nobody(run, now)
+            raise run.unsaid if run.unsaid is not None and isinstance(nobody, NoCredential) else nobody
         run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
         raise run.last
 

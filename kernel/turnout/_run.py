@@ -9,7 +9,7 @@ from turnout._attempts import Tries
 from turnout._generation import Generation
 from turnout._names import ModelName
 from turnout._values import Ask, Attempt, CredentialState, Decision, Operation
-from turnout._verdicts import Verdict
+from turnout._verdicts import CountUnsupported, Inexpressible, Verdict
 from turnout.errors import TurnoutError, UpstreamFailed
 
 
@@ -28,6 +28,7 @@ class Run:
         total: seconds that the whole call may take.
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
+        unsaid: that an upstream cannot say this request; the answer when nobody else could be asked.
         kept: ids that failed and may be tried again at once: the last ones left (design 16), or renewed meanwhile.
         refreshing: ids whose refresh this call has brought about.
         blamed: origin -> failures of this call that its credentials may share.
@@ -52,6 +53,7 @@ class Run:
         "stream",
         "total",
         "tries",
+        "unsaid",
         "upstream_model",
         "waited",
     )
@@ -77,9 +79,23 @@ class Run:
         self.kept: set[str] = set()
         self.refreshing: set[str] = set()
         self.last: UpstreamFailed | None = None
+        self.unsaid: UpstreamFailed | None = None
         self.served_by = ""
         self.upstream_model = ""
         self.waited = 0.0
+
+    def noted(self, failure: UpstreamFailed, provider: str) -> bool:
+        """Keep a failure that may become the call's answer; gives whether it speaks for the whole provider.
+
+        That an upstream cannot say or count a request is the call's answer only when there is no other.
+        """
+        if isinstance(failure.verdict, Inexpressible):
+            self.providers = [key for key in self.providers if key != provider]
+            self.unsaid = failure
+            return True
+        if self.last is None or not isinstance(failure.verdict, CountUnsupported):
+            self.last = failure
+        return False
 
     def note(self, credential: str, provider: str, model: str, began: float, verdict: Verdict) -> float:
         """Add a line to the decision record; gives the seconds that the attempt took."""

@@ -187,6 +187,19 @@ class CountUnsupported(Failure):
 
 @final
 @attrs.frozen(kw_only=True)
+class Inexpressible(Failure):
+    """The upstream's API has no way to say this request, so nothing was sent; another provider's may have one.
+
+    Nobody is benched, and the provider's other credentials are left out of the call. `detail` may hold the `InvalidAsk`
+    that says which part of the request it is; without one the API lacks the whole operation.
+    """
+
+    code: ClassVar[str] = "not_supported"
+    blame: ClassVar[Blame] = Blame.NOBODY
+
+
+@final
+@attrs.frozen(kw_only=True)
 class Empty(Failure):
     """The stream ended before its first payload (C9.3, O34)."""
 
@@ -216,6 +229,7 @@ FAILURES: tuple[type[Failure], ...] = (
     Protocol,
     InvalidRequest,
     CountUnsupported,
+    Inexpressible,
     Empty,
     Failed,
 )

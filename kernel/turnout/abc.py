@@ -69,6 +69,7 @@ __all__ = [
     "Store",
     "Switch",
     "Tier",
+    "Translator",
     "Transport",
     "Watcher",
 ]
@@ -142,7 +143,7 @@ class Provider(Protocol):
 
     @property
     def dialects(self) -> frozenset[str]:
-        """Formats it speaks natively, such as `openai.chat`; asks in others never reach it."""
+        """Formats it speaks natively, such as `openai.chat`; asks in others reach only a `Translator`."""
         ...
 
     def origin(self, credential: Credential) -> str:
@@ -155,6 +156,16 @@ class Provider(Protocol):
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[ReplyStream]:
         """Open a stream. Entering waits until the upstream accepted; leaving closes its connection, undrained."""
+        ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """A provider that takes asks in dialects that its upstream does not speak, and answers in them."""
+
+    @property
+    def translated(self) -> frozenset[str]:
+        """Those dialects. Raise UpstreamFailed(Inexpressible) for an ask of them that the upstream's cannot say."""
         ...
 
 

@@ -30,6 +30,7 @@ from turnout._verdicts import (
     Empty,
     Failed,
     Failure,
+    Inexpressible,
     InvalidRequest,
     ModelMissing,
     ModelUnsupported,
@@ -86,7 +87,7 @@ BLOCKS: list[tuple[type[Failure], float | None]] = [
 
 
 def test_every_failure_has_a_row() -> None:
-    assert {kind for kind, _ in BLOCKS} | {InvalidRequest, CountUnsupported} == set(FAILURES)
+    assert {kind for kind, _ in BLOCKS} | {InvalidRequest, CountUnsupported, Inexpressible} == set(FAILURES)
 
 
 @pytest.mark.parametrize(("kind", "seconds"), BLOCKS)
@@ -146,7 +147,7 @@ def test_any_other_failure_of_the_credential_clears_an_older_block() -> None:
     assert state.next_retry_after is None
 
 
-@pytest.mark.parametrize("kind", [InvalidRequest, CountUnsupported])
+@pytest.mark.parametrize("kind", [InvalidRequest, CountUnsupported, Inexpressible])
 @pytest.mark.parametrize("model", ["m", ""])
 @pytest.mark.parametrize("state", [CLEAN, after(RateLimited())])
 def test_a_clients_mistake_leaves_the_state_alone(kind: type[Failure], model: str, state: CredentialState) -> None:

@@ -11,7 +11,7 @@ import trio.testing
 
 from turnout._values import Ask, Call, Chunk, Credential, Metadata, Reply, Secret
 from turnout._verdicts import Blame, Failure, Sent
-from turnout.abc import Provider, ReplyStream
+from turnout.abc import Provider, ReplyStream, Translator
 from turnout.errors import UpstreamFailed
 from turnout.testing._law import Laws
 from turnout.testing._scenes import CANARY, Scene, UpstreamDouble
@@ -77,7 +77,7 @@ async def check_provider(
     Args:
         provider: as it is used; it is called many times.
         double: the upstream that it talks to.
-        ask: a sound one, in a dialect of the provider.
+        ask: a sound one, in a dialect that the provider speaks or translates.
         attributes: of the credential that is used, which has `CANARY` as its key.
         metadata: of a credential that has tokens instead of a key; `CANARY` should be one of them.
 
@@ -109,7 +109,8 @@ async def check_provider(
 def _check_class(bench: _Bench) -> None:
     provider = bench.provider
     _law(isinstance(provider.dialects, frozenset), "`dialects` is a frozenset of names")
-    _law(bench.ask.dialect in provider.dialects, "the ask of this check is in a dialect of the provider")
+    taken = provider.dialects | (provider.translated if isinstance(provider, Translator) else frozenset())
+    _law(bench.ask.dialect in taken, "the ask of this check is in a dialect of the provider")
     origin = provider.origin(bench.credential)
     _law(origin.count("://") == 1 and origin.rsplit(":", 1)[1].isdigit(), "an origin is scheme://host:port")
     _law(provider.origin(bench.credential) == origin, "a credential has one origin")

@@ -10,6 +10,7 @@ from turnout import Call, Credential, PaymentRequired, Reply
 from turnout.abc import PluginContext
 from turnout_anthropic._events import MESSAGES
 from turnout_anthropic._settings import AnthropicSettings
+from turnout_dialects.provider import ANTHROPIC_WAYS, Into, translated_to, translating, translating_stream
 from turnout_wire import Mark
 from turnout_wire.provider import HttpProvider
 from turnout_wire.stream import OpenStream
@@ -30,10 +31,15 @@ platform.claude.com/docs/en/api/errors, read 2026-11-23: a spend limit answers 4
 
 @final
 class Anthropic(HttpProvider):
-    """Provider for the Messages API (C2.1). Only the value of `model` is ever replaced in a request."""
+    """Provider for the Messages API (C2.1), and for clients of other APIs, whose calls are translated.
+
+    A request of its own API passes as the bytes that came, but for the value of `model` and a thinking suffix (C7.1).
+    """
 
     api: ClassVar[int] = 1
     dialects: ClassVar[frozenset[str]] = frozenset({DIALECT})
+    into: ClassVar[Into] = ANTHROPIC_WAYS
+    translated: ClassVar[frozenset[str]] = translated_to(ANTHROPIC_WAYS)
     Settings = AnthropicSettings
     marks = _MARKS
 
@@ -48,14 +54,17 @@ class Anthropic(HttpProvider):
         """A provider on the kernel's clock."""
         yield cls(settings, now=context.now)
 
+    @translating
     async def execute(self, call: Call) -> Reply:
         """A message in one piece."""
         return await self.posted(call, "/v1/messages", ("content",), dialect=DIALECT)
 
+    @translating_stream
     def stream(self, call: Call) -> OpenStream:
         """A message event by event."""
         return self.streamed(call, "/v1/messages", MESSAGES, dialect=DIALECT)
 
+    @translating
     async def count(self, call: Call) -> Reply:
         """The number of input tokens, as the upstream counts them."""
         return await self.posted(call, "/v1/messages/count_tokens", ("input_tokens",), dialect=DIALECT)

@@ -14,6 +14,10 @@
         .end() -> bytes         what is left of the target's end; b"" when it was given; raises BadReply after a cut
         .payload .usage .finished
 
+    split_suffix(model) -> (name, suffix | None)
+    with_thinking(body, dialect, *, model, suffix) -> bytes
+                                a request within one dialect, the suffix as the vendor's own parameter (C7.1)
+
     is_payload(event, dialect) -> bool        whether a client can use an event (design 2); never raises
     usage_of(body, dialect) -> Usage | None   of a whole reply; never raises
     UsageReader(dialect).feed(event)          of a stream that passes through; `.usage`; never raises
@@ -28,6 +32,7 @@ from turnout_dialects._drops import DROPS, Drop
 from turnout_dialects._errors import BadReply, BadRequest, ErrorEvent, Untranslatable
 from turnout_dialects._form import DIALECTS, Usage
 from turnout_dialects._stream import StreamTranslator, UsageReader, is_payload
+from turnout_dialects._suffix import split_suffix, with_thinking
 from turnout_dialects._translate import same, translate_reply, translate_request, usage_of
 
 __all__ = [
@@ -43,7 +48,9 @@ __all__ = [
     "UsageReader",
     "is_payload",
     "same",
+    "split_suffix",
     "translate_reply",
     "translate_request",
     "usage_of",
+    "with_thinking",
 ]

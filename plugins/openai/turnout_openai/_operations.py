@@ -1,11 +1,12 @@
 """What every provider of OpenAI's API does alike: chats, responses, embeddings and model lists."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import httpx
 
 from turnout import Call, Credential, Reply
+from turnout_dialects.provider import OPENAI_WAYS, Into, translated_to, translating, translating_stream
 from turnout_openai._chat_events import CHAT_EVENTS
 from turnout_openai._response_events import RESPONSE_EVENTS
 from turnout_openai._vendors import CHAT, EMBEDDINGS, RESPONSES
@@ -16,23 +17,60 @@ from turnout_wire.stream import OpenStream
 class Operations(HttpProvider):
     """The operations; a subclass says where they are and how a credential is shown.
 
-    Requests and answers pass as the bytes that came. Only the value of the top-level `model` is replaced, and only
-    when the upstream's name for it is another one (C2.1.1).
+    Requests and answers of its own API pass as the bytes that came. Only the value of the top-level `model` is
+    replaced, and only when the upstream's name for it is another one (C2.1.1), or has a thinking suffix (C7.1). Calls
+    of other vendors' APIs are translated.
+
+    Attributes:
+        dialects: what it speaks natively.
+        translated: what it translates into these.
     """
 
     api: ClassVar[int] = 1
     dialects: frozenset[str] = frozenset({CHAT, EMBEDDINGS, RESPONSES})
 
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        now: Callable[[], float],
+        dialects: frozenset[str] = dialects,
+        ways: Into = OPENAI_WAYS,
+    ) -> None:
+        """Keep what calls need.
+
+        Args:
+            base_url: where the API is, unless a credential says otherwise.
+            now: reads POSIX seconds.
+            dialects: what it speaks.
+            ways: into which of these the calls of other APIs are translated, the preferred one first.
+        """
+        super().__init__(base_url, now=now)
+        self.dialects = dialects
+        self.into: Into = {
+            operation: tuple(dialect for dialect in targets if dialect in dialects)
+            for operation, targets in ways.items()
+        }
+        self.translated = translated_to(self.into) - dialects
+
+    @translating
     async def execute(self, call: Call) -> Reply:
         """A chat completion, or a response, in one piece."""
         if call.ask.dialect == RESPONSES:
             return await self.posted(call, self.path("/responses", call), ("output",), dialect=RESPONSES)
         return await self.posted(call, self.path("/chat/completions", call), ("choices",), dialect=CHAT)
 
+    @translating
+    async def count(self, call: Call) -> Reply:
+        """The number of input tokens of a response, as the upstream counts them."""
+        return await self.posted(call, self.path("/responses/input_tokens", call), ("input_tokens",), dialect=RESPONSES)
+
+    @translating
     async def embed(self, call: Call) -> Reply:
         """Embeddings."""
         return await self.posted(call, self.path("/embeddings", call), ("data",), dialect=EMBEDDINGS)
 
+    @translating_stream
     def stream(self, call: Call) -> OpenStream:
         """A chat completion, or a response, event by event."""
         if call.ask.dialect == RESPONSES:

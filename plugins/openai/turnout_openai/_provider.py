@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from turnout import Credential, Sent, Unauthorized
 from turnout.abc import PluginContext
 from turnout.errors import UpstreamFailed
+from turnout_dialects.provider import CHAT_WAYS, OPENAI_WAYS
 from turnout_oauth import Renewing
 from turnout_openai._operations import Operations
 from turnout_openai._settings import OpenAISettings
-from turnout_openai._vendors import VENDORS
+from turnout_openai._vendors import RESPONSES, VENDORS
 
 
 class OpenAI(Operations):
@@ -23,9 +24,11 @@ class OpenAI(Operations):
 
     def __init__(self, settings: OpenAISettings, *, now: Callable[[], float]) -> None:
         """`now` reads POSIX seconds; dates in headers are measured by it."""
-        self.vendor = VENDORS[settings.vendor]
-        super().__init__(settings.base_url or self.vendor.base_url, now=now)
-        self.dialects = self.vendor.dialects
+        self.vendor = vendor = VENDORS[settings.vendor]
+        at = settings.base_url or vendor.base_url
+        own = settings.responses or (settings.responses is None and at == VENDORS["openai"].base_url)
+        without = {RESPONSES} if settings.responses is False else set()
+        super().__init__(at, now=now, dialects=vendor.dialects - without, ways=OPENAI_WAYS if own else CHAT_WAYS)
         self.marks = self.vendor.marks
         self._settings = settings
 

@@ -45,6 +45,8 @@ class OpenAISettings:
         vendor: whose API it is, a row of `VENDORS`: its address, and what its refusals mean.
         base_url: where the API is, None for the vendor's own; what comes after the host is kept, `/chat/completions` is
             added. A credential's own `base_url` attribute wins.
+        responses: whether its Responses API serves the calls of other vendors' APIs; None: only OpenAI's own does, and
+            elsewhere they become chats. False says that it has none, so that those of its own clients become chats too.
         organization: sent as `OpenAI-Organization`, empty to send none.
         project: sent as `OpenAI-Project`, empty to send none.
         oauth: how credentials without a key get their bearer token; None where every credential has a key.
@@ -52,6 +54,7 @@ class OpenAISettings:
 
     vendor: str = attrs.field(default="openai", validator=_vendor)
     base_url: str | None = attrs.field(default=None, validator=_base_url)
+    responses: bool | None = None
     organization: str = ""
     project: str = ""
     oauth: OAuthSettings | None = None

@@ -16,6 +16,7 @@ from turnout import (
     Empty,
     Failed,
     Failure,
+    Inexpressible,
     InvalidRequest,
     ModelMissing,
     ModelUnsupported,
@@ -34,6 +35,7 @@ from turnout.errors import (
     CoolingDown,
     DeadlineExceeded,
     Draining,
+    InvalidAsk,
     NoCredential,
     NotSupported,
     PluginError,
@@ -86,6 +88,7 @@ VERDICTS: Mapping[type[Failure], tuple[str, str]] = {
     Protocol: ("upstream_protocol", "the upstream's answer was broken off or malformed"),
     InvalidRequest: ("bad_request", "the upstream refused the request as invalid"),
     CountUnsupported: ("not_supported", "the upstream cannot count tokens"),
+    Inexpressible: ("not_supported", "the upstream's API cannot say this request"),
     Empty: ("empty_stream", "the upstream's stream ended before its first content"),
     Failed: ("upstream_error", "the upstream refused the request"),
 }
@@ -140,7 +143,14 @@ def tell(error: Exception, *, now: float, request_id: str = "", committed: bool 
         message=_INTERNAL if code == "internal" else str(error),
         request_id=request_id,
         extra=_cooldown(error, now) if isinstance(error, CoolingDown) else {},
+        param=_param(error),
     )
+
+
+def _param(error: Exception) -> str:
+    """The member of the body that is wrong; nothing for a body that is wrong as a whole."""
+    argument = error.argument if isinstance(error, InvalidAsk) else ""
+    return "" if argument == "body" else argument
 
 
 def reset_time(seconds: float) -> str:
@@ -159,6 +169,8 @@ def _cooldown(error: CoolingDown, now: float) -> dict[str, Any]:
 
 
 def _tell_upstream(verdict: Failure, request_id: str, *, committed: bool) -> Told:
+    if isinstance(verdict.detail, InvalidAsk):  # no upstream was asked: the request itself says what is wrong
+        return tell(verdict.detail, now=0.0, request_id=request_id)
     code, message = VERDICTS[type(verdict)]
     status = CODES[code]
     relayed: Mapping[str, Any] = {}

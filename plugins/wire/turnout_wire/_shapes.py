@@ -16,6 +16,7 @@ class Told:
     Attributes:
         extra: members that a client may read besides (C6.2.2).
         relayed: the upstream's own error object, scrubbed; its members win where the dialect has them.
+        param: the member of the request that is wrong, as the client wrote it; empty when none is to blame.
     """
 
     status: int
@@ -24,6 +25,7 @@ class Told:
     request_id: str = ""
     extra: Mapping[str, Any] = attrs.field(factory=dict)
     relayed: Mapping[str, Any] = attrs.field(factory=dict)
+    param: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +53,7 @@ def _openai_body(told: Told) -> bytes:
     error: dict[str, Any] = {
         "message": told.message,
         "type": _openai_type(told.status),
-        "param": None,
+        "param": told.param or None,
         "code": told.code,
         **told.extra,
     }
@@ -70,7 +72,8 @@ def _openai_in_band(told: Told) -> bytes:
 
 def _responses_in_band(told: Told) -> bytes:
     """The `error` event of the Responses API (platform.openai.com/docs/api-reference, read November 2026)."""
-    error = {"type": "error", "code": told.code, "message": told.message, "param": None, "sequence_number": 0}
+    error: dict[str, Any] = {"type": "error", "code": told.code, "message": told.message, "param": told.param or None}
+    error |= {"sequence_number": 0}
     error |= {name: told.relayed[name] for name in ("message", "code") if _is_scalar(told.relayed.get(name))}
     return b"event: error\ndata: " + msgspec.json.encode(error) + b"\n\n"
 
@@ -119,22 +122,25 @@ _GEMINI_STATUSES = {
 """google.rpc.Code (ai.google.dev/gemini-api/docs/generate-content/api-errors, read 2026-11-23)."""
 
 
+_GOOGLE_RPC = "type.googleapis.com/google.rpc"
+"""Types of details: google/rpc/error_details.proto, read 2026-11-23."""
+
+
 def _gemini_body(told: Told) -> bytes:
     usual = "UNAVAILABLE" if told.status >= 500 else "INVALID_ARGUMENT"
     metadata = {name: str(value) for name, value in told.extra.items()}
     metadata |= {"request_id": told.request_id} if told.request_id else {}
+    details: list[dict[str, Any]] = [
+        {"@type": f"{_GOOGLE_RPC}.ErrorInfo", "reason": told.code, "domain": "turnout", "metadata": metadata}
+    ]
+    if told.param:
+        wrong = {"field": told.param, "description": told.message}
+        details.append({"@type": f"{_GOOGLE_RPC}.BadRequest", "fieldViolations": [wrong]})
     error: dict[str, Any] = {
         "code": told.status,
         "message": told.message,
         "status": _GEMINI_STATUSES.get(told.status, usual),
-        "details": [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": told.code,
-                "domain": "turnout",
-                "metadata": metadata,
-            }
-        ],
+        "details": details,
     }
     error |= {name: told.relayed[name] for name in ("message", "status") if isinstance(told.relayed.get(name), str)}
     return msgspec.json.encode({"error": error})

@@ -57,6 +57,10 @@ class HttpProvider(ABC):
         """Where the API is for this credential."""
         return credential.attributes.get("base_url") or self._base
 
+    def now(self) -> float:
+        """POSIX seconds."""
+        return self._now()
+
     def prepare(self, request: httpx.Request, credential: Credential) -> None:
         """Put the credential on a request (C13.2); raises ValueError when it goes to another origin."""
         if origin_of_url(request.url) != self.origin(credential):
