@@ -15,7 +15,7 @@ import trio
 
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope
-from turnout._values import EMPTY, Call, Chunk
+from turnout._values import EMPTY, Call, Chunk, Remaining
 from turnout._verdicts import Empty, Phase, Protocol, Sent
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
@@ -34,7 +34,18 @@ class StreamAttempt:
     is closed then. Leaving closes it at once, and raises the reason if it was the scope that ended the block.
     """
 
-    __slots__ = ("_border", "_ended", "_entered", "_held", "_idle", "_next", "_scope", "_source", "headers")
+    __slots__ = (
+        "_border",
+        "_ended",
+        "_entered",
+        "_held",
+        "_idle",
+        "_next",
+        "_scope",
+        "_source",
+        "headers",
+        "remaining",
+    )
 
     def __init__(self, provider: Provider, call: Call, limits: Limits, scope: CallScope) -> None:
         self._border = plugin_code("turnout.providers", call.credential.provider)
@@ -46,6 +57,7 @@ class StreamAttempt:
         self._held: deque[Chunk] = deque()
         self._idle = limits.idle
         self.headers: Mapping[str, str] = EMPTY
+        self.remaining: Remaining | None = None
 
     async def __aenter__(self) -> Self:
         self._scope.__enter__()
@@ -56,6 +68,7 @@ class StreamAttempt:
                 self._scope.sent = Sent.ANSWERED
                 await self._hold_until_payload(stream)
                 self.headers = stream.headers
+                self.remaining = getattr(stream, "remaining", None)
         except BaseException as error:
             if await self._leave(error):
                 raise self._scope.reason() from None

@@ -36,7 +36,7 @@ from turnout._run import Run
 from turnout._scope import CallScope, Open
 from turnout._slot import Slot
 from turnout._standing import Kind, blocked
-from turnout._values import Answer, Ask, Call, Credential, Decision, Reply
+from turnout._values import Answer, Ask, Call, Credential, Decision, Remaining, Reply
 from turnout._verdicts import Overloaded, Phase, Sent
 from turnout.abc import AnswerStream
 from turnout.errors import (
@@ -326,6 +326,7 @@ class Conductor:
                 reason = f"gave a {type(reply).__name__} where a Reply is due"
                 raise PluginError(reason, group="turnout.providers", name=provider.key)
             took = slot.answered()
+            _learn(entry, reply.remaining)
             self._served(run, credential, upstream, slot)
             self._judge.record(run, credential, upstream.recorded, DONE, took)
             return reply
@@ -342,6 +343,7 @@ class Conductor:
                 self._failed(run, credential, upstream, slot, failure)
                 raise
             took = slot.answered()
+            _learn(entry, source.remaining)
             self._served(run, credential, upstream, slot)
             ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
             return LiveStream(source, slot, ended)
@@ -372,6 +374,12 @@ class Conductor:
         if self._observers:
             self._observers.tell(CallDecided(at=now, decision=decision))
         return decision
+
+
+def _learn(entry: Entry, remaining: Remaining | None) -> None:
+    """Take note of what an upstream says is left, for selectors to see."""
+    if type(remaining) is Remaining:
+        entry.remaining = remaining
 
 
 def longest_pause(failures: int, last: UpstreamFailed | None) -> float:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from turnout._readings import priority, virtual_parent, websockets
 from turnout._standing import READY, Standing, blocked
 from turnout._tier import Tier
-from turnout._values import Credential, CredentialState
+from turnout._values import Credential, CredentialState, Remaining
 
 RECENT: Final = 0.2
 """Weight of the newest call in the moving average of latencies: about the last ten calls count."""
@@ -83,6 +83,7 @@ class Entry:
         admitted: it is among the ready ones of its tier.
         probing: a probe of it runs (design 8).
         place: its number in the heap of those that wait, 0 when it does not.
+        remaining: what the newest answer said is left of its limits for this model; None when none said anything.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Entry:
         "probing",
         "provider",
         "recorded",
+        "remaining",
         "site",
         "tier",
         "until",
@@ -117,6 +119,7 @@ class Entry:
         self.probing = False
         self.place = 0
         self.average: float | None = None
+        self.remaining: Remaining | None = None
         self.assume(READY)
 
     def sit(self, seat: Seat) -> None:

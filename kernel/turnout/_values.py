@@ -320,11 +320,35 @@ class Call:
 
 @final
 @attrs.frozen(kw_only=True)
+class Remaining:
+    """What is left of a credential's limits at its upstream, as an answer said.
+
+    Attributes:
+        share: of the limit that is used up most, from 0.0 for nothing left to 1.0 for all of it.
+        until: POSIX seconds; from then on nothing is known any more, for that limit has begun anew.
+    """
+
+    share: float
+    until: float
+
+    def __attrs_post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            refuse(f"remaining.share lies between 0 and 1, not at {self.share!r}", "remaining.share")
+
+
+@final
+@attrs.frozen(kw_only=True)
 class Reply:
-    """What a provider gives back for a call that does not stream. Headers are those a client may see."""
+    """What a provider gives back for a call that does not stream.
+
+    Attributes:
+        headers: those a client may see.
+        remaining: what the upstream says is left of the credential's limits for this model; None when it says nothing.
+    """
 
     body: bytes = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(default=EMPTY, repr=False)
+    remaining: Remaining | None = None
 
 
 class Chunk(NamedTuple):

@@ -28,6 +28,7 @@ from turnout._values import (
     Outcome,
     Readiness,
     Record,
+    Remaining,
     Reply,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "Embedder",
     "Exposer",
     "Frontend",
+    "HasRemaining",
     "HasTokenOrigin",
     "KeyRotator",
     "Learner",
@@ -131,6 +133,15 @@ class ReplyStream(Protocol):
     def __aiter__(self) -> AsyncIterator[Chunk]: ...
 
     async def __anext__(self) -> Chunk: ...
+
+
+class HasRemaining(Protocol):
+    """A `ReplyStream` whose upstream says what is left of the credential's limits, as `Reply.remaining` does.
+
+    Looked at once, when the first payload is here.
+    """
+
+    remaining: Remaining | None
 
 
 class Provider(Protocol):
@@ -283,6 +294,14 @@ class Candidate(Protocol):
     @property
     def latency(self) -> float | None:
         """Moving average of seconds to the reply or first payload; None before the first one."""
+        ...
+
+    @property
+    def remaining(self) -> Remaining | None:
+        """What its upstream said last is left of its limits for this model; None when it said nothing.
+
+        It may be out of date: see its `until`, and `Ready.now`.
+        """
         ...
 
 

@@ -720,7 +720,7 @@ def test_a_candidate_that_is_not_ours_is_refused() -> None:
         id = provider = parent = ""
         priority = in_flight = 0
         attributes: Mapping[str, str] = {}
-        latency = None
+        latency = remaining = None
 
     for use in (made.chosen, made.end, lambda stranger: made.begin(stranger, NOW)):
         with pytest.raises(InvalidAsk, match="candidate comes from the ready view"):

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from turnout import Ask, Credential, CredentialState, ModelState, Status
+from turnout import Ask, Credential, CredentialState, ModelState, Remaining, Status
 from turnout._schedule import Schedule
 from turnout._values import CLEAN, EMPTY
 from turnout.abc import API, Candidate, Selector, Tier
@@ -105,6 +105,7 @@ class Scripted:
     attributes: Mapping[str, str] = EMPTY
     in_flight: int = 0
     latency: float | None = None
+    remaining: Remaining | None = None
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(())

@@ -9,7 +9,7 @@ from typing import final
 
 import attrs
 
-from turnout._values import Ask, Outcome
+from turnout._values import Ask, Outcome, Remaining
 from turnout._verdicts import Done, RateLimited, Sent, Unreachable
 from turnout.abc import Candidate, Learner, Selector, Tier
 from turnout.testing._law import Laws
@@ -34,6 +34,7 @@ class _Candidate:
     attributes: Mapping[str, str] = MappingProxyType({})
     in_flight: int = 0
     latency: float | None = None
+    remaining: Remaining | None = None
 
 
 @final
@@ -106,6 +107,7 @@ def _candidates(seed: int, count: int) -> list[_Candidate]:
             in_flight=dice.randrange(9),
             latency=None if number % 5 == 0 else dice.uniform(0, 30),
             attributes=MappingProxyType({"label": "ü"} if number % 7 else {}),
+            remaining=None if number % 3 else Remaining(share=dice.random(), until=dice.uniform(0, 2e9)),
         )
         for number in range(count)
     ]

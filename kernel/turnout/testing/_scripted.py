@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from turnout._values import EMPTY, Call, Chunk, Credential, Reply
+from turnout._values import EMPTY, Call, Chunk, Credential, Remaining, Reply
 from turnout._verdicts import Failure
 from turnout.errors import UpstreamFailed
 
@@ -25,6 +25,7 @@ class Script:
         gap: seconds before each further chunk.
         refuse: a stream fails while it is opened, not while it is read.
         raises: an exception of the provider's own, to play a bug.
+        remaining: what it says is left of the credential's limits.
     """
 
     failure: Failure | None = None
@@ -35,6 +36,7 @@ class Script:
     refuse: bool = True
     raises: BaseException | None = None
     headers: Mapping[str, str] = EMPTY
+    remaining: Remaining | None = None
 
 
 OK = Script()
@@ -75,7 +77,7 @@ class ScriptedProvider:
         script = await self._begin(call)
         if script.failure is not None:
             raise UpstreamFailed(script.failure)
-        return Reply(body=script.body, headers=script.headers)
+        return Reply(body=script.body, headers=script.headers, remaining=script.remaining)
 
     count = execute
     embed = execute
@@ -115,6 +117,7 @@ class _Playing:
         self._first = True
         self.ended = False
         self.headers = script.headers
+        self.remaining = script.remaining
 
     def __aiter__(self) -> "_Playing":
         return self

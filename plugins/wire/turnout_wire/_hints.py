@@ -90,12 +90,13 @@ def _reset(headers: Mapping[str, str], now: float) -> float | None:
         wait
         for limit_name, text in resets.items()
         if remaining.get(limit_name, "0" if not remaining else "") == "0"
-        and (wait := _reset_time(text, now)) is not None
+        and (wait := reset_of(text, now=now)) is not None
     ]
     return max(waits, default=None)
 
 
-def _reset_time(text: str, now: float) -> float | None:
+def reset_of(text: str, *, now: float) -> float | None:
+    """Seconds until a limit begins anew: a duration, a date, or a POSIX time; None when it cannot be understood."""
     number = _number(text)
     if number is None:
         wait = duration(text)

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 import httpx
 import msgspec
 
-from turnout import Call, Credential, Failure, Operation, Reply, Sent, Unauthorized
+from turnout import Call, Credential, Failure, Operation, Remaining, Reply, Sent, Unauthorized
 from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_wire._headers import check_headers, reply_headers, request_headers
 from turnout_wire._heads import Members, told
 from turnout_wire._json import with_model
 from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire._passing import Grammar
+from turnout_wire._remaining import Gauge
 from turnout_wire._scrub import secrets_of
 from turnout_wire._verdict import Mark, status_of_error, verdict
 from turnout_wire.exchange import Exchange, broken
@@ -43,6 +44,7 @@ class HttpProvider(ABC):
         """`now` reads POSIX seconds; dates in headers are measured by it."""
         self._base = base_url
         self._now = now
+        self._gauge = Gauge()
         self._ready: dict[str, tuple[Credential, httpx.Headers]] = {}
 
     @abstractmethod
@@ -103,7 +105,14 @@ class HttpProvider(ABC):
         operation = call.ask.operation
         async with self.begun(call, path, dialect=dialect) as exchange:
             body = await self.body(call.credential, exchange, members, operation)
-        return Reply(body=body, headers=reply_headers(exchange.response.headers, dialect))
+        headers = reply_headers(exchange.response.headers, dialect)
+        return Reply(body=body, headers=headers, remaining=self.remaining(call, headers, dialect=dialect))
+
+    def remaining(self, call: Call, headers: Mapping[str, str], *, dialect: str) -> Remaining | None:
+        """What the headers that a client may see say is left of the credential's limits; None when they name none."""
+        if not headers:
+            return None
+        return self._gauge.read(headers, dialect, call.credential.id, call.model, now=self._now())
 
     def streamed(self, call: Call, path: str, grammar: Grammar, *, dialect: str) -> OpenStream:
         """The stream that answers a POST of the call's payload."""
@@ -111,6 +120,7 @@ class HttpProvider(ABC):
             lambda: self.begun(call, path, dialect=dialect),
             grammar,
             headers=lambda exchange: reply_headers(exchange.response.headers, dialect),
+            remaining=lambda headers: self.remaining(call, headers, dialect=dialect),
             judge=lambda exchange, status, body: self.judge(call.credential, exchange, status, body),
         )
 

@@ -7,7 +7,7 @@ from typing import Self, final
 
 import trio
 
-from turnout import Chunk, Failure
+from turnout import Chunk, Failure, Remaining
 from turnout.errors import UpstreamFailed
 from turnout_wire._passing import Grammar, PassedEvents, decoded
 from turnout_wire._verdict import status_of_error
@@ -27,10 +27,18 @@ class PassedStream:
 
     Attributes:
         headers: those that a client may see.
+        remaining: what the upstream says is left of the credential's limits; None when it says nothing.
     """
 
-    def __init__(self, exchange: Exchange, headers: Mapping[str, str], events: PassedEvents) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        headers: Mapping[str, str],
+        events: PassedEvents,
+        remaining: Remaining | None = None,
+    ) -> None:
         self.headers = headers
+        self.remaining = remaining
         self._exchange = exchange
         self._events = events
         self._ready: deque[Chunk] = deque()
@@ -71,11 +79,15 @@ class PassedStream:
                 return
 
 
+def _nothing(_: Mapping[str, str]) -> None:
+    return None
+
+
 @final
 class OpenStream:
     """A streaming call, as an async context manager: entering waits until the upstream accepted it."""
 
-    __slots__ = ("_begin", "_exchange", "_grammar", "_headers", "_judge")
+    __slots__ = ("_begin", "_exchange", "_grammar", "_headers", "_judge", "_remaining")
 
     def __init__(
         self,
@@ -84,6 +96,7 @@ class OpenStream:
         *,
         headers: Callable[[Exchange], Mapping[str, str]],
         judge: Callable[[Exchange, int, bytes], Failure],
+        remaining: Callable[[Mapping[str, str]], Remaining | None] = _nothing,
     ) -> None:
         """Keep what entering needs.
 
@@ -92,11 +105,13 @@ class OpenStream:
             grammar: how the dialect streams.
             headers: those of the answer that a client may see.
             judge: the verdict of a status and a body.
+            remaining: what those headers say is left of the credential's limits.
         """
         self._begin = begin
         self._grammar = grammar
         self._headers = headers
         self._judge = judge
+        self._remaining = remaining
 
     async def __aenter__(self) -> PassedStream:
         self._exchange = exchange = self._begin()
@@ -109,7 +124,8 @@ class OpenStream:
             if not accepted:
                 await exchange.__aexit__(None, None, None)
         events = PassedEvents(self._grammar, lambda status, body: self._judge(exchange, status, body))
-        return PassedStream(exchange, self._headers(exchange), events)
+        headers = self._headers(exchange)
+        return PassedStream(exchange, headers, events, self._remaining(headers))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
