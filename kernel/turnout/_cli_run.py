@@ -9,6 +9,7 @@ import click
 import trio
 
 from turnout._cli_common import config_argument, plugins_of
+from turnout._cli_garbage import rare_collections
 from turnout._cli_log import LEVELS, log_to_stderr
 from turnout._cli_processes import listening, own_command, supervise, tell
 from turnout._cli_reload import Hangups, Stamp, follow, read
@@ -93,10 +94,11 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
                     _warn_root()
                 else:
                     await member.tell(kernel.addresses)
-                async with trio.open_nursery() as until_stopped:
-                    until_stopped.start_soon(follow, kernel, config, stamps, hangups)
-                    await stop.asked.wait()
-                    until_stopped.cancel_scope.cancel()
+                with rare_collections():
+                    async with trio.open_nursery() as until_stopped:
+                        until_stopped.start_soon(follow, kernel, config, stamps, hangups)
+                        await stop.asked.wait()
+                        until_stopped.cancel_scope.cancel()
                 kernel.drain()
                 await kernel.wait_drained()
         nursery.cancel_scope.cancel()

@@ -1,11 +1,13 @@
 """Both servers of the HTTP frontend on real sockets, raw bytes in and out: one suite, so that either can serve."""
 
+import gc
 import logging
 import random
 import resource
 import socket
 import ssl
 import struct
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -23,6 +25,8 @@ from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
+from turnout_http._llhttp_connection import Connection
+from turnout_http._llhttp_exchange import Shared
 from turnout_http._servers import choose
 
 KEY = "k7-Qd2mX9vLw4TzR8"
@@ -872,3 +876,26 @@ async def test_a_slow_reader_gets_every_event_in_order(serve: Serve) -> None:
 
     seen = [int(event[6:12]) for event in dechunk(answer).split(b"\n\n") if event]
     assert seen == list(range(60))
+
+
+class NeverCalled:
+    """An application without requests."""
+
+    async def __call__(self, _scope: object, _receive: object, _send: object) -> None:
+        raise AssertionError
+
+
+async def test_a_connection_that_ended_leaves_nothing_for_the_cycle_collector() -> None:
+    """It and its parser hold one another, and a process that serves collects rarely."""
+    app = NeverCalled()
+    gone = weakref.ref(app)
+    here, there = socket.socketpair()
+    there.close()
+    gc.disable()
+    try:
+        with here:
+            await Connection(app, here, ("127.0.0.1", 1), Shared(ClientLimits())).run()
+        del app
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -85,11 +85,14 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection to its end."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._answer_requests)
-                await self._read()
-                nursery.cancel_scope.cancel()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._answer_requests)
+                    await self._read()
+                    nursery.cancel_scope.cancel()
+        finally:
+            del self._parser  # it holds our methods: without this the two wait for the cycle collector
 
     @property
     def idle(self) -> bool:
