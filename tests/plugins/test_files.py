@@ -1,7 +1,5 @@
 import logging
 import os
-import resource
-import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -15,11 +13,20 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from store_setup import (
+    NOW,
+    WHEN,
+    check_that_a_cancelled_save_is_whole,
+    check_that_a_cooldown_outlives_a_restart,
+    full_disk,
+    mode,
+    store_context,
+)
 
-from turnout import Ask, RateLimited, Record
-from turnout.abc import Limits, PluginContext, Store
-from turnout.errors import CoolingDown, StoreConflict, StoreError, UpstreamFailed
-from turnout.testing import MemoryStore, Script, ScriptedProvider, check_store, scripted_kernel
+from turnout import Record
+from turnout.abc import Store
+from turnout.errors import StoreConflict, StoreError
+from turnout.testing import MemoryStore, check_store
 from turnout_files import Files
 from turnout_files._archive import Archive
 from turnout_files._directory import LARGEST
@@ -27,25 +34,11 @@ from turnout_files._envelope import Damaged, Newer, pack, unpack
 from turnout_files._names import PLAIN, RECORD, file_name
 from turnout_seal import KeyFile
 
-NOW = 1_800_000_000.0
-WHEN = "20270115T080000Z"
 LOG = logging.getLogger("turnout.stores.files")
 
 
-def context() -> PluginContext:
-    return PluginContext(
-        key="files",
-        group="turnout.stores",
-        limits=Limits(),
-        drain=60.0,
-        now=lambda: NOW,
-        draw=lambda: 0.5,
-        log=LOG,
-    )
-
-
 def files(place: Path) -> AbstractAsyncContextManager[Files]:
-    return Files.open(Files.Settings(path=str(place)), context())
+    return Files.open(Files.Settings(path=str(place)), store_context("files", lambda: NOW))
 
 
 @contextmanager
@@ -55,10 +48,6 @@ def archive(place: Path) -> Iterator[Archive]:
         yield one
     finally:
         one.close()
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.lstat().st_mode)
 
 
 def names(place: Path) -> set[str]:
@@ -542,17 +531,6 @@ def test_stray_files_of_a_crash_are_swept_when_the_directory_is_opened(place: Pa
         assert names(place) == {"a.state.jsonl"}
 
 
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """Writes beyond `size` bytes of a file fail, as they do on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
-
-
 @pytest.mark.parametrize("size", [0, 50, 4096])
 def test_a_full_disk_leaves_the_old_record_and_no_stray_file(place: Path, size: int) -> None:
     """F-4: and the store serves on as soon as there is room."""
@@ -635,30 +613,13 @@ def test_a_directory_that_went_away_is_an_error_of_the_store(place: Path) -> Non
 
 
 async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
-    """Cancelling does not abandon the thread: the record is written, or was never touched."""
-    async with files(place) as store:
-        for turn in range(20):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(store.save, "state", "a", b"%d" % turn * 1000, None)
-                for _ in range(turn % 4):
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-            held = [record.data for record in await store.list()]
-            assert all(data == data[:1] * 1000 or data == data[:2] * 1000 for data in held)
-        assert not any(name.startswith(".new-") for name in names(place))
+    await check_that_a_cancelled_save_is_whole(lambda: files(place))
+    assert not any(name.startswith(".new-") for name in names(place))
 
 
 async def test_a_cooldown_outlives_a_restart(place: Path) -> None:
-    """O18, D5: the second kernel does not call the upstream at all."""
-    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=600)))
-    text = '[providers.scripted]\n[[providers.scripted.credentials]]\nname = "anna"\napi_key = "sk-canary-1234567890"\n'
-    text += '[[providers.scripted.models]]\nname = "m"\n'
-    for expected in (UpstreamFailed, CoolingDown):
-        async with files(place) as store, scripted_kernel(text, {"scripted": limited}, store=store) as kernel:
-            with pytest.raises(expected):
-                await kernel.execute(Ask(model="m", payload=b"{}"))
-
-    assert limited.called() == ["anna"]
+    """O18, D5."""
+    await check_that_a_cooldown_outlives_a_restart(lambda: files(place))
     assert b"canary" not in (place / "anna.state.jsonl").read_bytes()
 
 

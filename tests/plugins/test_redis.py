@@ -1,6 +1,5 @@
 """The store `redis` against a real Valkey: laws, leases, outages, and what a server must be like."""
 
-import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,16 +9,17 @@ from pathlib import Path
 import pytest
 import trio
 from coredis.exceptions import ResponseError
+from store_setup import store_context
 from valkey_server import LIMIT, Valkey, running
 
 from turnout import Record, Secret
-from turnout.abc import KeyRotator, Leaser, Limits, PluginContext, Store, Watcher
+from turnout.abc import KeyRotator, Leaser, Store, Watcher
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
 from turnout_redis import Redis, RedisSettings
 from turnout_redis._keys import digest_of
 from turnout_redis._server import Server
-from turnout_redis._soundness import why_unsound
+from turnout_redis._soundness import why_late, why_unsound
 from turnout_seal import KeyFile
 
 CANARY = b"canary-token-0123456789"
@@ -56,23 +56,11 @@ def key(tmp_path: Path) -> Path:
     return tmp_path / KEY
 
 
-def context() -> PluginContext:
-    return PluginContext(
-        key="redis",
-        group="turnout.stores",
-        limits=Limits(),
-        drain=1.0,
-        now=time.time,
-        draw=lambda: 0.5,
-        log=logging.getLogger("turnout.stores.redis"),
-    )
-
-
 @asynccontextmanager
 async def opened(server: Valkey, key: Path, prefix: str = "turnout") -> AsyncIterator[Redis]:
     with trio.fail_after(LIMIT):
         chosen = RedisSettings(url=server.url, key_file=str(key), prefix=prefix)
-        async with Redis.open(chosen, context()) as store:
+        async with Redis.open(chosen, store_context("redis")) as store:
             yield store
 
 
@@ -152,7 +140,7 @@ async def test_a_server_that_is_not_there_is_named(tmp_path: Path, key: Path) ->
         gone.kill()
         settings = RedisSettings(url=Secret(f"redis://me:{CANARY.decode()}@127.0.0.1:{gone.port}/0"), key_file=str(key))
         with pytest.raises(StoreError, match=rf"start the server.*127\.0\.0\.1:{gone.port}/0") as caught:
-            async with Redis.open(settings, context()):
+            async with Redis.open(settings, store_context("redis")):
                 raise AssertionError("it opened")
     assert CANARY.decode() not in f"{caught.value!r} {caught.value.__cause__!r} {settings!r}"
 
@@ -163,7 +151,7 @@ async def test_a_wrong_password_is_told_and_not_shown(tmp_path: Path, key: Path)
         server.ask("CONFIG", "SET", "requirepass", "the-right-password")
         settings = RedisSettings(url=Secret(f"redis://:{CANARY.decode()}@127.0.0.1:{server.port}/0"), key_file=str(key))
         with pytest.raises(StoreError, match="Authentication") as caught:
-            async with Redis.open(settings, context()):
+            async with Redis.open(settings, store_context("redis")):
                 raise AssertionError("it opened")
         assert CANARY.decode() not in f"{caught.value!r} {caught.value.__cause__!r}"
 
@@ -197,7 +185,8 @@ async def test_a_server_that_hangs_fails_each_call_in_two_seconds(own_server: Va
 
 
 async def test_what_was_acknowledged_survives_a_kill_of_the_server(own_server: Valkey, key: Path) -> None:
-    """G2, F13: the store itself goes on when the server is back."""
+    """G2, F-1: the store itself goes on when the server is back."""
+    own_server.ask("CONFIG", "SET", "appendfsync", "always")
     async with opened(own_server, key) as store:
         for number in range(50):
             await store.save("secret", f"c{number}", b"kept", 0)
@@ -260,6 +249,20 @@ def test_a_server_that_forgets_or_evicts_is_unsound(info: dict[str, object], say
 
     assert bool(why) is bool(says)
     assert says in why
+
+
+@pytest.mark.parametrize(("setting", "late"), [("always", False), ("everysec", True), ("no", True)])
+async def test_a_server_that_answers_before_it_syncs_is_told(
+    own_server: Valkey, key: Path, setting: str, late: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G7: what a kill of it may cost, and what to set."""
+    own_server.ask("CONFIG", "SET", "appendfsync", setting)
+    async with opened(own_server, key):
+        assert ("set `appendfsync always`" in caplog.text) is late
+
+
+def test_of_a_server_that_does_not_say_nothing_is_said() -> None:
+    assert why_late(None) == ""
 
 
 @pytest.mark.parametrize(

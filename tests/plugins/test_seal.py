@@ -367,27 +367,36 @@ def test_a_sealing_shows_no_key() -> None:
 # --- versions --------------------------------------------------------------------------------------------------------
 
 
-def test_a_record_older_than_it_was_is_noticed_after_a_restart(tmp_path: Path) -> None:
+def test_a_record_older_than_it_was_is_told_at_each_start_until_it_is_saved_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """S21, F-12."""
     path = tmp_path / "store.versions"
     first = Versions(path, LOG, alone=True)
     for version in (1, 2, 5):
         first.note("secret", "anna", version)
+    first.note("secret", "ben", 1)
     first.close()
     with path.open("ab") as file:
         file.write(b"half a li")
-    again = Versions(path, LOG, alone=True)
-    again.note("secret", "ben", 1)
-
-    assert again.older_than("secret", "anna", 3) == 5
-    assert again.older_than("secret", "anna", 5) is None
-    assert again.older_than("state", "anna", 1) is None
-    again.note("secret", "anna", 3)
-    again.close()
-    third = Versions(path, LOG, alone=False)
-    assert third.older_than("secret", "anna", 3) is None, "it was told once"
-    assert third.older_than("secret", "ben", 0) == 1
-    third.close()
+    for alone in (True, False):
+        caplog.clear()
+        again = Versions(path, LOG, alone=alone)
+        for _ in range(2):
+            again.tell_if_older("secret", "anna", 3)
+            again.tell_if_older("secret", "anna", 5)
+            again.tell_if_older("secret", "ben", 1)
+            again.tell_if_older("state", "anna", 1)
+        assert again.latest("secret", "anna") == 5
+        again.close()
+        (told,) = caplog.messages
+        assert told.startswith("the secret of 'anna' has version 3 and had 5 before: the store was rolled back")
+    caplog.clear()
+    last = Versions(path, LOG, alone=True)
+    last.note("secret", "anna", 6)
+    last.tell_if_older("secret", "anna", 6)
+    last.close()
+    assert caplog.messages == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert b"anna" not in path.read_bytes()
 

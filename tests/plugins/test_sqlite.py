@@ -1,10 +1,8 @@
 import ast
 import logging
 import os
-import resource
 import shutil
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -14,37 +12,31 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_setup import (
+    NOW,
+    WHEN,
+    check_that_a_cancelled_save_is_whole,
+    check_that_a_cooldown_outlives_a_restart,
+    full_disk,
+    mode,
+    store_context,
+)
 
-from turnout import Ask, RateLimited
-from turnout.abc import KeyRotator, Leaser, Limits, PluginContext, Watcher
-from turnout.errors import CoolingDown, StoreConflict, StoreError, UpstreamFailed
-from turnout.testing import Script, ScriptedProvider, check_store, scripted_kernel
+from turnout.abc import KeyRotator, Leaser, Watcher
+from turnout.errors import StoreConflict, StoreError
+from turnout.testing import check_store
 from turnout_seal import KeyFile
 from turnout_sqlite import Sqlite
 from turnout_sqlite._leases import take
 from turnout_sqlite._opening import Opened
 
-NOW = 1_800_000_000.0
-WHEN = "20270115T080000Z"
 CANARY = b"sk-canary-1234567890"
 LOG = logging.getLogger("turnout.stores.sqlite")
 SOURCE = Path(__file__).parents[2] / "plugins" / "sqlite" / "turnout_sqlite"
 
 
-def context() -> PluginContext:
-    return PluginContext(
-        key="sqlite",
-        group="turnout.stores",
-        limits=Limits(),
-        drain=60.0,
-        now=lambda: NOW,
-        draw=lambda: 0.5,
-        log=LOG,
-    )
-
-
 def sqlite(place: Path) -> AbstractAsyncContextManager[Sqlite]:
-    return Sqlite.open(Sqlite.Settings(path=str(place)), context())
+    return Sqlite.open(Sqlite.Settings(path=str(place)), store_context("sqlite", lambda: NOW))
 
 
 @contextmanager
@@ -70,10 +62,6 @@ def held(one: Opened) -> dict[str, bytes]:
     return {record.id: record.data for record in one.records.list(NOW)}
 
 
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.lstat().st_mode)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "state" / "store"
@@ -94,27 +82,12 @@ async def test_the_sqlite_store_can_do_more_than_a_store_must(place: Path) -> No
 
 
 async def test_a_cooldown_outlives_a_restart(place: Path) -> None:
-    """O18, D5: the second kernel does not call the upstream at all."""
-    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=600)))
-    text = '[providers.scripted]\n[[providers.scripted.credentials]]\nname = "anna"\napi_key = "sk-canary-1234567890"\n'
-    text += '[[providers.scripted.models]]\nname = "m"\n'
-    for expected in (UpstreamFailed, CoolingDown):
-        async with sqlite(place) as store, scripted_kernel(text, {"scripted": limited}, store=store) as kernel:
-            with pytest.raises(expected):
-                await kernel.execute(Ask(model="m", payload=b"{}"))
-
-    assert limited.called() == ["anna"]
+    """O18, D5."""
+    await check_that_a_cooldown_outlives_a_restart(lambda: sqlite(place))
 
 
 async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
-    async with sqlite(place) as store:
-        for turn in range(10):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(store.save, "state", "a", b"%d" % turn * 1000, None)
-                for _ in range(turn % 4):
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-            assert all(record.data == record.data[:1] * 1000 for record in await store.list())
+    await check_that_a_cancelled_save_is_whole(lambda: sqlite(place))
 
 
 def test_versions_go_on_after_a_removal(place: Path) -> None:
@@ -463,17 +436,6 @@ def test_a_database_of_another_program_or_of_a_later_version_is_left_alone(place
         database.execute("PRAGMA user_version = 2")
     with pytest.raises(StoreError, match="format 2, this version knows 1: nothing is changed"):
         Opened(Sqlite.Settings(path=str(place)), NOW, LOG)
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """Writes beyond `size` bytes of a file fail, as they do on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 @pytest.mark.parametrize("size", [0, 100_000])

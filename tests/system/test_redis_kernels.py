@@ -1,19 +1,16 @@
 """Several kernels on one Redis: what one learns, the others know; an outage of the store stops nobody."""
 
-import logging
-import random
 import signal
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from store_setup import store_context
 from valkey_server import LIMIT, Valkey, running
 
 from turnout import Ask, Credential, Kernel, Metadata, RateLimited
-from turnout.abc import Limits, PluginContext
 from turnout.errors import StoreError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 from turnout_redis import Redis, RedisSettings
@@ -55,19 +52,10 @@ class Node:
 
 @asynccontextmanager
 async def node(server: Valkey, key: Path) -> AsyncIterator[Node]:
-    context = PluginContext(
-        key="redis",
-        group="turnout.stores",
-        limits=Limits(),
-        drain=1.0,
-        now=time.time,
-        draw=random.random,
-        log=logging.getLogger("turnout.stores.redis"),
-    )
     provider = ScriptedProvider()
     settings = RedisSettings(url=server.url, key_file=str(key))
     async with (
-        Redis.open(settings, context) as store,
+        Redis.open(settings, store_context("redis")) as store,
         scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel,
     ):
         yield Node(kernel, provider)

@@ -37,6 +37,11 @@ class Valkey:
     def url(self) -> Secret:
         return Secret(f"redis://127.0.0.1:{self.port}/0")
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not killed since."""
+        return self._process is not None
+
     def start(self) -> None:
         given = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
         command = [str(binary()), *given, "--appendonly", "yes", *self._options]

@@ -1,34 +1,43 @@
 """Records over a directory: versions, compare-and-set, sealing, and what becomes of damaged files. Blocks."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging import Logger
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 from turnout import Record
+from turnout.abc import Change
 from turnout.errors import StoreConflict, StoreError
 from turnout_files._directory import Directory, Unfit
+from turnout_files._disk import Disk
+from turnout_files._dropped import secret_record
 from turnout_files._envelope import Damaged, Newer, pack, unpack
-from turnout_files._names import RECORD, SEAL, file_name
-from turnout_files._vault import Vault
+from turnout_files._names import DROPPED, RECORD, file_name, is_followed, is_ours
+from turnout_files._stamps import Stamp
+from turnout_files._vault import SEALED, Vault
 from turnout_seal import KeySource, UnknownKey, is_sealed
+
+T = TypeVar("T")
 
 
 @final
 class Archive:
     """The records of one directory. `now` arguments are POSIX seconds, for the names of what is set aside."""
 
-    def __init__(self, path: Path, log: Logger, keys: KeySource | None = None, now: float = 0.0) -> None:
+    def __init__(
+        self, path: Path, log: Logger, keys: KeySource | None = None, now: float = 0.0, *, disk: Disk | None = None
+    ) -> None:
         """Open the directory, made if missing, and lock it; with `keys` its secrets are sealed.
 
         Raises StoreError that says what to do.
         """
         self._log = log
         self._vault: Vault | None = None
+        self._known: dict[str, tuple[str, str]] = {}
         try:
-            self._directory = Directory(path, log.warning, ours=_is_ours)
+            self._directory = Directory(path, log.warning, ours=is_ours, disk=disk)
         except OSError as error:
             raise StoreError(f"cannot use {path}: {error.strerror}") from error
         try:
@@ -73,10 +82,13 @@ class Archive:
             if isinstance(old, Newer | UnknownKey):
                 raise StoreError(f"{name} is not overwritten: {old}")
             current = old.version if old else 0
-            if if_version is not None and if_version != current:
+            latest = max(current, self._vault.latest(kind, id) if self._vault is not None else 0)
+            knows_latest = current > 0 and if_version == latest  # and what lies there is older: it was put back
+            if if_version is not None and if_version != current and not knows_latest:
                 raise StoreConflict(f"{name} has version {current}, not {if_version}", current=current)
-            record = Record(kind=kind, id=id, data=data, version=current + 1)
+            record = Record(kind=kind, id=id, data=data, version=latest + 1)
             self._directory.write(name, pack(record if self._vault is None else self._vault.sealed(record)))
+            self._known[name] = (kind, id)
         if self._vault is not None:
             self._vault.note(kind, id, record.version)
         return record.version
@@ -86,8 +98,58 @@ class Archive:
         name = _name(kind, id)
         with _translated(f"{name} cannot be removed"):
             self._directory.remove(name)
+        self._known.pop(name, None)
         if self._vault is not None:
             self._vault.note(kind, id, 0)
+
+    # --- what others change ------------------------------------------------------------------------------------------
+
+    def look(self) -> Mapping[str, Stamp]:
+        """What the files look like that are ours to follow; may run beside all else. Raises StoreError."""
+        with _translated("the directory cannot be read"):
+            return self._directory.look(is_followed)
+
+    def changes(self, found: Mapping[str, Stamp], now: float) -> Sequence[Change]:
+        """What others have changed, as `look` found it twice (F-7). What cannot be read is logged once, and stays."""
+        changes = (self._change(name, now) for name in self._directory.settled(found))
+        return [change for change in changes if change is not None]
+
+    def _change(self, name: str, now: float) -> Change | None:
+        dropped = DROPPED.fullmatch(name)
+        try:
+            return self._change_of(name) if dropped is None else self._taken_in(dropped[1], name, now)
+        except FileNotFoundError:
+            return self._gone(name)
+        except (Newer, UnknownKey, Damaged, Unfit, StoreError, OSError) as reason:
+            self._log.error("%s was written by somebody else and is left alone: %s", name, reason)
+            self._directory.leave(name)
+            return None
+
+    def _change_of(self, name: str) -> Change:
+        record = self._sound(name)
+        return Change(kind=record.kind, id=record.id, record=record)
+
+    def _gone(self, name: str) -> Change | None:
+        self._directory.forget(name)
+        if name not in self._known:
+            return None
+        kind, id = self._known.pop(name)
+        if self._vault is not None:
+            self._vault.note(kind, id, 0)
+        return Change(kind=kind, id=id, record=None)
+
+    def _taken_in(self, id: str, name: str, now: float) -> Change:
+        """Seal a credential that lies there in clear, in place of the one of its id, and remove the file."""
+        try:
+            data = secret_record(id, self._directory.read(name))
+        except ValueError as error:
+            raise Damaged(str(error)) from None
+        version = self.save(SEALED, id, data, None, now)
+        self._directory.remove(name)
+        self._log.warning("%s was taken in: it is sealed now, and the file is gone", name)
+        return Change(kind=SEALED, id=id, record=Record(kind=SEALED, id=id, data=data, version=version))
+
+    # --- files -------------------------------------------------------------------------------------------------------
 
     def _names(self) -> Iterable[str]:
         return [name for name in self._directory.names() if RECORD.fullmatch(name)]
@@ -136,10 +198,8 @@ class Archive:
 
         `look` gives what is wanted of it, and is to unseal it otherwise.
         """
-        if look is None:
-            look = _as_it_is if self._vault is None else self._vault.unsealed
         try:
-            return look(_record(name, self._directory.read(name)))
+            return self._sound(name, look)
         except FileNotFoundError:
             return None
         except (Newer, UnknownKey) as reason:
@@ -151,15 +211,19 @@ class Archive:
             self._log.error("%s cannot be read: %s; it is kept as %s", name, reason, aside)
             return None
 
+    def _sound(self, name: str, look: Callable[[Record], T] | None = None) -> Record | T:
+        """The record in a file, or what `look` makes of it. Raises as it does, and OSError, Damaged, Newer, Unfit."""
+        record = _record(name, self._directory.read(name))
+        self._known[name] = (record.kind, record.id)
+        if look is not None:
+            return look(record)
+        return _as_it_is(record) if self._vault is None else self._vault.unsealed(record)
+
 
 def _as_it_is(record: Record) -> Record:
     if is_sealed(record.data):
         raise UnknownKey("it is sealed, and no key is given")
     return record
-
-
-def _is_ours(name: str) -> bool:
-    return name == SEAL or RECORD.match(name) is not None
 
 
 def _record(name: str, content: bytes) -> Record:

@@ -9,10 +9,14 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, final
+
+from turnout_files._disk import Disk, RealDisk
+from turnout_files._stamps import Stamp, Stamps
 
 STRAY: Final = ".new-"
 """How unfinished files begin; those that a crash left behind go when the directory is opened."""
@@ -29,15 +33,19 @@ class Unfit(Exception):
 class Directory:
     """An open, locked, private directory. `report` is told, in one line, about anything that had to be put right."""
 
-    def __init__(self, path: Path, report: Callable[[str], None], *, ours: Callable[[str], bool]) -> None:
+    def __init__(
+        self, path: Path, report: Callable[[str], None], *, ours: Callable[[str], bool], disk: Disk | None = None
+    ) -> None:
         """Open it, made if missing, and take its lock. Raises OSError whose text says what to do.
 
         `ours` tells our file names: a directory that others can read, and that holds anything else, is refused.
         """
         self._report = report
+        self._disk = disk or RealDisk()
+        self._stamps = Stamps()
         self._temps = count()
         for missing in reversed([one for one in (path, *path.parents) if not os.path.lexists(one)]):
-            missing.mkdir(mode=0o700)
+            self._disk.make_folder(missing)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             self._lock(path)
@@ -55,6 +63,33 @@ class Directory:
         """Every name in it, sorted."""
         return sorted(os.listdir(self._fd))  # noqa: PTH208 - pathlib cannot list by descriptor
 
+    def look(self, wanted: Callable[[str], bool]) -> Mapping[str, Stamp]:
+        """Every file whose name is wanted, unread. May run while another thread works on this directory."""
+        found = {}
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)  # with a position of its own
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if wanted(entry.name):
+                        with suppress(FileNotFoundError):  # it went away just now
+                            found[entry.name] = Stamp.of(entry.stat(follow_symlinks=False))
+        finally:
+            os.close(fd)
+        return found
+
+    def settled(self, found: Mapping[str, Stamp]) -> list[str]:
+        """Names whose files others have changed, made or removed, and left alone since the last look."""
+        return self._stamps.settled(found)
+
+    def forget(self, name: str) -> None:
+        """A file that somebody else removed is none of ours any more."""
+        self._stamps.forget(name)
+
+    def leave(self, name: str) -> None:
+        """Whatever a file holds now is no change any more."""
+        with suppress(FileNotFoundError):
+            self._stamps.know(name, Stamp.of(os.stat(name, dir_fd=self._fd, follow_symlinks=False)))
+
     def read(self, name: str) -> bytes:
         """The whole content. Raises FileNotFoundError, Unfit for what is not a plain file of our own, OSError."""
         try:
@@ -65,6 +100,7 @@ class Directory:
             raise
         try:
             self._check_file(fd, name)
+            self._stamps.know(name, Stamp.of(os.fstat(fd)))
             with os.fdopen(fd, "rb", closefd=False) as file:
                 return file.read()
         finally:
@@ -73,39 +109,39 @@ class Directory:
     def write(self, name: str, content: bytes) -> None:
         """Replace or make a file, durably; the old content stays when that fails. Raises OSError."""
         temp = f"{STRAY}{next(self._temps)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(temp, flags, 0o600, dir_fd=self._fd)
         try:
+            fd = self._disk.create(temp, self._fd)
             try:
-                os.fchmod(fd, 0o600)  # whatever the umask left of it
-                rest = memoryview(content)
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
-                os.fsync(fd)
+                self._disk.write(fd, content)
+                self._disk.sync(fd)
+                stamp = Stamp.of(os.fstat(fd))
             finally:
                 os.close(fd)
-            os.rename(temp, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            self._disk.rename(temp, name, self._fd)
         except OSError:
             self._remove(temp)
             raise
-        os.fsync(self._fd)
+        self._stamps.know(name, stamp)
+        self._disk.sync(self._fd)
 
     def remove(self, name: str) -> None:
         """Remove a file, durably; nothing happens when there is none. Raises OSError."""
+        self._stamps.forget(name)
         if self._remove(name):
-            os.fsync(self._fd)
+            self._disk.sync(self._fd)
 
     def set_aside(self, name: str, ending: str) -> str:
         """Rename a file that cannot be read to NAME + `ending`, or the next free name like it, and give that."""
         taken = set(self.names())
         aside = next(one for n in count(1) if (one := name + ending + (f"-{n}" if n > 1 else "")) not in taken)
-        os.rename(name, aside, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-        os.fsync(self._fd)
+        self._stamps.forget(name)
+        self._disk.rename(name, aside, self._fd)
+        self._disk.sync(self._fd)
         return aside
 
     def _remove(self, name: str) -> bool:
         try:
-            os.unlink(name, dir_fd=self._fd)
+            self._disk.unlink(name, self._fd)
         except FileNotFoundError:
             return False
         return True
@@ -152,4 +188,4 @@ class Directory:
     def _sweep(self) -> None:
         for name in self.names():
             if name.startswith(STRAY):
-                os.unlink(name, dir_fd=self._fd)
+                self._disk.unlink(name, self._fd)

@@ -1,17 +1,23 @@
 """The store: the archive, with the waiting done in a thread."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import ClassVar, TypeVar, final
+from typing import ClassVar, Final, TypeVar, final
 
 import trio
 
 from turnout import Record
-from turnout.abc import PluginContext
+from turnout.abc import Change, PluginContext
 from turnout_files._archive import Archive
 from turnout_files._settings import FilesSettings
 
 T = TypeVar("T")
+
+POLL: Final = 1.0
+"""Seconds between two looks at what others have changed; what has changed must look the same in two of them."""
+
+SHARE: Final = 0.02
+"""Part of the time that looking may take: with 10,000 credentials that makes some three seconds between two looks."""
 
 
 @final
@@ -51,6 +57,14 @@ class Files:
         """Remove a record; nothing happens when there is none. Raises StoreError."""
         await self._in_thread(lambda _: self._archive.delete(kind, id))
 
+    def watch(self) -> AsyncIterator[Sequence[Change]]:
+        """What people and other programs have changed in the directory; see `turnout.abc.Watcher`."""
+        return Watching(self._look)
+
+    async def _look(self) -> Sequence[Change]:
+        found = await trio.to_thread.run_sync(self._archive.look)
+        return await self._in_thread(lambda now: self._archive.changes(found, now))
+
     async def rotate_key(self) -> int:
         """Re-wrap every secret with a new key; gives how many; see `turnout.abc.KeyRotator`."""
         return await self._in_thread(self._archive.rotate_key)
@@ -61,3 +75,26 @@ class Files:
         The time is read here, for the kernel's clock answers in Trio's own thread only.
         """
         return await trio.to_thread.run_sync(work, self._now(), limiter=self._one_at_a_time)
+
+
+@final
+class Watching:
+    """Changes by others, one batch after the other."""
+
+    def __init__(self, look: Callable[[], Awaitable[Sequence[Change]]]) -> None:
+        """Made by `Files.watch`."""
+        self._look = look
+        self._pause = POLL
+
+    def __aiter__(self) -> "Watching":
+        return self
+
+    async def __anext__(self) -> Sequence[Change]:
+        """Wait for changes and give them. Raises StoreError; may be asked again."""
+        while True:
+            await trio.sleep(self._pause)
+            began = trio.current_time()
+            changes = await self._look()
+            self._pause = max(POLL, (trio.current_time() - began) / SHARE)
+            if changes:
+                return changes

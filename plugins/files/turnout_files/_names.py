@@ -15,10 +15,23 @@ SEAL: Final = "seal.json"
 RECORD: Final = re.compile(r"[A-Za-z0-9%][^/]*\.[a-z]{1,16}\.jsonl")
 """Names of our own files; everything else in the directory is left alone."""
 
+DROPPED: Final = re.compile(rf"(?!{re.escape(SEAL)})({PLAIN.pattern})\.json")
+"""Names of files that people put there to be sealed: the credential's id comes first."""
+
 LONGEST: Final = 200
 """Bytes of an escaped id: with kind and ending it stays below the 255 of every file system we know."""
 
 _SAFE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def is_ours(name: str) -> bool:
+    """Whether such a file was written by us, sound or set aside."""
+    return name == SEAL or RECORD.match(name) is not None
+
+
+def is_followed(name: str) -> bool:
+    """Whether it matters to us when somebody else writes such a file."""
+    return RECORD.fullmatch(name) is not None or DROPPED.fullmatch(name) is not None
 
 
 def file_name(kind: str, id: str) -> str:

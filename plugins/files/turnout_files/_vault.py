@@ -65,8 +65,12 @@ class Vault:
             raise
         except Unsealable as reason:
             raise Damaged(str(reason)) from None
-        self._compare(record)
+        self._versions.tell_if_older(record.kind, record.id, record.version)
         return attrs.evolve(record, data=data)
+
+    def latest(self, kind: str, id: str) -> int:
+        """How far a record had come; 0 when that is not known."""
+        return self._versions.latest(kind, id)
 
     def note(self, kind: str, id: str, version: int) -> None:
         """Remember how far a record has come; 0 when it is gone."""
@@ -98,16 +102,6 @@ class Vault:
     def seal_whole(self) -> None:
         """From now on, a secret that is not sealed was put there by somebody else."""
         self._keep(whole=True)
-
-    def _compare(self, record: Record) -> None:
-        seen = self._versions.older_than(record.kind, record.id, record.version)
-        if seen is not None:
-            self._log.error(
-                "the %s of %r has version %d and had %d before: the store was rolled back or restored, "
-                "so tokens in it may have been replaced since",
-                *(record.kind, record.id, record.version, seen),
-            )
-            self._versions.note(record.kind, record.id, record.version)
 
     def _header(self) -> bytes | None:
         try:

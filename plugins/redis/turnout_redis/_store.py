@@ -18,7 +18,7 @@ from turnout_redis._records import Records
 from turnout_redis._seal import SharedSealing
 from turnout_redis._server import Server, open_server, ungrouped
 from turnout_redis._settings import RedisSettings
-from turnout_redis._soundness import why_unsound
+from turnout_redis._soundness import why_late, why_unsound
 
 POLL: Final = 1.0
 """Seconds between two looks at what others have changed, when no news comes."""
@@ -56,6 +56,8 @@ class Redis:
                     log.error("redis at %s keeps cooldowns only, and no secrets: %s", server.name, refused)
                     await sealing.follow_existing()
                 else:
+                    if late := why_late(await _appendfsync(server)):
+                        log.warning("redis at %s: %s", server.name, late)
                     await sealing.follow(untouched=not await records.holds_sealed())
                 news = News(server, keys, log)
                 async with trio.open_nursery() as nursery:
@@ -120,6 +122,15 @@ async def _why_refused(server: Server) -> str:
         "the store cannot be opened", lambda: server.client.info("persistence", "memory", "replication")
     )
     return why_unsound(info)
+
+
+async def _appendfsync(server: Server) -> object:
+    """When the server syncs its append-only file; None when it does not say."""
+    try:
+        found = await server.ask("it does not tell its settings", lambda: server.client.config_get(["appendfsync"]))
+    except StoreError:
+        return None
+    return next(iter(found.values()), None)
 
 
 @final

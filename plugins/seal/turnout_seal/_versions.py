@@ -28,6 +28,7 @@ class Versions:
         self._path = path
         self._log = log
         self._seen: dict[str, int] = {}
+        self._told: set[tuple[str, str, int]] = set()
         try:
             self._fd = _opened(path, os.O_APPEND)
             if self._read() > len(self._seen) + SLACK and alone:
@@ -44,10 +45,21 @@ class Versions:
         """How many records the store should hold at least."""
         return sum(version > 0 for version in self._seen.values())
 
-    def older_than(self, kind: str, id: str, version: int) -> int | None:
-        """The version that this record had once, when that is more than `version`; else None."""
-        seen = self._seen.get(_name(kind, id), 0)
-        return seen if seen > version else None
+    def latest(self, kind: str, id: str) -> int:
+        """The highest version that this record has had, as far as is known; 0 when it is gone, or unknown."""
+        return self._seen.get(_name(kind, id), 0)
+
+    def tell_if_older(self, kind: str, id: str, version: int) -> None:
+        """Log that a record is older than it was, once in this process and at each start, until it is saved anew."""
+        latest = self.latest(kind, id)
+        if version >= latest or (kind, id, version) in self._told:
+            return
+        self._told.add((kind, id, version))
+        self._log.error(
+            "the %s of %r has version %d and had %d before: the store was rolled back or restored, "
+            "so tokens in it may have been replaced since",
+            *(kind, id, version, latest),
+        )
 
     def note(self, kind: str, id: str, version: int) -> None:
         """This is the record's version now; 0 when it is gone. What cannot be written is logged."""

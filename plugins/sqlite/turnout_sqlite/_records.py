@@ -237,13 +237,8 @@ class Records:
             with writing(self._connection):
                 self._set_aside(row, str(reason), now)
             return None
-        if kind == SEALED and (seen := self._versions.older_than(kind, text(id), version)):
-            self._log.error(
-                "the %s of %r has version %d and had %d before: the store was rolled back or restored, "
-                "so tokens in it may have been replaced since",
-                *(kind, text(id), version, seen),
-            )
-            self._versions.note(kind, text(id), version)
+        if kind == SEALED:
+            self._versions.tell_if_older(kind, text(id), version)
         return Record(kind=kind, id=text(id), data=data, version=version)
 
     def _unsealed(self, row: Row) -> bytes:
