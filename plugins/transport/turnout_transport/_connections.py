@@ -22,6 +22,11 @@ COPIED = 64 * 1024
 """Bytes of a body up to which one copy beside the head is cheaper than a second system call."""
 
 
+BUFFER = memoryview(bytearray(256 * 1024))
+"""What is read is parsed before anybody else can run, so one for all is enough: nothing is allocated for each read, and
+a reply of 300 KB takes two waits instead of six with 64 KiB."""
+
+
 class Connection:
     """An open connection to an origin, used by one exchange at a time.
 
@@ -109,9 +114,10 @@ class Connection:
         if self._socket is None:
             return head + body
         try:
-            if len(body) > COPIED and self._socket.send_nowait(head) == len(head):
-                self._sent = True
-                return memoryview(body)[self._socket.send_nowait(body) :]
+            if len(body) > COPIED:
+                count = self._socket.send_parts_nowait((head, body))
+                self._sent = count > 0
+                return memoryview(body)[count - len(head) :] if count >= len(head) else (head + body)[count:]
             data = head + body
             count = self._socket.send_nowait(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -173,12 +179,16 @@ class Connection:
 
     async def _receive(self) -> None:
         try:
-            data = await self._stream.receive_some(READ_SIZE)
+            if self._socket is not None:
+                count = await self._socket.receive_into(BUFFER)
+                data: bytes | bytearray | memoryview = BUFFER[:count]
+            else:
+                data = await self._stream.receive_some(READ_SIZE)
         except trio.BrokenResourceError as exc:
             raise failure(httpx.ReadError, "the connection to the upstream broke", sent=True) from exc
         except trio.ClosedResourceError as exc:
             raise failure(httpx.ReadError, "the connection was closed on our side", sent=True) from exc
         if data:
-            self.reply.feed(bytes(data))
+            self.reply.feed(data)
         else:
             self.reply.end()

@@ -49,7 +49,7 @@ class ReplyParser:
         self.headers: list[tuple[bytes, bytes]] = []
         self._until_close = True
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes from the peer; raises RemoteProtocolError when they are not a sound reply."""
         self.answered = True
         try:

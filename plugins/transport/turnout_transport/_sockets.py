@@ -9,6 +9,7 @@ import errno
 import os
 import select
 import socket
+from collections.abc import Sequence
 
 import trio
 
@@ -44,6 +45,15 @@ class SocketStream(RawStream):
         except OSError as exc:
             raise self._broken(exc) from exc
 
+    def send_parts_nowait(self, parts: Sequence[bytes]) -> int:
+        """Like `send_nowait`, of several parts without copying them together."""
+        try:
+            return self._sock.sendmsg(parts)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            raise self._broken(exc) from exc
+
     def is_readable(self) -> bool:
         """Whether a byte, an end or an error has arrived: on an idle connection, a reason not to use it again."""
         return bool(self._poll.poll(0))
@@ -61,12 +71,18 @@ class SocketStream(RawStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; empty at the end. Cancelled, it has taken nothing. Raises BrokenResourceError."""
+        buffer = bytearray(max_bytes or READ_SIZE)
+        count = await self.receive_into(memoryview(buffer))
+        return bytes(memoryview(buffer)[:count])
+
+    async def receive_into(self, buffer: memoryview) -> int:
+        """Wait for bytes and put them at the beginning of a buffer; how many, none at the end. As `receive_some`."""
         while True:
             if self._sock.fileno() < 0:
                 raise trio.ClosedResourceError("this connection was closed by us")
             await trio.lowlevel.wait_readable(self._sock)
             try:
-                return self._sock.recv(max_bytes or READ_SIZE)
+                return self._sock.recv_into(buffer)
             except BlockingIOError:
                 continue
             except OSError as exc:

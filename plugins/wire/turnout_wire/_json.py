@@ -7,7 +7,7 @@ range, half surrogates, bytes that are no UTF-8, nesting that no stack survives 
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,6 +18,20 @@ from turnout.errors import InvalidAsk
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 _decode = msgspec.json.Decoder().decode
+
+
+class _Name:
+    """A member's name that equals no other one, so that a dict of members keeps the second of two alike as well."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+# Only the names at the top level are made by the hook: everything below is decoded as ever. Searching the bytes for a
+# second `model`, `stream` or an escape in them took three passes: 500 µs of a body of 300 KB, 3 of one of 1 KB.
+_decode_members = msgspec.json.Decoder(dict[_Name, Any], dec_hook=lambda _kind, text: _Name(text)).decode
 
 
 class _Named(msgspec.Struct):
@@ -84,17 +98,18 @@ def peek(body: bytes, *, texts: tuple[str, ...] = ()) -> Peek:
 def check_json(body: bytes) -> dict[str, Any]:
     """The object that a body holds. Raises BadJSON when it is no sound JSON object with one `model` and `stream`."""
     try:
-        found = _decode(body)
-        if type(found) is dict:
-            _refuse_twice(body)
+        members = _decode_members(body)
+    except msgspec.ValidationError:
+        raise _no_object(body) from None
     except msgspec.DecodeError as exc:
         raise _bad(str(exc), body) from None
     except UnicodeDecodeError:
         raise BadJSON("it is not UTF-8", offset=_first_bad_byte(body)) from None
     except RecursionError:
         raise BadJSON("it is nested too deeply") from None
-    if type(found) is not dict:
-        raise BadJSON("its top level must be an object", offset=0)
+    found = {name.text: value for name, value in members.items()}
+    if len(found) < len(members):
+        _refuse_twice([name.text for name in members])
     return found
 
 
@@ -146,19 +161,24 @@ def _first_bad_byte(body: bytes) -> int | None:
     return None
 
 
-def _refuse_twice(body: bytes) -> None:
-    r"""Refuse a second top-level `model` or `stream`, however it is spelled.
+def _no_object(body: bytes) -> BadJSON:
+    """What is wrong with a body that is no object: first of all it may be no JSON."""
+    try:
+        _decode(body)
+    except msgspec.DecodeError as exc:
+        return _bad(str(exc), body)
+    except UnicodeDecodeError:
+        return BadJSON("it is not UTF-8", offset=_first_bad_byte(body))
+    except RecursionError:
+        return BadJSON("it is nested too deeply")
+    return BadJSON("its top level must be an object", offset=0)
 
-    Nearly every body shows by two byte searches that it has no second one. A letter of those names can also be written
-    as an escape from `\\u0061` to `\\u007a`, which no writer does without intent.
-    """
-    if not _at_most_once(body, b'"model"') or not _at_most_once(body, b'"stream"') or _spells_letters(body):
-        seen = set()
-        for name, _, _ in _members(body.decode()):
-            if name in {"model", "stream"}:
-                if name in seen:
-                    raise BadJSON(f"{name!r} is given twice")
-                seen.add(name)
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    """Refuse a second top-level `model` or `stream`, however it is spelled."""
+    for name in ("model", "stream"):
+        if names.count(name) > 1:
+            raise BadJSON(f"{name!r} is given twice")
 
 
 def _at_most_once(body: bytes, name: bytes) -> bool:
