@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import attrs
 
-from turnout._values import NO_QUOTA, CredentialState, ErrorRecord, ModelState, Quota, Status
+from turnout._values import ACTIVE, DISABLED, ERROR, NO_QUOTA, CredentialState, ErrorRecord, ModelState, Quota
 
 
 def following(
@@ -25,7 +25,7 @@ def following(
     for name, entry in models.items():
         if entry.quota is not NO_QUOTA and entry.quota.exceeded:
             exceeded.append(entry.quota)
-        if entry.status is Status.DISABLED:
+        if entry.status is DISABLED:
             continue
         over = entry.next_retry_after
         if not entry.unavailable or over is None:
@@ -35,9 +35,9 @@ def following(
         else:
             unavailable = False
             models[name] = attrs.evolve(entry, unavailable=False, next_retry_after=None)
-    stands = state.status is Status.DISABLED
+    stands = state.status is DISABLED
     return CredentialState(
-        status=Status.DISABLED if stands else Status.ACTIVE if error is None else Status.ERROR,
+        status=DISABLED if stands else ACTIVE if error is None else ERROR,
         status_message=state.status_message if stands else message,
         unavailable=unavailable,
         next_retry_after=until if unavailable else None,
@@ -69,14 +69,14 @@ def clear(state: ModelState | CredentialState) -> bool:
         state.last_error is None
         and not state.unavailable
         and (state.quota is NO_QUOTA or state.quota == NO_QUOTA)
-        and (state.status is Status.ACTIVE or state.status is Status.DISABLED)
+        and (state.status is ACTIVE or state.status is DISABLED)
     )
 
 
 def reset(entry: ModelState, now: float) -> ModelState:
     """A model state after a success (C10.3); the operator's decision stands."""
-    if entry.status is Status.DISABLED:
-        return ModelState(status=Status.DISABLED, status_message=entry.status_message, updated_at=now)
+    if entry.status is DISABLED:
+        return ModelState(status=DISABLED, status_message=entry.status_message, updated_at=now)
     return ModelState(updated_at=now)
 
 
@@ -85,7 +85,7 @@ def troubled(entry: ModelState, now: float) -> bool:
     if entry.last_error is not None:
         return True
     over = entry.next_retry_after
-    return entry.status is Status.ERROR and entry.unavailable and (over is None or over > now)
+    return entry.status is ERROR and entry.unavailable and (over is None or over > now)
 
 
 def remaining_error(models: Mapping[str, ModelState]) -> ErrorRecord | None:

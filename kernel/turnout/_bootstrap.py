@@ -16,7 +16,7 @@ import trio
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk, Remaining
-from turnout._verdicts import Empty, Phase, Protocol, Sent
+from turnout._verdicts import ANSWERED, IDLE, Empty, Protocol
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
 
@@ -47,8 +47,8 @@ class StreamAttempt:
         "remaining",
     )
 
-    def __init__(self, provider: Provider, call: Call, limits: Limits, scope: CallScope) -> None:
-        self._border = plugin_code("turnout.providers", call.credential.provider)
+    def __init__(self, provider: Provider, call: Call, limits: Limits, scope: CallScope, border: plugin_code) -> None:
+        self._border = border
         with self._border:
             self._source = provider.stream(call)
         self._scope = scope
@@ -65,7 +65,7 @@ class StreamAttempt:
             with self._border:
                 stream = await self._source.__aenter__()
                 self._entered = True
-                self._scope.sent = Sent.ANSWERED
+                self._scope.sent = ANSWERED
                 await self._hold_until_payload(stream)
                 self.headers = stream.headers
                 self.remaining = getattr(stream, "remaining", None)
@@ -120,7 +120,7 @@ class StreamAttempt:
         arises while it closes must not replace, and so swallow, an error of the caller.
         """
         if self._ended:
-            self._scope.limit(ENDED_LIMIT, Phase.IDLE)
+            self._scope.limit(ENDED_LIMIT, IDLE)
         else:
             self._scope.cancel()
         closing: BaseException | None = None

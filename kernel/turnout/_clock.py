@@ -26,6 +26,10 @@ class Clock:
         """POSIX seconds."""
         return self._anchor + trio.current_time()
 
+    def at(self, time: float) -> float:
+        """POSIX seconds of a time on Trio's clock, for whoever has just read that one."""
+        return self._anchor + time
+
     def take_anchor(self) -> float:
         """Take the anchor anew if the wall clock has left us; gives the seconds by which `now()` moved, 0.0 if none."""
         drift = self._wall() - self.now()

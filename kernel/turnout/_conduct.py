@@ -6,8 +6,8 @@ outcome means is the ledger's; here they are only put in order, under one deadli
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from logging import getLogger
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import trio
 from turnout._affinity import digest
 from turnout._attempts import Step
 from turnout._bootstrap import StreamAttempt
+from turnout._clock import Clock
 from turnout._custody import Custody
 from turnout._entry import Entry
 from turnout._events import CallDecided
@@ -35,9 +36,10 @@ from turnout._refresh import RefreshRoom
 from turnout._run import Run
 from turnout._scope import CallScope, Open
 from turnout._slot import Slot
-from turnout._standing import Kind, blocked
+from turnout._standing import IS_READY, blocked
+from turnout._streaming import Entered, Streaming
 from turnout._values import Answer, Ask, Call, Credential, Decision, Remaining, Reply
-from turnout._verdicts import Overloaded, Phase, Sent
+from turnout._verdicts import FIRST_PAYLOAD, HEADERS, Overloaded, Phase, Sent
 from turnout.abc import AnswerStream
 from turnout.errors import (
     Draining,
@@ -65,12 +67,12 @@ class Conductor:
     """Conducts calls over the credentials in custody, by the generation in force when each call begins."""
 
     __slots__ = (
+        "_clock",
         "_custody",
         "_draw",
         "_hedges",
         "_judge",
         "_new_id",
-        "_now",
         "_observers",
         "_origins",
         "_recovery",
@@ -89,7 +91,7 @@ class Conductor:
         origins: Origins,
         judge: Judge,
         generation: Generation,
-        now: Callable[[], float],
+        clock: Clock,
         draw: Callable[[], float],
         new_id: Callable[[], str],
         remember: Callable[[Decision], Any],
@@ -100,7 +102,7 @@ class Conductor:
         self._origins = origins
         self._judge = judge
         self.generation = generation
-        self._now = now
+        self._clock = clock
         self._refresh = refresh
         self._draw = draw
         self._new_id = new_id
@@ -110,7 +112,7 @@ class Conductor:
         self.calls = Open()
         self.draining = trio.Event()
         self._recovery = Recovery(
-            custody=custody, origins=origins, refresh=refresh, now=now, draw=draw, scope=self.scope
+            custody=custody, origins=origins, refresh=refresh, now=clock.now, draw=draw, scope=self.scope
         )
         self._hedges = Hedges(
             Moves(
@@ -133,26 +135,25 @@ class Conductor:
             raise
         return Answer(reply=reply, decision=self._decide(run, None))
 
-    @asynccontextmanager
-    async def stream(self, ask: Ask) -> AsyncIterator[AnswerStream]:
+    def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call: entering waits for the first payload, leaving closes the upstream at once.
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
+        return Streaming(self._open_stream, ask)
+
+    async def _open_stream(self, ask: Ask) -> Entered:
         run = self._begin(ask, stream=True)
         hedge = run.generation.hedge
         if hedge is not None and ask.pin is None and hedge.concerns(run.providers, run.name.key):
-            async with self._hedges.stream(run, hedge) as answer:
-                yield answer
-            return
+            return self._hedges.stream(run, hedge)
         try:
             live = await self._conduct(run, self._open)
         except BaseException as error:
             self._decide(run, error)
             raise
-        async with live:
-            live.decision = self._decide(run, None)
-            yield live
+        live.decision = self._decide(run, None)
+        return live
 
     def scope(self, run: Run, limit: float = math.inf, phase: Phase | None = None) -> CallScope:
         """A scope for something that this call waits for."""
@@ -205,7 +206,7 @@ class Conductor:
         """The next credential to call in this pass, None when nobody is left for it (C5.13)."""
         if not run.tries.may_call_another():
             return None
-        now = self._now()
+        now = self._clock.now()
         prefer = None
         if run.affinity is not None:
             prefer = self._custody.affinity.find(run.name.key, run.affinity, now)
@@ -297,7 +298,7 @@ class Conductor:
         if known is None:
             return False
         state = self._custody.states[known.id]
-        return blocked(known, state, (upstream.recorded,), self._now()).kind is Kind.READY
+        return blocked(known, state, (upstream.recorded,), self._clock.now()).kind is IS_READY
 
     def _take_turn(self, credential: Credential, name: ModelName) -> None:
         """The pool's members take turns in being first; only calls count (C7.8 with O29)."""
@@ -315,9 +316,9 @@ class Conductor:
 
     async def _execute(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> Reply:
         provider, call = self._call(run, credential, upstream)
-        with Slot(self._custody.schedule, entry, self._now()) as slot:
+        with Slot(self._custody.schedule, entry) as slot:
             try:
-                with self.scope(run, run.generation.limits.headers, Phase.HEADERS), provider.border:
+                with self.scope(run, run.generation.limits.headers, HEADERS), provider.border:
                     reply = await provider.operations[run.operation](call)
             except UpstreamFailed as failure:
                 self._failed(run, credential, upstream, slot, failure)
@@ -325,51 +326,56 @@ class Conductor:
             if type(reply) is not Reply:
                 reason = f"gave a {type(reply).__name__} where a Reply is due"
                 raise PluginError(reason, group="turnout.providers", name=provider.key)
-            took = slot.answered()
             _learn(entry, reply.remaining)
-            self._served(run, credential, upstream, slot)
+            took = self._served(run, credential, upstream, slot)
             self._judge.record(run, credential, upstream.recorded, DONE, took)
             return reply
 
     async def _open(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> LiveStream:
         provider, call = self._call(run, credential, upstream)
         limits = run.generation.limits
-        slot = Slot(self._custody.schedule, entry, self._now())
-        with slot.until_kept():
-            try:
-                scope = self.scope(run, limits.first_payload, Phase.FIRST_PAYLOAD)
-                source = await StreamAttempt(provider.plugin, call, limits, scope).__aenter__()
-            except UpstreamFailed as failure:
-                self._failed(run, credential, upstream, slot, failure)
-                raise
-            took = slot.answered()
+        slot = Slot(self._custody.schedule, entry).__enter__()
+        try:
+            scope = self.scope(run, limits.first_payload, FIRST_PAYLOAD)
+            source = await StreamAttempt(provider.plugin, call, limits, scope, provider.border).__aenter__()
             _learn(entry, source.remaining)
-            self._served(run, credential, upstream, slot)
-            ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
-            return LiveStream(source, slot, ended)
+            took = self._served(run, credential, upstream, slot)
+        except BaseException as error:
+            if isinstance(error, UpstreamFailed):
+                self._failed(run, credential, upstream, slot, error)
+            slot.__exit__(None, None, None)
+            raise
+        ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
+        return LiveStream(source, slot, ended)
 
     def _failed(
         self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, failure: UpstreamFailed
     ) -> None:
-        took = run.note(credential.id, credential.provider, upstream.model, slot.began, failure.verdict)
+        now = trio.current_time()
+        took = run.note(credential, upstream.model, slot.began, now, failure.verdict)
         self._judge.record(run, credential, upstream.recorded, failure.verdict, took)
 
-    def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> None:
-        run.note(credential.id, credential.provider, upstream.model, slot.began, DONE)
+    def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> float:
+        """The reply or the first payload is here; gives the seconds it took."""
+        now = trio.current_time()
+        took = run.note(credential, upstream.model, slot.began, now, DONE)
+        slot.answered(took)
         if run.served_by:  # of two that race, the other one was faster by a hair
-            return
+            return took
         run.served_by = credential.id
         run.upstream_model = upstream.model
         if run.affinity is not None:
-            self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._now())
+            self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._clock.at(now))
             log.debug("call %s: its session stays with %s for model %s", run.id, credential.id, run.name.key)
+        return took
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:
-        now = self._now()
+        ended = trio.current_time()
+        now = self._clock.at(ended)
         skipped: tuple[tuple[str, str], ...] = ()
         if isinstance(error, TurnoutError) or len(run.attempts) > 1:
             skipped = left_out(run, self._custody, self._origins.skipped(run.tries.skipped_origins, now), now)
-        decision = run.decision(error, now, skipped)
+        decision = run.decision(error, ended - run.began, now, skipped)
         self._remember(decision)
         if self._observers:
             self._observers.tell(CallDecided(at=now, decision=decision))

@@ -71,7 +71,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
-        self.running: tuple[str, str, str, float] | None = None
+        self.running: tuple[Credential, str, float] | None = None
         self.called = False
         self.ended = trio.Event()
 
@@ -176,7 +176,7 @@ class Race:
 
     async def _open(self, lane: Lane, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> LiveStream:
         began = trio.current_time()
-        lane.running = (credential.id, credential.provider, upstream.model, began)
+        lane.running = (credential, upstream.model, began)
         try:
             live = await self._moves.open(run, entry, credential, upstream)
         finally:
@@ -190,9 +190,9 @@ class Race:
         if loser is None:
             return
         if loser.running is not None:
-            _, provider, _, _ = loser.running
-            age = self._run.note(*loser.running, LOST)
-            self._hedges.learn(self._run, self._rules, provider, age)
+            credential, model, began = loser.running
+            age = self._run.note(credential, model, began, trio.current_time(), LOST)
+            self._hedges.learn(self._run, self._rules, credential.provider, age)
         loser.scope.cancel()
 
     def _start_rival(self, provider: str) -> None:

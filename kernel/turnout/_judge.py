@@ -17,7 +17,7 @@ from turnout._origins import Origins
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
 from turnout._values import Credential, CredentialState, Outcome
-from turnout._verdicts import Blame, Done, Failure, Unauthorized, Verdict
+from turnout._verdicts import ON_ORIGIN, Done, Failure, Unauthorized, Verdict
 from turnout.errors import TurnoutError
 
 DONE = Done()
@@ -88,7 +88,7 @@ class Judge:
             run.kept.add(credential.id)
         if change.changed:
             self._custody.settle(credential.id, change.state, outcome.model)
-        if isinstance(verdict, Failure) and verdict.blame is Blame.ORIGIN:
+        if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
             self._origins.blamed(credential.origin)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))

@@ -296,7 +296,7 @@ class Kernel:
             origins=self._origins,
             judge=judge,
             generation=generation,
-            now=self._clock.now,
+            clock=self._clock,
             draw=self._draw,
             new_id=lambda: secrets.token_hex(8),
             remember=self._decisions.remember,

@@ -27,9 +27,9 @@ from turnout._cooldown import (
     record_origin,
     speaks_against_origin,
 )
-from turnout._values import CLEAN, CredentialState, ErrorRecord, ModelState, Outcome, Status
+from turnout._values import ACTIVE, CLEAN, DISABLED, ERROR, CredentialState, ErrorRecord, ModelState, Outcome
 from turnout._verdicts import (
-    Blame,
+    ON_ORIGIN,
     CountUnsupported,
     Done,
     Failure,
@@ -137,7 +137,7 @@ def settled(state: CredentialState, model: str) -> bool:
 
 def half_open(state: ModelState, now: float) -> bool:
     """Whether a block of this model is over and no success has followed yet: one probe at a time (design 8)."""
-    if state.status is not Status.ERROR:
+    if state.status is not ERROR:
         return False
     until = state.next_retry_after
     return not state.unavailable if until is None else until <= now
@@ -195,9 +195,9 @@ def _succeed(state: CredentialState, now: float) -> CredentialState:
     """A success of the credential as a whole: model states stay (C10.3)."""
     if clear(state):
         return state
-    stands = state.status is Status.DISABLED
+    stands = state.status is DISABLED
     return CredentialState(
-        status=Status.DISABLED if stands else Status.ACTIVE,
+        status=DISABLED if stands else ACTIVE,
         status_message=state.status_message if stands else "",
         models=state.models,
         updated_at=now,
@@ -226,11 +226,11 @@ def _fail_model(
 ) -> CredentialState:
     """A failure of one model (C10.4)."""
     old = state.models.get(model, UNTRIED)
-    stands = old.status is Status.DISABLED
+    stands = old.status is DISABLED
     error = _error(verdict)
     models = dict(state.models)
     models[model] = ModelState(
-        status=Status.DISABLED if stands else Status.ERROR,
+        status=DISABLED if stands else ERROR,
         status_message=old.status_message if stands else error.message,
         unavailable=True,
         next_retry_after=sentence.until,
@@ -243,11 +243,11 @@ def _fail_model(
 
 def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: float) -> CredentialState:
     """A failure of the credential as a whole: model states stay, and nothing is aggregated (C10.5 with O49)."""
-    stands = state.status is Status.DISABLED
+    stands = state.status is DISABLED
     error = _error(verdict)
     message = MESSAGES.get(type(verdict), error.message or "request failed")
     return CredentialState(
-        status=Status.DISABLED if stands else Status.ERROR,
+        status=DISABLED if stands else ERROR,
         status_message=state.status_message if stands else message,
         unavailable=True,
         next_retry_after=sentence.until,
@@ -261,7 +261,7 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
 
 
 def _error(verdict: Failure) -> ErrorRecord:
-    retryable = verdict.blame is Blame.ORIGIN or type(verdict) is RateLimited
+    retryable = verdict.blame is ON_ORIGIN or type(verdict) is RateLimited
     return ErrorRecord(code=verdict.code, message=verdict.message, retryable=retryable)
 
 

@@ -8,7 +8,7 @@ import trio
 from turnout._attempts import Tries
 from turnout._generation import Generation
 from turnout._names import ModelName
-from turnout._values import Ask, Attempt, CredentialState, Decision, Operation
+from turnout._values import Ask, Attempt, Credential, CredentialState, Decision, Operation
 from turnout._verdicts import CountUnsupported, Inexpressible, Verdict
 from turnout.errors import TurnoutError, UpstreamFailed
 
@@ -97,13 +97,12 @@ class Run:
             self.last = failure
         return False
 
-    def note(self, credential: str, provider: str, model: str, began: float, verdict: Verdict) -> float:
-        """Add a line to the decision record; gives the seconds that the attempt took."""
-        now = trio.current_time()
+    def note(self, credential: Credential, model: str, began: float, now: float, verdict: Verdict) -> float:
+        """Add a line to the decision record; gives the seconds that the attempt took. Times are on Trio's clock."""
         self.attempts.append(
             Attempt(
-                credential=credential,
-                provider=provider,
+                credential=credential.id,
+                provider=credential.provider,
                 model=model,
                 began=began - self.began,
                 ended=now - self.began,
@@ -112,9 +111,10 @@ class Run:
         )
         return now - began
 
-    def decision(self, error: BaseException | None, now: float, skipped: tuple[tuple[str, str], ...]) -> Decision:
-        """The record of this call as it stands; `now` in POSIX seconds."""
-        took = trio.current_time() - self.began
+    def decision(
+        self, error: BaseException | None, took: float, now: float, skipped: tuple[tuple[str, str], ...]
+    ) -> Decision:
+        """The record of this call as it stands, after so many seconds; `now` in POSIX seconds."""
         code = "" if error is None else error.code if isinstance(error, TurnoutError) else "cancelled"
         return Decision(
             id=self.id,

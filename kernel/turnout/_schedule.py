@@ -147,7 +147,7 @@ class Schedule:
         if turn is not None and entry.provider in turn[0]:
             self._turns.chosen(turn, entry.provider)
 
-    def begin(self, candidate: Candidate, now: float) -> bool:  # noqa: ARG002 - see its docstring
+    def begin(self, candidate: Candidate) -> bool:
         """A call with this candidate begins. True when it is the probe of a half-open credential (design 8).
 
         While it runs, the credential counts as cooling for this model until one second after whenever that is asked:
@@ -155,7 +155,9 @@ class Schedule:
         """
         entry = _own(candidate)
         entry.member.in_flight += 1
-        home = self._home(entry) if entry.half and self._half_open else None
+        if not entry.half or not self._half_open:
+            return False
+        home = self._home(entry)
         return home is not None and home.begin_probe(entry)
 
     def end(

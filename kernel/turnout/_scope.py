@@ -10,7 +10,7 @@ from typing import Self
 
 import trio
 
-from turnout._verdicts import Phase, Sent, TimedOut
+from turnout._verdicts import MAYBE, Phase, TimedOut
 from turnout.errors import DeadlineExceeded, Draining, TurnoutError, UpstreamFailed
 
 MESSAGES = {
@@ -125,7 +125,7 @@ class CallScope:
         self._phase = phase
         self._idled = False
         self._scope = trio.CancelScope(deadline=min(deadline, trio.current_time() + limit))
-        self.sent = Sent.MAYBE
+        self.sent = MAYBE
         self.idle = math.inf
         self.waiting_since = math.inf
 
@@ -143,8 +143,10 @@ class CallScope:
     def close(self, error: BaseException | None) -> bool:
         """Leave the scope; gives whether `error` was its own cancellation. May raise what else `error` holds."""
         self._open.leave(self)
-        absorbed = self._scope.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-        return error is not None and bool(absorbed)
+        if error is None:
+            self._scope.__exit__(None, None, None)
+            return False
+        return bool(self._scope.__exit__(type(error), error, error.__traceback__))
 
     def limit(self, seconds: float, phase: Phase) -> None:
         """From now, wait at most so many seconds."""

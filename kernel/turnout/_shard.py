@@ -6,7 +6,7 @@ from typing import Final
 
 from turnout._entry import Entry
 from turnout._rotation import Filter
-from turnout._standing import Kind, Standing
+from turnout._standing import IS_COOLING, IS_OFF, IS_READY, Standing
 from turnout._tier import Tier, TierView
 from turnout._waiting import Waiting
 
@@ -65,14 +65,14 @@ class Shard:
         self._leave(entry)
         entry.assume(standing)
         kind = standing.kind
-        if kind is Kind.READY:
+        if kind is IS_READY:
             self._follow(entry)
             return
         self._bench(entry)
-        if kind is Kind.OFF:
+        if kind is IS_OFF:
             self.off[entry.key] = entry
             return
-        (self.cooling if kind is Kind.COOLING else self.blocked).push(entry)
+        (self.cooling if kind is IS_COOLING else self.blocked).push(entry)
         self.due = min(self.due, entry.due)
 
     def promote(self, now: float) -> None:
@@ -129,15 +129,15 @@ class Shard:
 
     def _leave(self, entry: Entry) -> None:
         if entry.place:
-            (self.cooling if entry.kind is Kind.COOLING else self.blocked).drop(entry)
-        elif entry.kind is Kind.OFF:
+            (self.cooling if entry.kind is IS_COOLING else self.blocked).drop(entry)
+        elif entry.kind is IS_OFF:
             self.off.pop(entry.key, None)
 
     def _follow(self, entry: Entry) -> None:
         """Admit or bench an entry as it now stands."""
         if entry.probing and entry.half:
             self._bench(entry)
-        elif entry.kind is Kind.READY and not entry.admitted and entry.tier is not None:
+        elif entry.kind is IS_READY and not entry.admitted and entry.tier is not None:
             entry.admitted = True
             self.ready += 1
             entry.tier.admit(entry)
@@ -151,4 +151,4 @@ class Shard:
 
 def is_held(entry: Entry) -> bool:
     """Whether nothing but a running probe keeps this entry from being picked."""
-    return entry.kind is Kind.READY and entry.half and entry.probing
+    return entry.kind is IS_READY and entry.half and entry.probing

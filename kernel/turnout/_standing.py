@@ -4,7 +4,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from turnout._values import Credential, CredentialState, ModelState, Status
+from turnout._values import DISABLED, ERROR, Credential, CredentialState, ModelState
 
 
 class Kind(enum.Enum):
@@ -17,6 +17,13 @@ class Kind(enum.Enum):
     """Blocked for a time, by anything else."""
     OFF = "off"
     """Switched off by the operator; no time ends that."""
+
+
+IS_READY: Final = Kind.READY
+IS_COOLING: Final = Kind.COOLING
+IS_BLOCKED: Final = Kind.BLOCKED
+IS_OFF: Final = Kind.OFF
+"""As globals, for the reason that `_values.DISABLED` has."""
 
 
 class Standing(NamedTuple):
@@ -35,9 +42,9 @@ class Standing(NamedTuple):
     half: bool = False
 
 
-READY: Final = Standing(Kind.READY)
-HALF: Final = Standing(Kind.READY, half=True)
-OFF: Final = Standing(Kind.OFF)
+READY: Final = Standing(IS_READY)
+HALF: Final = Standing(IS_READY, half=True)
+OFF: Final = Standing(IS_OFF)
 
 
 def blocked(credential: Credential, state: CredentialState, recorded: Sequence[str], now: float) -> Standing:
@@ -47,11 +54,11 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
     for the first of them. None, or the empty name, asks about the credential as a whole (C4.3). One whose token ended
     and cannot be renewed is blocked for every model until that is tried again; off when only a person can do it (O57).
     """
-    if credential.disabled or state.status is Status.DISABLED or state.needs_login:
+    if credential.disabled or state.status is DISABLED or state.needs_login:
         return OFF
     unusable = state.unusable_until
     if unusable is not None and unusable > now:
-        return Standing(Kind.BLOCKED, unusable, unusable)
+        return Standing(IS_BLOCKED, unusable, unusable)
     if not recorded or not recorded[0]:
         return _of_credential(state, now)
     models = state.models
@@ -66,7 +73,7 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
 def same_for_all(one: CredentialState, other: CredentialState) -> bool:
     """Whether two states agree in what concerns every model alike, so that only their models tell them apart."""
     return (
-        (one.status is Status.DISABLED) is (other.status is Status.DISABLED)
+        (one.status is DISABLED) is (other.status is DISABLED)
         and one.unusable_until == other.unusable_until
         and bool(one.needs_login) is bool(other.needs_login)
     )
@@ -82,10 +89,10 @@ def _of_credential(state: CredentialState, now: float) -> Standing:
 
 def _of_model(state: ModelState, now: float) -> Standing:
     """C4.2b to C4.2e. The aggregate takes the flag off a block that is over (C10.7); the status still tells of it."""
-    if state.status is Status.DISABLED:
+    if state.status is DISABLED:
         return OFF
     if not state.unavailable:
-        return HALF if state.status is Status.ERROR else READY
+        return HALF if state.status is ERROR else READY
     retry = state.next_retry_after
     if retry is None:
         return READY
@@ -96,16 +103,16 @@ def _waiting(state: ModelState | CredentialState, retry: float, now: float) -> S
     quota = state.quota
     recovery = quota.next_recover_at
     until = recovery if recovery is not None and recovery > now else retry
-    return Standing(Kind.COOLING if quota.exceeded else Kind.BLOCKED, until, min(until, retry))
+    return Standing(IS_COOLING if quota.exceeded else IS_BLOCKED, until, min(until, retry))
 
 
 def _of_pool(members: list[Standing]) -> Standing:
     """O28. Among waiting members a rate limit decides what the wait is called, as O15 does among credentials."""
-    ready = [member for member in members if member.kind is Kind.READY]
+    ready = [member for member in members if member.kind is IS_READY]
     if ready:
         return READY if any(not member.half for member in ready) else HALF
     waiting = [(member.until, member.due) for member in members if member.until is not None and member.due is not None]
     if not waiting:
         return OFF
-    kind = Kind.COOLING if any(member.kind is Kind.COOLING for member in members) else Kind.BLOCKED
+    kind = IS_COOLING if any(member.kind is IS_COOLING for member in members) else IS_BLOCKED
     return Standing(kind, min(until for until, _ in waiting), min(due for _, due in waiting))

@@ -66,7 +66,7 @@ class Bench:
         schedule, states = self.schedule, self.states
         for _ in range(times):
             choice = self.choose()
-            probe = schedule.begin(choice, self.now)
+            probe = schedule.begin(choice)
             schedule.end(choice, probe_over=probe, took=0.5)
             if not settled(states[choice.id], "m"):
                 self.judge(choice, Done())
@@ -74,7 +74,7 @@ class Bench:
     def limit_and_recover(self, times: int) -> None:
         for _ in range(times):
             choice = self.choose()
-            probe = self.schedule.begin(choice, self.now)
+            probe = self.schedule.begin(choice)
             self.judge(choice, LIMIT)
             self.schedule.end(choice, probe_over=probe)
             self.now += 1.0

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from turnout import Ask, Call, Chunk, Credential, Empty, Phase, Protocol, RateLimited, TimedOut, Transient
 from turnout._bootstrap import HELD_BYTES, StreamAttempt
+from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope, Open
 from turnout.abc import Limits
 from turnout.errors import PluginError, UpstreamFailed
@@ -18,6 +19,8 @@ from turnout.testing import Script, ScriptedProvider
 LIMITS = Limits(first_payload=10, idle=5)
 CALL = Call(ask=Ask(model="m"), credential=Credential(id="a", provider="scripted"), model="m")
 
+BORDER = plugin_code("turnout.providers", "scripted")
+
 
 def scope() -> CallScope:
     return CallScope(Open(), limit=LIMITS.first_payload, phase=Phase.FIRST_PAYLOAD)
@@ -25,7 +28,7 @@ def scope() -> CallScope:
 
 def attempt(script: Script) -> tuple[ScriptedProvider, StreamAttempt]:
     provider = ScriptedProvider(script)
-    return provider, StreamAttempt(provider, CALL, LIMITS, scope())
+    return provider, StreamAttempt(provider, CALL, LIMITS, scope(), BORDER)
 
 
 async def drain(stream: StreamAttempt) -> list[bytes]:
@@ -104,7 +107,7 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(open_scopes.watch_idle)
         with pytest.raises(UpstreamFailed) as caught:
-            async with StreamAttempt(provider, CALL, LIMITS, limited) as stream:
+            async with StreamAttempt(provider, CALL, LIMITS, limited, BORDER) as stream:
                 await drain(stream)
         assert caught.value.verdict == TimedOut(message="the upstream went silent", phase=Phase.IDLE)
         assert 5 <= trio.current_time() - began <= 5.5
@@ -158,7 +161,7 @@ class WithNursery(ScriptedProvider):
 async def test_an_error_of_the_caller_comes_out_untouched(
     kind: type[ScriptedProvider], autojump_clock: MockClock
 ) -> None:
-    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS, scope())
+    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS, scope(), BORDER)
     mine = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught:
         async with source as stream:
@@ -174,7 +177,7 @@ async def test_a_cancellation_from_outside_passes_through(
     """C-1: the client left."""
     provider = kind(Script(chunks=[Chunk(b"a")] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS, scope()) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER) as stream:
             await drain(stream)
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -187,7 +190,7 @@ async def test_a_cancellation_before_the_first_payload_passes_through(
 ) -> None:
     provider = kind(Script(chunks=[Chunk(b"", payload=False)] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS, scope()):
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER):
             pytest.fail("there is no payload")
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -200,7 +203,7 @@ async def test_a_failure_mid_stream_closes_without_waiting(
     provider = kind(Script(chunks=[Chunk(b"a")], failure=Transient(message="broke")))
     began = trio.current_time()
     with pytest.raises(UpstreamFailed, match="broke"):
-        async with StreamAttempt(provider, CALL, LIMITS, scope()) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER) as stream:
             await drain(stream)
     assert provider.open_streams == 0
     assert trio.current_time() == began

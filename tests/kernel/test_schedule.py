@@ -114,7 +114,7 @@ def test_a_changed_provider_moves_a_credential() -> None:
     """C5.2: its calls in flight go with it."""
     made = schedule("a", "b")
     held = view(made).best.first()
-    made.begin(held, NOW)
+    made.begin(held)
     made.upsert(credential("a", "q"), CLEAN, SERVES, NOW)
 
     assert everybody(view(made, ("p",)).tiers) == [["b"]]
@@ -676,8 +676,8 @@ def test_calls_in_flight_are_counted_over_all_models() -> None:
     """C2.5, for selectors that look for the least busy one"""
     made = schedule("a", serves={"m": ("m",), "n": ("n",)})
     one, other = view(made).best.first(), view(made, base="n").best.first()
-    made.begin(one, NOW)
-    made.begin(other, NOW)
+    made.begin(one)
+    made.begin(other)
     made.end(one, release=False, took=2.0)
     assert (one.in_flight, other.in_flight) == (2, 2)
     made.end(one)
@@ -691,7 +691,7 @@ def test_calls_in_flight_are_counted_over_all_models() -> None:
 def test_latency_is_a_moving_average_per_model_that_survives_updates() -> None:
     made = schedule("a", serves={"m": ("m",), "n": ("n",)})
     candidate = view(made).best.first()
-    made.begin(candidate, NOW)
+    made.begin(candidate)
     made.end(candidate, took=1.0)
     made.end(candidate, release=False, took=2.0)
     made.upsert(credential("a", priority=4), CLEAN, SERVES, NOW)
@@ -704,7 +704,7 @@ def test_a_call_may_outlive_its_credential() -> None:
     """O18"""
     made = schedule("a")
     held = view(made).best.first()
-    made.begin(held, NOW)
+    made.begin(held)
     made.remove("a")
     made.upsert(credential("a"), CLEAN, SERVES, NOW)
     made.chosen(held)
@@ -722,7 +722,7 @@ def test_a_candidate_that_is_not_ours_is_refused() -> None:
         attributes: Mapping[str, str] = {}
         latency = remaining = None
 
-    for use in (made.chosen, made.end, lambda stranger: made.begin(stranger, NOW)):
+    for use in (made.chosen, made.end, made.begin):
         with pytest.raises(InvalidAsk, match="candidate comes from the ready view"):
             use(Stranger())
 
@@ -751,7 +751,7 @@ def test_after_a_cooldown_one_probe_at_a_time_is_let_through() -> None:
     """Design 8, D6: while it runs the credential counts as cooling for another second, whenever it is asked."""
     made, now = half_open()
     probe = view(made, now=now).best.first()
-    assert made.begin(probe, now)
+    assert made.begin(probe)
 
     assert made.ready(("p",), "m", now) is None
     assert made.ready(("p",), "m", now, pin="a") is None
@@ -768,7 +768,7 @@ def test_a_probe_ends_with_its_first_payload_or_however_the_call_ends(how: str) 
     """Design 8"""
     made, now = half_open()
     probe = view(made, now=now).best.first()
-    made.begin(probe, now)
+    made.begin(probe)
     if how == "first payload":
         made.end(probe, release=False)
     elif how == "success":
@@ -785,7 +785,7 @@ def test_a_probe_ends_with_its_first_payload_or_however_the_call_ends(how: str) 
 
     found = made.ready(("p",), "m", now)
     assert found is not None
-    assert made.begin(found.best.first(), now) is (how != "success")
+    assert made.begin(found.best.first()) is (how != "success")
 
 
 def test_until_one_probe_succeeds_the_next_is_a_probe_too() -> None:
@@ -793,12 +793,12 @@ def test_until_one_probe_succeeds_the_next_is_a_probe_too() -> None:
     made, now = half_open()
     for _ in range(3):
         probe = view(made, now=now).best.first()
-        assert made.begin(probe, now)
+        assert made.begin(probe)
         assert made.ready(("p",), "m", now) is None
         made.end(probe)
     made.update("a", CLEAN, "m", now)
 
-    assert not made.begin(view(made, now=now).best.first(), now)
+    assert not made.begin(view(made, now=now).best.first())
     assert made.ready(("p",), "m", now) is not None
 
 
@@ -806,10 +806,10 @@ def test_a_call_that_began_before_the_cooldown_does_not_end_the_probe() -> None:
     """Design 8: `begin` says which call is the probe."""
     made = schedule("a", half_open=True)
     candidate = view(made).best.first()
-    earlier = made.begin(candidate, NOW)
+    earlier = made.begin(candidate)
     made.update("a", waits(NOW + 5), "m", NOW)
     view(made, now=NOW + 5)
-    assert made.begin(candidate, NOW + 5)
+    assert made.begin(candidate)
     made.end(candidate, probe_over=earlier)
 
     assert made.ready(("p",), "m", NOW + 5) is None
@@ -819,7 +819,7 @@ def test_a_probe_survives_a_change_of_its_credential_and_dies_with_it() -> None:
     """Design 8"""
     made, now = half_open()
     probe = view(made, now=now).best.first()
-    made.begin(probe, now)
+    made.begin(probe)
     made.upsert(credential("a", priority=3), waits(NOW + 5), SERVES, now)
     assert made.ready(("p",), "m", now) is None
     assert made.soonest(("p",), "m", now) == now + 1
@@ -834,7 +834,7 @@ def test_with_half_open_switched_off_a_block_that_is_over_leaves_no_trace() -> N
     """Design 16: then C10 with C19 holds to the letter."""
     made = schedule("a")
     made.update("a", waits(NOW + 5), "m", NOW)
-    assert not made.begin(view(made, now=NOW + 5).best.first(), NOW + 5)
+    assert not made.begin(view(made, now=NOW + 5).best.first())
 
     assert made.ready(("p",), "m", NOW + 5) is not None
 

@@ -370,7 +370,7 @@ class Machine(RuleBasedStateMachine):
                 marks.inside[known.parent] = choice.id
         if len(providers) > 1 and not single:
             self.turns[frozenset(providers), base] = choice.provider
-        probe = self.schedule.begin(choice, self.now)
+        probe = self.schedule.begin(choice)
         assert probe is (self.half_open and standing(known, base, self.now)[0] == "half")
         if probe:
             self.probes.add((choice.id, base))
