@@ -152,7 +152,11 @@ def backoff(level: int) -> tuple[float, int]:
 
 def clamped_hint(hint: float, policy: Policy) -> float | None:
     """Seconds that a `retry_after` counts, between the policy's floor and cap (O46); None when it is not a number."""
-    return None if math.isnan(hint) else min(max(hint, policy.hint_floor), policy.hint_cap)
+    if math.isnan(hint):
+        return None
+    if hint > policy.hint_cap:
+        return policy.hint_cap
+    return max(policy.hint_floor, hint)
 
 
 @final

@@ -227,7 +227,7 @@ def _fail_model(
     """A failure of one model (C10.4)."""
     old = state.models.get(model, UNTRIED)
     stands = old.status is DISABLED
-    error = _error(verdict)
+    error = _error(verdict, old.last_error)
     models = dict(state.models)
     models[model] = ModelState(
         status=DISABLED if stands else ERROR,
@@ -244,7 +244,7 @@ def _fail_model(
 def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: float) -> CredentialState:
     """A failure of the credential as a whole: model states stay, and nothing is aggregated (C10.5 with O49)."""
     stands = state.status is DISABLED
-    error = _error(verdict)
+    error = _error(verdict, state.last_error)
     message = MESSAGES.get(type(verdict), error.message or "request failed")
     return CredentialState(
         status=DISABLED if stands else ERROR,
@@ -260,8 +260,11 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
     )
 
 
-def _error(verdict: Failure) -> ErrorRecord:
+def _error(verdict: Failure, last: ErrorRecord | None) -> ErrorRecord:
+    """What to write down about a failure: what stands there already when it is the same again, 1 µs less."""
     retryable = verdict.blame is ON_ORIGIN or type(verdict) is RateLimited
+    if last is not None and (last.code, last.message, last.retryable) == (verdict.code, verdict.message, retryable):
+        return last
     return ErrorRecord(code=verdict.code, message=verdict.message, retryable=retryable)
 
 

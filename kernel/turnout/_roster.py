@@ -41,9 +41,9 @@ class Roster:
             shard.promote(now)
         return shard
 
-    def home(self, entry: Entry) -> Shard | None:
-        """The group in which an entry stands, None when it has left."""
-        return self._groups[entry.base] if entry.tier is not None else None
+    def home(self, entry: Entry) -> Shard:
+        """The group in which an entry stands; it must not have left."""
+        return self._groups[entry.base]
 
     def put(self, member: Member, credential: Credential, state: CredentialState, serves: Serves, now: float) -> None:
         """Take a member in, or follow what changed about it."""

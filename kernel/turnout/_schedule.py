@@ -140,7 +140,7 @@ class Schedule:
 
         `ready` is the view it was chosen from; without it, the latest one that `ready()` gave.
         """
-        entry = _own(candidate)
+        entry = candidate if type(candidate) is Entry else _own(candidate)
         if entry.tier is not None:
             entry.tier.chosen(entry)
         turn = self._turn if ready is None else ready.turn
@@ -153,7 +153,7 @@ class Schedule:
         While it runs, the credential counts as cooling for this model until one second after whenever that is asked:
         a probe has no end that `now` could fix.
         """
-        entry = _own(candidate)
+        entry = candidate if type(candidate) is Entry else _own(candidate)
         entry.member.in_flight += 1
         if not entry.half or not self._half_open:
             return False
@@ -168,7 +168,7 @@ class Schedule:
         `probe_over` ends the candidate's probe; pass what `begin` gave, so that a call that began earlier does not end
         somebody else's. `took` is seconds to the reply or first payload.
         """
-        entry = _own(candidate)
+        entry = candidate if type(candidate) is Entry else _own(candidate)
         if release:
             entry.member.in_flight -= 1
         if took is not None:

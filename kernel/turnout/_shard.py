@@ -77,13 +77,12 @@ class Shard:
 
     def promote(self, now: float) -> None:
         """Look again at those whose time has come (C5.6)."""
-        self.due = inf
         for waiting in (self.cooling, self.blocked):
             while waiting.next_due() <= now:
                 entry = waiting.pop()
                 if entry is not None:
                     self.settle(entry, entry.judge(now))
-            self.due = min(self.due, waiting.next_due())
+        self.due = min(self.cooling.next_due(), self.blocked.next_due())
 
     def best(self, passes: Filter | None) -> Tier[Entry] | None:
         """The highest tier with a ready entry that passes (C5.8), None when there is none."""

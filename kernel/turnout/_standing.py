@@ -75,7 +75,7 @@ def same_for_all(one: CredentialState, other: CredentialState) -> bool:
     return (
         (one.status is DISABLED) is (other.status is DISABLED)
         and one.unusable_until == other.unusable_until
-        and bool(one.needs_login) is bool(other.needs_login)
+        and (not one.needs_login) is (not other.needs_login)
     )
 
 
@@ -103,7 +103,7 @@ def _waiting(state: ModelState | CredentialState, retry: float, now: float) -> S
     quota = state.quota
     recovery = quota.next_recover_at
     until = recovery if recovery is not None and recovery > now else retry
-    return Standing(IS_COOLING if quota.exceeded else IS_BLOCKED, until, min(until, retry))
+    return Standing(IS_COOLING if quota.exceeded else IS_BLOCKED, until, min(retry, until))
 
 
 def _of_pool(members: list[Standing]) -> Standing:
