@@ -345,6 +345,24 @@ async def test_a_lease_is_held_by_one_and_given_back(server: Valkey, key: Path) 
             assert second.fence == first.fence + 1
 
 
+async def test_one_record_is_read_as_it_is_now(server: Valkey, key: Path) -> None:
+    """E7: whoever wrote it, also one that was removed and known before it was opened."""
+    async with opened(server, key) as one:
+        await one.save("secret", "a", b"first", None)
+        await one.save("state", "a", b"cools", None)
+        await one.delete("state", "a")
+        async with opened(server, key) as two:
+            await two.list()
+            assert await two.read("state", "a") is None
+            assert await two.read("state", "never there") is None
+            await one.save("secret", "a", b"second", 1)
+            record = await two.read("secret", "a")
+            assert record is not None
+            assert (record.data, record.version) == (b"second", 2)
+            await one.delete("secret", "a")
+            assert await two.read("secret", "a") is None
+
+
 async def test_of_many_that_want_a_lease_one_gets_it(server: Valkey, key: Path) -> None:
     async with opened(server, key) as one, opened(server, key) as two:
         got: list[int] = []

@@ -519,6 +519,31 @@ async def test_of_several_one_holds_the_lease(place: Path) -> None:
             assert second.until == pytest.approx(first.until, abs=30)
 
 
+async def test_one_record_is_read_as_it_is_now(place: Path) -> None:
+    """E7: whoever wrote it, also one that was removed."""
+    async with sqlite(place) as one, sqlite(place) as two:
+        await one.save("secret", "a", b"first", None)
+        await one.save("secret", "a", b"second", 1)
+        record = await two.read("secret", "a")
+        assert record is not None
+        assert (record.data, record.version) == (b"second", 2)
+        await one.delete("secret", "a")
+        assert await two.read("secret", "a") is None
+
+
+async def test_one_that_lost_its_lease_cannot_write(place: Path) -> None:
+    """E6: whatever the version, until the lease is let go."""
+    async with sqlite(place) as slow, sqlite(place) as quick:
+        await slow.save("secret", "a", b"old", None)
+        async with slow.lease("a", 0.01):
+            await trio.sleep(0.05)
+            async with quick.lease("a", 60) as taken:
+                assert taken is not None
+                with pytest.raises(StoreConflict, match="lease was lost"):
+                    await slow.save("secret", "a", b"late", 1)
+                await quick.save("secret", "a", b"new", 1)
+
+
 def test_a_lease_that_ran_out_can_be_taken_and_its_first_holder_ends_nothing(place: Path) -> None:
     with opened(place) as one, opened(place) as two:
         assert take(one.connection, "anna", -1.0) is not None, "it has run out at once"

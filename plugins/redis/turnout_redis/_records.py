@@ -101,9 +101,13 @@ class Records:
         if (0 if row is None else row.version) < known:
             raise StoreError(f"the {kind} of {id!r} is older on redis at {self._server.name} than it was: it went back")
         record = None if row is None else await self._sound(row)
-        if record is None and row is not None and (row.data is not None or row.version == known):
+        if record is None and row is not None and (row.data is not None or await self._is_aside(row)):
             raise StoreError(f"the {kind} of {id!r} cannot be read, or was set aside")
         return record
+
+    async def _is_aside(self, row: Row) -> bool:
+        client, name = self._server.client, f"{row.digest}:{row.version}"
+        return bool(await self._server.ask("the store cannot be read", lambda: client.hexists(self._keys.aside, name)))
 
     async def delete(self, kind: str, id: str) -> None:
         """Remove a record; see `turnout.abc.Store.delete`. What stays is its version."""
