@@ -2,15 +2,16 @@
 
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 import trio
 from provider_kinds import KINDS, NOW, SPENT, Kind
 
-from turnout import Call, Chunk, Failure, PaymentRequired, Protocol, RateLimited, Reply, Sent
+from turnout import Call, Chunk, Failure, Metadata, PaymentRequired, Protocol, RateLimited, Reply, Secret, Sent
 from turnout.errors import UpstreamFailed
 from turnout.testing import CANARY, check_provider
-from turnout_wire import REQUEST_HEADERS
+from turnout_wire import REQUEST_HEADERS, UpstreamAnswer
 from turnout_wire._headers import REPLY_HEADERS
 from turnout_wire.testing import HttpDouble, Script, ScriptedTransport, Step
 
@@ -76,6 +77,32 @@ async def test_a_sound_stream_passes_byte_for_byte_in_whatever_pieces_it_comes(k
         assert passed(chunks) == whole
         assert not chunks[0].payload
         assert any(chunk.payload for chunk in chunks)
+
+
+@every_provider
+async def test_an_error_shows_no_secret_of_any_credential_that_the_upstream_was_sent(kind: Kind) -> None:
+    """S45: an upstream that mixes its clients up."""
+    secret = "another-clients-key-0123"
+    field = {"metadata": Metadata({"access_token": secret})} if kind.tokens else {"api_key": Secret(secret)}
+    other = attrs.evolve(kind.credential, id="other", **field)
+    said = f'{{"error":{{"message":"key={secret}, is used up","code":429}}}}'.encode()
+    scripts = [
+        Script(headers=JSON, body=[kind.reply]),
+        Script(status=429, headers=JSON, body=[said]),
+        Script(headers=SSE, body=[b"event: error\ndata: " + said + b"\n\n"]),
+    ]
+    transport = ScriptedTransport(*scripts)
+    provider = kind.make()
+    await provider.execute(attrs.evolve(call(kind, transport), credential=other))
+    with pytest.raises(UpstreamFailed) as refused:
+        await provider.execute(call(kind, transport))
+    with pytest.raises(UpstreamFailed) as broken:
+        async with provider.stream(call(kind, transport)) as stream:
+            await anext(stream)
+    for failure in (refused.value.verdict, broken.value.verdict):
+        assert isinstance(failure.detail, UpstreamAnswer)
+        assert b"is used up" in failure.detail.body
+        assert secret not in failure.detail.body.decode() + failure.message
 
 
 @every_provider

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Self, final
 
-from turnout import Chunk, Failure, Protocol
+from turnout import Chunk, Failure, Protocol, Remaining
 from turnout.abc import ReplyStream
 from turnout.errors import UpstreamFailed
 from turnout_dialects._errors import BadReply
@@ -17,11 +17,13 @@ class TranslatedStream:
 
     Attributes:
         headers: none: the upstream's are another vendor's.
+        remaining: what the upstream says is left of the credential's limits.
     """
 
     def __init__(self, source: ReplyStream, machine: StreamTranslator, judge: Callable[[BadReply], Failure]) -> None:
         """`judge` gives the verdict of what cannot be translated."""
         self.headers: Mapping[str, str] = {}
+        self.remaining: Remaining | None = getattr(source, "remaining", None)
         self._next = source.__anext__
         self._machine = machine
         self._judge = judge

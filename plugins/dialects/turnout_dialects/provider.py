@@ -109,7 +109,8 @@ async def _translated(provider: P, native: Callable[[P, Call], Awaitable[Reply]]
     found = _way(provider, call, stream=False)
     reply = await native(provider, _on_the_way(call, found))
     try:
-        return Reply(body=found.reply(reply.body, id=_new_id(), now=provider.now()))
+        body = found.reply(reply.body, id=_new_id(), now=provider.now())
+        return Reply(body=body, remaining=reply.remaining)
     except BadReply as exc:
         raise UpstreamFailed(_verdict(exc, call, provider.now())) from None
 

@@ -26,7 +26,7 @@ from turnout_wire._prepare import (
     provider_key,
     sender,
 )
-from turnout_wire._scrub import scrub, secrets_of
+from turnout_wire._scrub import Known, scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
 from turnout_wire._verdict import Mark, UpstreamAnswer, error_message, status_of_error, verdict
@@ -45,6 +45,7 @@ __all__ = [
     "EventTooLarge",
     "Grammar",
     "HttpAnswer",
+    "Known",
     "Mark",
     "NoCredentialGiven",
     "NoRequestGiven",

@@ -6,10 +6,22 @@ nests quantifiers, so none can be made slow.
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import final
 
 from turnout import Credential, Secret
 
 SCRUBBED = "[removed]"
+
+_SHORTEST_OF_OTHERS = 16
+"""Characters of another credential's secret that is looked for: its metadata may hold ordinary words as well."""
+
+_WORDS = re.compile(r"[^\s\"'`<>()\[\]{},;\\]{16,}")
+"""Pieces of a text that may be a whole secret: keys and tokens hold none of these, and are set apart by them."""
+
+_EDGES = ".:!?=*"
+
+_TOLD = re.compile(r"[:=]")
+"""What a name and its value are told apart by, as in `key=…`."""
 
 _SHORTEST = 6
 """Known values shorter than this would tear ordinary words apart; no real key is that short."""
@@ -46,6 +58,46 @@ def secrets_of(credential: Credential) -> tuple[str, ...]:
     known += [value for name, value in credential.attributes.items() if name.startswith("header:")]
     known += _texts(dict(credential.metadata)) if credential.metadata is not None else ()
     return tuple(text for text in known if len(text) >= _SHORTEST)
+
+
+@final
+class Known:
+    """The secrets of many credentials, so that an error of one shows none of another's (S45).
+
+    Whatever stands in a text as a word of its own is found, in a time that depends on the text and not on how many
+    secrets there are. The credential in use has `secrets_of`, which finds them inside words too.
+    """
+
+    __slots__ = ("_counts", "_of")
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[str, ...]] = {}
+        self._counts: dict[str, int] = {}
+
+    def learn(self, credential: Credential) -> None:
+        """Take in a credential as it is now, in place of what it was."""
+        self.forget(credential.id)
+        found = tuple(text for text in secrets_of(credential) if len(text) >= _SHORTEST_OF_OTHERS)
+        self._of[credential.id] = found
+        for text in found:
+            self._counts[text] = self._counts.get(text, 0) + 1
+
+    def forget(self, id: str) -> None:
+        """Let go of a credential."""
+        for text in self._of.pop(id, ()):
+            self._counts[text] -= 1
+            if not self._counts[text]:
+                del self._counts[text]
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._of.clear()
+        self._counts.clear()
+
+    def within(self, text: str) -> tuple[str, ...]:
+        """The secrets that stand in a text."""
+        words = {word for piece in _WORDS.findall(text) for word in (piece, piece.strip(_EDGES), *_TOLD.split(piece))}
+        return tuple(words & self._counts.keys())
 
 
 def _texts(value: object) -> Iterator[str]:

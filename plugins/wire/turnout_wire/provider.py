@@ -18,7 +18,7 @@ from turnout_wire._json import with_model
 from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire._passing import Grammar
 from turnout_wire._remaining import Gauge
-from turnout_wire._scrub import secrets_of
+from turnout_wire._scrub import Known, secrets_of
 from turnout_wire._verdict import Mark, status_of_error, verdict
 from turnout_wire.exchange import Exchange, broken
 from turnout_wire.stream import OpenStream
@@ -45,6 +45,7 @@ class HttpProvider(ABC):
         self._base = base_url
         self._now = now
         self._gauge = Gauge()
+        self._known = Known()
         self._ready: dict[str, tuple[Credential, httpx.Headers]] = {}
 
     @abstractmethod
@@ -164,7 +165,9 @@ class HttpProvider(ABC):
             headers = httpx.Headers({"host": host, **self.headers(credential), "content-type": "application/json"})
             if len(self._ready) >= _KEPT:  # those of credentials that were removed go at last
                 self._ready.clear()
+                self._known.clear()
             self._ready[credential.id] = (credential, headers)
+            self._known.learn(credential)
         return headers
 
     async def body(
@@ -195,8 +198,9 @@ class HttpProvider(ABC):
         body: bytes,
         operation: Operation = Operation.GENERATE,
     ) -> Failure:
-        """The verdict of a refusal."""
-        secrets = (*secrets_of(credential), parsed_base(self.base_url(credential)).host)
+        """The verdict of a refusal. No secret that this upstream has been sent gets out, whosever it is (S45)."""
+        others = self._known.within(body.decode("utf-8", "replace"))
+        secrets = (*secrets_of(credential), *others, parsed_base(self.base_url(credential)).host)
         headers = exchange.response.headers
         return verdict(status, body, headers, now=self._now(), operation=operation, secrets=secrets, marks=self.marks)
 
