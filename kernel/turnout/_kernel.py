@@ -381,6 +381,7 @@ class Kernel:
             wait_draining=self._conductor.draining.wait,
             explain=self.explain,
             expose=self.expose,
+            close_session=self.credentials.close_session,
         )
 
     async def _close(self) -> None:

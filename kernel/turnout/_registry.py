@@ -16,7 +16,7 @@ from turnout._intake import Intake
 from turnout._readings import stable_index
 from turnout._refresh import RefreshRoom
 from turnout._values import CLEAN, Credential, CredentialState, refuse
-from turnout.errors import InvalidAsk, NotSupported, UnknownCredential, UpstreamFailed
+from turnout.errors import InvalidAsk, NotSupported, PluginError, UnknownCredential, UpstreamFailed
 
 if TYPE_CHECKING:
     import httpx
@@ -204,12 +204,22 @@ class Registry:
         return True
 
     async def close_session(self, session: str) -> None:
-        """Tell every provider that can that an execution session is over (C3.6.4); a blank one is none."""
-        if _text(session, "session").strip():
-            for provider in self._generation().providers.values():
-                if provider.closer is not None:
+        """Tell every provider that can that an execution session is over (C3.6.4); a blank one is none.
+
+        Raises PluginError once all were told, if one of them failed.
+        """
+        if not _text(session, "session").strip():
+            return
+        failed: PluginError | None = None
+        for provider in self._generation().providers.values():
+            if provider.closer is not None:
+                try:
                     with provider.border:
                         await provider.closer.close_session(session.strip())
+                except PluginError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
 
 
 def _text(value: object, argument: str) -> str:

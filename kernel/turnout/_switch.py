@@ -22,3 +22,4 @@ class Switch:
     wait_draining: Callable[[], Awaitable[None]]
     explain: Callable[[str], Decision | None]
     expose: Callable[[], Mapping[str, str]]
+    close_session: Callable[[str], Awaitable[None]]

@@ -523,6 +523,10 @@ class Switch(Protocol):
         """Text that observers offer, such as metrics: media type to text."""
         ...
 
+    async def close_session(self, session: str) -> None:
+        """Say that the long-lived session of earlier asks (`Ask.session`) is over (C3.6.4); providers are told."""
+        ...
+
 
 class Frontend(Protocol):
     """Serves clients and turns their requests into asks."""

@@ -19,6 +19,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from mutations import mutated
 
 from turnout import Ask, Chunk, Reply, Seconds, Secret
 from turnout.abc import Limits, PluginContext
@@ -794,23 +795,6 @@ async def test_a_header_that_would_split_the_answer_never_leaves(bare: Serve) ->
 SEEDS = (GET, post(), STREAM, CHUNKED + b'10\r\n{"model":"fast"}\r\n0\r\n\r\n', *H1_REQUESTS.values())
 
 
-def mutated(seed: bytes, draw: random.Random) -> bytes:
-    """One of five mutations: cut, flip, insert, repeat, splice."""
-    at, width = draw.randrange(len(seed)), draw.randrange(1, 9)
-    match draw.randrange(5):
-        case 0:
-            return seed[:at]
-        case 1:
-            return seed[:at] + bytes([draw.randrange(256)]) + seed[at + 1 :]
-        case 2:
-            return seed[:at] + draw.randbytes(width) + seed[at:]
-        case 3:
-            return seed[:at] + seed[at : at + width] * 5 + seed[at:]
-        case _:
-            other = draw.choice(SEEDS)
-            return seed[:at] + other[draw.randrange(len(other)) :]
-
-
 @pytest.mark.parametrize("rounds", [300, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_mutated_requests_never_end_the_server_nor_show_its_inside(
     serve: Serve, rounds: int, caplog: pytest.LogCaptureFixture
@@ -820,7 +804,7 @@ async def test_mutated_requests_never_end_the_server_nor_show_its_inside(
     limits = {"header_timeout": 0.5, "body_idle": 0.5, "keep_alive": 0.5, "half_close": 0.5}
     async with serve(limits=limits) as house:
         for _ in range(rounds):
-            answer = await house.talk(mutated(draw.choice(SEEDS), draw), eof=True)
+            answer = await house.talk(mutated(draw.choice(SEEDS), SEEDS, draw), eof=True)
             assert b"Traceback" not in answer
             assert not answer.startswith(b"HTTP/1.1 5") or status(answer) == 501
         assert status(await house.talk(GET.replace(b"Host", b"Connection: close\r\nHost"))) == 200

@@ -31,6 +31,9 @@ def test_the_default_limits_are_those_of_the_acceptance_document() -> None:
         "queue_wait": 5,
         "connections": 1024,
         "per_address": 64,
+        "sockets_per_key": 64,
+        "socket_life": 3600,
+        "socket_ping": 20,
     }
     assert float(Settings(keys=(KEY,)).drain_grace) == 10
 

@@ -13,6 +13,7 @@ from turnout.errors import Draining
 
 Execute = Callable[[Ask], Awaitable[Reply]]
 Stream = Callable[[Ask], AsyncGenerator[Chunk, None]]
+CloseSession = Callable[[str], Awaitable[None]]
 
 
 async def answer_ok(_ask: Ask) -> Reply:
@@ -26,6 +27,11 @@ async def stream_two(_ask: Ask) -> AsyncGenerator[Chunk, None]:
     await trio.lowlevel.checkpoint()
     yield Chunk(b'data: {"n":1}\n\n')
     yield Chunk(b"data: [DONE]\n\n", payload=False)
+
+
+async def close_quietly(_session: str) -> None:
+    """How a switch that was told nothing closes a session."""
+    await trio.lowlevel.checkpoint()
 
 
 @final
@@ -56,17 +62,23 @@ class ScriptedSwitch:
     Attributes:
         on_execute: plays a call that does not stream.
         on_stream: plays a stream; what it raises before its first chunk is raised on entering.
+        on_close_session: plays what closing a session does.
+        served_by: the credential that decision records name.
         asks: everything it was asked, in order.
+        closed_sessions: the sessions it was told are over.
         cancelled: how many calls were cancelled.
         open: how many calls are running.
     """
 
     on_execute: Execute = answer_ok
     on_stream: Stream = stream_two
+    on_close_session: CloseSession = close_quietly
+    served_by: str = ""
     served: Sequence[Model] = (Model(name="fast", providers=("openai",), ready=1),)
     ready: bool = True
     exposed: Mapping[str, str] = EMPTY
     asks: list[Ask] = attrs.field(factory=list)
+    closed_sessions: list[str] = attrs.field(factory=list)
     cancelled: int = 0
     open: int = 0
     _decisions: dict[str, Decision] = attrs.field(factory=dict)
@@ -123,6 +135,11 @@ class ScriptedSwitch:
         """What it was told to expose."""
         return self.exposed
 
+    async def close_session(self, session: str) -> None:
+        """Note that the session is over, and play `on_close_session`."""
+        self.closed_sessions.append(session)
+        await self.on_close_session(session)
+
     def _note(self, ask: Ask, *, stream: bool) -> Decision:
         if self._draining.is_set():
             raise Draining("this switch is closing")
@@ -137,6 +154,7 @@ class ScriptedSwitch:
             passes=1,
             waited=0.0,
             attempts=(),
+            served_by=self.served_by,
         )
         self._decisions[ask.id] = decision
         return decision

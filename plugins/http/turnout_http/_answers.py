@@ -30,16 +30,22 @@ async def send_error(
     send: Send, error: TurnoutError, dialect: str, *, now: float, request_id: str, headers: RawHeaders
 ) -> None:
     """The answer to a request that failed before anything of an answer was sent."""
-    if isinstance(error, Refusal):
-        answer = turnout_wire.refusal(
-            error.kind, str(error), dialect, request_id=request_id, retry_after=error.retry_after
-        )
-    else:
-        answer = turnout_wire.answer(error, dialect, now=now, request_id=request_id)
+    answer = error_answer(error, dialect, now=now, request_id=request_id)
     own = [*raw_headers(answer.headers), *headers]
     if isinstance(error, Refusal) and error.close:
         own.append((b"connection", b"close"))
     await send_whole(send, answer.body, status=answer.status, headers=own)
+
+
+def error_answer(
+    error: TurnoutError, dialect: str, *, now: float, request_id: str, committed: bool = False
+) -> turnout_wire.HttpAnswer:
+    """What is said of an error in a dialect; `committed`: a part of the answer was sent already."""
+    if isinstance(error, Refusal):
+        return turnout_wire.refusal(
+            error.kind, str(error), dialect, request_id=request_id, retry_after=error.retry_after
+        )
+    return turnout_wire.answer(error, dialect, now=now, request_id=request_id, committed=committed)
 
 
 async def end_stream(send: Send, error: TurnoutError, dialect: str, *, now: float, request_id: str) -> None:

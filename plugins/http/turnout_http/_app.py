@@ -7,19 +7,23 @@ before the key is judged, and only pages that declare themselves public are serv
 import itertools
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from logging import Logger
 from typing import final
 
 from starlette.routing import Route, Router
 
+import turnout_wire
 from turnout import Decision
-from turnout.errors import TurnoutError
+from turnout.errors import Draining, TurnoutError
 from turnout_http import _answers
 from turnout_http._admission import Admission
+from turnout_http._door import Door
 from turnout_http._faults import chain
 from turnout_http._framing import Head, check_framing, read_head
-from turnout_http._keys import KeyRing, Strikes
+from turnout_http._keys import Headers, KeyRing, Strikes
 from turnout_http._origins import Hosts, is_foreign
 from turnout_http._pages import CHAT, Audience, Page, dialect_of
 from turnout_http._refusals import Refusal
@@ -46,6 +50,7 @@ class App:
         self._admission = Admission(settings.limits)
         self.follow(pages, settings, hosts)
         self._strikes = Strikes()
+        self._sockets: Counter[str] = Counter()
         self._explain = explain
         self._log = log
         self._now = now
@@ -90,18 +95,50 @@ class App:
         self._check_caller(scope, head)
         page = self._exact.get(scope["raw_path"])
         scope[VISIT] = visit
-        if page is not None and page.audience is Audience.PUBLIC:
+        if page is not None and page.audience is Audience.PUBLIC and b"upgrade" not in head:
             await page(scope, receive, reply)
             return
-        visit.client = self._judge(scope)
+        visit.client = self._judge(scope["headers"], scope.get("client"))
         sent_id = head.get(b"x-request-id")
         if sent_id is not None and _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
+        if b"upgrade" in head:
+            await self._serve_socket(page, scope, receive, reply)
+            return
         await self._admission.enter(visit.client)
         try:
             await (self._router if page is None else page)(scope, receive, reply)
         finally:
             self._admission.leave(visit.client)
+
+    async def _serve_socket(self, page: Page | None, scope: Scope, receive: Receive, reply: Send) -> None:
+        """A websocket takes no place among the requests: each of its turns does."""
+        visit: Visit = scope[VISIT]
+        if page is None or page.socket is None:
+            raise Refusal("bad_request", "malformed request: no websocket is served here", close=True)
+        if self.draining:
+            raise Draining("this server is closing")
+        if self._sockets[visit.client] >= self._admission.limits.sockets_per_key:
+            raise Refusal("rate_limited", "this key has too many websockets open", retry_after=1.0, close=True)
+
+        @asynccontextmanager
+        async def admit() -> AsyncIterator[None]:
+            self._judge(scope["headers"], scope.get("client"))
+            await self._admission.enter(visit.client)
+            try:
+                yield
+            finally:
+                self._admission.leave(visit.client)
+
+        def tell(error: Exception, id: str, committed: bool) -> turnout_wire.HttpAnswer:
+            told = self._tellable(error, id)
+            return _answers.error_answer(told, visit.dialect, now=self._now(), request_id=id, committed=committed)
+
+        self._sockets[visit.client] += 1
+        try:
+            await page.socket(Door(admit, tell), visit, receive, reply)
+        finally:
+            self._sockets[visit.client] -= 1
 
     def _check_caller(self, scope: Scope, head: Head) -> None:
         host = head[b"host"]
@@ -112,11 +149,10 @@ class App:
         if origin is not None and is_foreign(origin, host):
             raise Refusal("forbidden", "pages of other origins may not call", close=True)
 
-    def _judge(self, scope: Scope) -> str:
-        client = self._ring.judge(scope["headers"])
+    def _judge(self, headers: Headers, peer: tuple[str, int] | None) -> str:
+        client = self._ring.judge(headers)
         if client is not None:
             return client.id
-        peer = scope.get("client")
         if self._strikes.strike(peer[0] if peer else "", self._now()):
             raise Refusal(
                 "rate_limited", "too many wrong keys from this address", retry_after=Strikes.WINDOW, close=True
@@ -129,10 +165,15 @@ class App:
             headers.append((b"connection", b"close"))
         return headers
 
-    async def _answer_failure(self, error: Exception, reply: Send, visit: Visit) -> None:
-        if not isinstance(error, TurnoutError) or error.code == "internal":
-            self._log.error("request %s failed: %s", visit.id, chain(error))
-            error = TurnoutError("internal error")
+    def _tellable(self, error: Exception, id: str) -> TurnoutError:
+        """The error if a client may hear of it; else it goes to the log, and the client hears that there was one."""
+        if isinstance(error, TurnoutError) and error.code != "internal":
+            return error
+        self._log.error("request %s failed: %s", id, chain(error))
+        return TurnoutError("internal error")
+
+    async def _answer_failure(self, failure: Exception, reply: Send, visit: Visit) -> None:
+        error = self._tellable(failure, visit.id)
         if visit.streaming:
             await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)
         elif not visit.started:

@@ -11,7 +11,25 @@ from turnout_http._refusals import Refusal
 
 Head = dict[bytes, bytes]
 
-_ONCE = frozenset({b"host", b"content-length", b"content-type", b"transfer-encoding", b"content-encoding", b"origin"})
+_ONCE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"content-encoding",
+        b"origin",
+        b"upgrade",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"sec-websocket-protocol",
+    }
+)
+
+_SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+"""16 bytes in base64."""
+
+_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
@@ -35,13 +53,26 @@ def check_framing(scope: Mapping[str, Any], head: Head) -> None:
         raise Refusal("method_not_allowed", "this is no proxy", close=True)
     if b"transfer-encoding" in head and (b"content-length" in head or scope["http_version"] != "1.1"):
         raise _malformed("a body has either a content-length or transfer-encoding: chunked")
-    if b"upgrade" in head:
+    if b"upgrade" in head and not is_websocket(scope, head):
         raise _malformed("there is nothing to upgrade to")
     if b"host" not in head:
         raise _malformed("the host header is missing")
     path = scope["raw_path"]
     if path[:1] != b"/" or (b"%" in path and _BROKEN_ESCAPE.search(path)):
         raise _malformed("the path must begin with / and hold whole escapes")
+
+
+def is_websocket(scope: Mapping[str, Any], head: Head) -> bool:
+    """Whether a request with an `Upgrade` header is the sound opening of a websocket (RFC 6455, 4.2.1)."""
+    return (
+        scope["method"] == "GET"
+        and scope["http_version"] == "1.1"
+        and head[b"upgrade"].strip().lower() == b"websocket"
+        and b"upgrade" in {token.strip() for token in head.get(b"connection", b"").lower().split(b",")}
+        and head.get(b"sec-websocket-version", b"").strip() == b"13"
+        and _SOCKET_KEY.fullmatch(head.get(b"sec-websocket-key", b"").strip()) is not None
+        and not head.keys() & _OF_A_BODY
+    )
 
 
 def _malformed(what: str) -> Refusal:

@@ -16,6 +16,7 @@ from turnout_http._gemini import Gemini, SharedModels
 from turnout_http._generate import Generate
 from turnout_http._origins import Hosts
 from turnout_http._pages import CHAT, EMBEDDINGS, MESSAGES, RESPONSES, Audience, Page
+from turnout_http._responses_socket import ResponsesSocket
 from turnout_http._servers import choose
 from turnout_http._settings import Settings as HttpSettings
 from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
@@ -31,7 +32,13 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
         Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
         Page("/v1/chat/completions", ("POST",), Audience.CLIENT, Generate(switch, limits, CHAT)),
-        Page("/v1/responses", ("POST",), Audience.CLIENT, Generate(switch, limits, RESPONSES)),
+        Page(
+            "/v1/responses",
+            ("POST",),
+            Audience.CLIENT,
+            Generate(switch, limits, RESPONSES),
+            ResponsesSocket(switch, limits),
+        ),
         Page("/v1/embeddings", ("POST",), Audience.CLIENT, Generate(switch, limits, EMBEDDINGS, Operation.EMBED)),
         Page("/v1/messages", ("POST",), Audience.CLIENT, Generate(switch, limits, MESSAGES)),
         Page("/v1/messages/count_tokens", ("POST",), Audience.CLIENT, count),

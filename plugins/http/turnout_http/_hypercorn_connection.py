@@ -144,7 +144,8 @@ class Connection:
             self._reading.cancel()
             return
         try:
-            await self._stream.send_eof()
+            async with self._send_lock:  # an answer may be on its way out
+                await self._stream.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._reading.cancel()
 

@@ -16,6 +16,7 @@ from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
+from turnout_http._hypercorn_upgrade import Upgraded
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import Message, Scope
@@ -96,7 +97,7 @@ class _Tasks:
 
 @final
 class Protocol(H11Protocol):
-    """hypercorn's HTTP/1.1 without upgrades and without pipelining, and stricter about a request's head."""
+    """hypercorn's HTTP/1.1 without its own upgrades and without pipelining, and stricter about a request's head."""
 
     def __init__(
         self,
@@ -138,6 +139,8 @@ class Protocol(H11Protocol):
         """Take in what was read, head first: only a sound head reaches the parser."""
         if not isinstance(event, RawData):
             await super().handle(event)
+        elif isinstance(self.stream, Upgraded):
+            await self.stream.take(event.data)
         elif self.connection.their_state is h11.IDLE:
             await self._take_head(event.data)
         elif self.request_complete and event.data:
@@ -190,6 +193,9 @@ class Protocol(H11Protocol):
                     await self._send_error_response(error.error_status_hint)
                 await self.send(Closed())
                 return
+            if event is h11.PAUSED and isinstance(self.stream, Upgraded):
+                await self.stream.take(self.connection.trailing_data[0])
+                return
             if event is h11.PAUSED:
                 self._take_early(self.connection.trailing_data[0])
                 return
@@ -203,8 +209,11 @@ class Protocol(H11Protocol):
     async def _begin(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))
         if any(name == b"upgrade" for name, _ in request.headers):
-            await self._send_error_response(400)
-            await self.send(Closed())
+            self._ahead = True  # nothing that follows is a request, be the answer yes or no
+            ends = (self.ssl, self.client, self.server, self.stream_send, STREAM_ID)
+            stream = Upgraded(self.app, self.config, self.context, self.task_group, *ends, self.send)
+            self.stream = stream
+            await stream.begin(request)
         else:
             await self._create_stream(request)
 

@@ -22,10 +22,24 @@ class Client:
     key: bytes = attrs.field(repr=False)
 
 
+_SUBPROTOCOL = b"openai-insecure-api-key."
+
+
+def subprotocol(offered: bytes) -> bytes:
+    """The first of the offered subprotocols that is no key: browsers insist on an answer. Empty when there is none."""
+    return next((token for token in _tokens(offered) if token and not token.startswith(_SUBPROTOCOL)), b"")
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip() for token in value.split(b",")]
+
+
 def presented(headers: Headers) -> bytes | None:
     """The key that a request shows; None when it shows none, or things that contradict each other.
 
-    The carriers are those of the vendors' SDKs: `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`.
+    The carriers are those of the vendors' SDKs: `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`; and, for who
+    opens a websocket without being able to set headers, a subprotocol with the prefix that OpenAI documents for that
+    (platform.openai.com/docs/guides/realtime-websocket, read November 2026).
     """
     found: bytes | None = None
     for name, value in headers:
@@ -35,6 +49,13 @@ def presented(headers: Headers) -> bytes | None:
             shown = value[7:].strip()
         elif name in {b"x-api-key", b"x-goog-api-key"}:
             shown = value
+        elif name == b"sec-websocket-protocol":
+            keys = {token[len(_SUBPROTOCOL) :] for token in _tokens(value) if token.startswith(_SUBPROTOCOL)}
+            if not keys:
+                continue
+            if len(keys) > 1:
+                return None
+            shown = keys.pop()
         else:
             continue
         if found is not None and found != shown:

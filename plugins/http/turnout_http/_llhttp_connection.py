@@ -126,7 +126,10 @@ class Connection:
                 return
             if self._ahead:
                 continue
-            self._feed(view[:count])
+            if self._exchange is not None and self._exchange.upgraded:
+                self._exchange.add(bytes(view[:count]))
+            else:
+                self._feed(view[:count])
             if self._refused:
                 self._refuse()
             while self._exchange is not None and self._exchange.full:
@@ -138,10 +141,19 @@ class Connection:
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except httptools.HttpParserUpgrade as upgrade:
+            self._take_upgrade(bytes(data[upgrade.args[0] :]))
+        except httptools.HttpParserError:
             self._spoil(MALFORMED)
         if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
             self._spoil(HEAD_TOO_LARGE)
+
+    def _take_upgrade(self, rest: bytes) -> None:
+        """The request asks for another protocol: whatever follows is none of HTTP's, be the answer yes or no."""
+        if self._exchange is None or self._ahead:
+            self._spoil(MALFORMED)
+        else:
+            self._exchange.upgrade(rest)
 
     def _spoil(self, refusal: bytes) -> None:
         """What came cannot be understood: refuse it, or break off the request whose body it should have been."""
@@ -164,7 +176,7 @@ class Connection:
     async def _after_end_of_file(self) -> None:
         """The client sends no more. A whole request is still answered for a while, if anybody is there (C-5)."""
         exchange = self._exchange
-        if exchange is None:
+        if exchange is None or exchange.upgraded:
             return
         if not exchange.complete:
             exchange.break_off()

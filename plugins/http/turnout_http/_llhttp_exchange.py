@@ -27,6 +27,8 @@ COPIED = 32 * 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+SWITCHING = 101
+
 BODYLESS = frozenset({204, 304})
 
 
@@ -58,6 +60,7 @@ class Exchange:
         ended: the whole answer has been handed to the system.
         keep: the connection may serve another request afterwards.
         over: the application has returned.
+        upgraded: another protocol was asked for, so the body is whatever comes, and the connection ends with it.
     """
 
     __slots__ = (
@@ -82,6 +85,7 @@ class Exchange:
         "keep",
         "over",
         "scope",
+        "upgraded",
     )
 
     def __init__(
@@ -101,6 +105,7 @@ class Exchange:
         self.ended = False
         self.keep = keep
         self.over = False
+        self.upgraded = False
         self._sock = sock
         self._shared = shared
         self._connection = connection
@@ -133,6 +138,12 @@ class Exchange:
         """The whole request has been read."""
         self.complete = True
         self._tell()
+
+    def upgrade(self, rest: bytes) -> None:
+        """The head is all there is of HTTP; `rest` came right behind it."""
+        self.upgraded, self.complete, self.keep = True, False, False
+        if rest:
+            self.add(rest)
 
     def break_off(self) -> None:
         """The rest of the request will never come."""
@@ -185,6 +196,11 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """Take a message of ASGI; waits while the client does not read, and cancels the connection if it never does."""
+        if message["type"] == "http.response.start" and message["status"] == SWITCHING:
+            await self._write(
+                [STATUS_LINES[SWITCHING], *(b"%b: %b\r\n" % pair for pair in message["headers"]), b"\r\n"]
+            )
+            return
         if message["type"] == "http.response.start":
             self._head = self._compose_head(message["status"], message["headers"])
             return

@@ -6,11 +6,14 @@ from typing import final
 
 import attrs
 
+from turnout_http._door import Door
 from turnout_http._framing import Head
 from turnout_http._refusals import Refusal
-from turnout_http._visit import Receive, Scope, Send
+from turnout_http._visit import Receive, Scope, Send, Visit
 
 Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SocketEndpoint = Callable[[Door, Visit, Receive, Send], Awaitable[None]]
 
 
 CHAT = "openai.chat"
@@ -42,12 +45,16 @@ class Audience(enum.Enum):
 @final
 @attrs.frozen
 class Page:
-    """One row of the route table. `endpoint` is an ASGI application; the path may hold Starlette's `{name:path}`."""
+    """One row of the route table. `endpoint` is an ASGI application; the path may hold Starlette's `{name:path}`.
+
+    `socket` is what serves a websocket that is opened there, None where none can be.
+    """
 
     path: str
     methods: tuple[str, ...]
     audience: Audience
     endpoint: Endpoint
+    socket: SocketEndpoint | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request; raises Refusal for a method that this page does not answer."""

@@ -17,7 +17,9 @@ class Server(Protocol):
     It must notice at once when a client leaves: `receive` gives `http.disconnect`, or the application is cancelled and
     the scope carries the extension `turnout.cancels`. A `send` that the client does not take ends after `write_stall`
     by cutting the connection; it never waits under a shield. One request at a time per connection; bytes sent ahead of
-    their turn are never run as a request. A fault in one connection ends that connection only.
+    their turn are never run as a request. A request with an `upgrade` header is answered like any other and is the last
+    of its connection; once the application has answered `101`, whatever the client sends comes as pieces of the body,
+    and pieces of the answer's body are sent as they are. A fault in one connection ends that connection only.
     """
 
     async def serve(

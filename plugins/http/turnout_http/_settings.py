@@ -33,6 +33,9 @@ class ClientLimits:
         queue_wait: how long they may wait.
         connections: open connections in all.
         per_address: open connections of one address; loopback has no limit.
+        sockets_per_key: open websockets of one client key.
+        socket_life: how long a websocket may stay open, whatever it does.
+        socket_ping: between two pings, which keep a quiet websocket alive on its way and show one that is dead.
     """
 
     header_timeout: Seconds = Seconds(10.0)
@@ -51,6 +54,9 @@ class ClientLimits:
     queue_wait: Seconds = Seconds(5.0)
     connections: int = 1024
     per_address: int = 64
+    sockets_per_key: int = 64
+    socket_life: Seconds = Seconds(3600.0)
+    socket_ping: Seconds = Seconds(20.0)
 
     def __attrs_post_init__(self) -> None:
         for field in attrs.fields(ClientLimits):

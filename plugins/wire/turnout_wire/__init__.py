@@ -29,6 +29,7 @@ from turnout_wire._prepare import (
 from turnout_wire._scrub import Known, scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
+from turnout_wire._turns import Turn, created_id, read_turn, socket_error, socket_event
 from turnout_wire._verdict import Mark, UpstreamAnswer, error_message, status_of_error, verdict
 
 __all__ = [
@@ -55,12 +56,14 @@ __all__ = [
     "Said",
     "Shape",
     "Told",
+    "Turn",
     "UpstreamAnswer",
     "answer",
     "check_header",
     "check_headers",
     "check_json",
     "client_headers",
+    "created_id",
     "decoded",
     "duration",
     "endpoint",
@@ -75,6 +78,7 @@ __all__ = [
     "prepare",
     "provider_key",
     "read_event",
+    "read_turn",
     "refusal",
     "reply_headers",
     "request_headers",
@@ -83,6 +87,8 @@ __all__ = [
     "scrub",
     "secrets_of",
     "sender",
+    "socket_error",
+    "socket_event",
     "status_of_error",
     "tell",
     "verdict",

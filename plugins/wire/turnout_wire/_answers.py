@@ -109,12 +109,13 @@ class HttpAnswer:
     body: bytes = attrs.field(repr=False)
 
 
-def answer(error: Exception, dialect: str, *, now: float, request_id: str = "") -> HttpAnswer:
+def answer(error: Exception, dialect: str, *, now: float, request_id: str = "", committed: bool = False) -> HttpAnswer:
     """The answer to a call that failed before anything of it was sent to the client.
 
     `now` is POSIX seconds. Whatever is not a TurnoutError is answered as `internal`, without a word of its text.
+    `committed`: it failed in mid-stream, where a client can still be answered in full, as over a websocket.
     """
-    told = tell(error, now=now, request_id=request_id)
+    told = tell(error, now=now, request_id=request_id, committed=committed)
     return _written(told, dialect, _wait(error, now) if told.status in RETRY_LATER else None)
 
 

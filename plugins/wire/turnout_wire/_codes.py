@@ -9,6 +9,7 @@ from collections.abc import Mapping
 CODES: Mapping[str, int] = {
     "bad_request": 400,
     "model_not_supported": 400,
+    "websocket_connection_limit_reached": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
