@@ -13,8 +13,6 @@ from contextlib import asynccontextmanager
 from logging import Logger
 from typing import final
 
-from starlette.routing import Route, Router
-
 import turnout_wire
 from turnout import Decision
 from turnout.errors import Draining, TurnoutError
@@ -25,7 +23,7 @@ from turnout_http._faults import chain
 from turnout_http._framing import Head, check_framing, read_head
 from turnout_http._keys import Headers, KeyRing, Strikes
 from turnout_http._origins import Hosts, is_foreign
-from turnout_http._pages import CHAT, Audience, Page, dialect_of
+from turnout_http._pages import CHAT, Audience, Page, dialect_of, pattern
 from turnout_http._refusals import Refusal
 from turnout_http._settings import Settings
 from turnout_http._visit import VISIT, Message, Receive, Scope, Send, Visit
@@ -61,11 +59,7 @@ class App:
     def follow(self, pages: Sequence[Page], settings: Settings, hosts: Hosts) -> None:
         """From the next request on, serve these pages under these settings; places that are taken stay taken."""
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
-        self._router = Router(
-            [Route(page.path, page) for page in pages],
-            redirect_slashes=False,
-            default=_nowhere,
-        )
+        self._patterns = [(pattern(page.path), page) for page in pages]
         self._hosts = hosts
         self._ring = KeyRing(settings.keys)
         self._admission.limits = settings.limits
@@ -107,9 +101,17 @@ class App:
             return
         await self._admission.enter(visit.client)
         try:
-            await (self._router if page is None else page)(scope, receive, reply)
+            await (page or self._find(scope))(scope, receive, reply)
         finally:
             self._admission.leave(visit.client)
+
+    def _find(self, scope: Scope) -> Page:
+        """The page of a path that holds a name, or is spelled with escapes; raises Refusal when there is none."""
+        for path, page in self._patterns:
+            if (match := path.fullmatch(scope["path"])) is not None:
+                scope["path_params"] = match.groupdict()
+                return page
+        raise Refusal("not_found", "there is no such page")
 
     async def _serve_socket(self, page: Page | None, scope: Scope, receive: Receive, reply: Send) -> None:
         """A websocket takes no place among the requests: each of its turns does."""
@@ -186,10 +188,6 @@ class App:
                 request_id=visit.id,
                 headers=_answers.decision_header(shown),
             )
-
-
-async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    raise Refusal("not_found", "there is no such page")
 
 
 async def _refuse_other_protocol(scope: Scope, receive: Receive, send: Send) -> None:

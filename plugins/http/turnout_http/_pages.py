@@ -1,6 +1,7 @@
 """What a page of this frontend is: a path, its methods, and for whom it is there."""
 
 import enum
+import re
 from collections.abc import Awaitable, Callable
 from typing import final
 
@@ -45,7 +46,7 @@ class Audience(enum.Enum):
 @final
 @attrs.frozen
 class Page:
-    """One row of the route table. `endpoint` is an ASGI application; the path may hold Starlette's `{name:path}`.
+    """One row of the route table. `endpoint` is an ASGI application; the path may hold names, see `pattern`.
 
     `socket` is what serves a websocket that is opened there, None where none can be.
     """
@@ -61,3 +62,12 @@ class Page:
         if scope["method"] not in self.methods:
             raise Refusal("method_not_allowed", f"this page answers {' and '.join(self.methods)}")
         await self.endpoint(scope, receive, send)
+
+
+def pattern(path: str) -> re.Pattern[str]:
+    """What a page's path matches: `{name}` stands for one part of a path, `{name:path}` for any number of them."""
+    kinds = {"": "[^/]+", ":path": ".*"}
+    parts = re.split(r"\{([a-z]+)(|:path)\}", path)
+    named = [f"(?P<{name}>{kinds[kind]})" for name, kind in zip(parts[1::3], parts[2::3], strict=True)]
+    texts = map(re.escape, parts[::3])
+    return re.compile("".join(piece for pair in zip(texts, [*named, ""], strict=True) for piece in pair), re.DOTALL)
