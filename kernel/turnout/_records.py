@@ -30,6 +30,18 @@ T = TypeVar("T")
 
 DAY: Final = 86_400.0
 
+SECRET_FIELDS: Final = frozenset(
+    [
+        *("id", "provider", "prefix", "label", "file_name", "disabled", "api_key", "proxy_url", "attributes"),
+        *("metadata", "created_at", "updated_at", "last_refreshed_at", "next_refresh_after"),
+    ]
+)
+MODEL_FIELDS: Final = frozenset(
+    ["status", "status_message", "unavailable", "next_retry_after", "last_error", "quota", "updated_at"]
+)
+STATE_FIELDS: Final = MODEL_FIELDS | {"model_states", "needs_login", "refused"}
+"""The fields that this version writes; others belong to a later one (`_unknown_fields`)."""
+
 
 def encode_credential(credential: Credential) -> bytes:
     """The secret record of a credential, tokens and keys in clear: for a store, which keeps it private or sealed.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from turnout._records import decode_credential, encode_credential
+from turnout._unknown_fields import unknown_fields
 from turnout._values import Credential, Record
 from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError, UnknownCredential
@@ -44,7 +45,8 @@ async def change(store: Store, id: str, edit: Callable[[Credential], Credential]
         except ValueError as error:
             raise StoreError(f"the record of {id!r} is damaged: {error}") from None
         try:
-            await store.save("secret", id, encode_credential(edit(before)), record.version)
+            after = unknown_fields(record).kept_in(encode_credential(edit(before)))
+            await store.save("secret", id, after, record.version)
         except StoreConflict:
             continue
         return

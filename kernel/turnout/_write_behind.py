@@ -15,6 +15,7 @@ from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
 from turnout._records import decode_credential, encode_credential, encode_state
+from turnout._unknown_fields import NOTHING, UnknownFields, unknown_fields
 from turnout._values import CredentialState, ModelState, Record, Status
 from turnout.abc import Change, Reader, Store, Watcher
 from turnout.errors import PluginError, StoreConflict, StoreError
@@ -52,6 +53,7 @@ class WriteBehind:
         self.border = plugin_code("turnout.stores", name)
         self._failed = failed
         self._versions: dict[tuple[str, str], int] = {}
+        self._unknown: dict[tuple[str, str], UnknownFields] = {}
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
         self.turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
@@ -61,6 +63,7 @@ class WriteBehind:
         with self.border:
             records = {(record.kind, record.id): record for record in await self.store.list()}
         self._versions = {key: record.version for key, record in records.items()}
+        self._unknown = {key: unknown for key, record in records.items() if (unknown := unknown_fields(record))}
         return records
 
     async def run(self) -> None:
@@ -108,9 +111,11 @@ class WriteBehind:
             known = self._versions.get(key, 0)
             if change.record is None and known:
                 del self._versions[key]
+                self._unknown.pop(key, None)
                 fresh.append(change)
             elif change.record is not None and change.record.version > known:
                 self._versions[key] = change.record.version
+                self._unknown[key] = unknown_fields(change.record)
                 fresh.append(change)
         self._follow(fresh)
 
@@ -183,13 +188,15 @@ class WriteBehind:
         for left in range(TRIES - 1, -1, -1):
             current = data()
             if current is None:
+                self._unknown.pop(key, None)
                 if self._versions.pop(key, None) is not None:
                     with self.border:
                         await self.store.delete(kind, id)
                 return
             try:
+                kept = self._unknown.get(key, NOTHING).kept_in(current)
                 with self.border:
-                    version = await self.store.save(kind, id, current, self._versions.get(key, 0))
+                    version = await self.store.save(kind, id, kept, self._versions.get(key, 0))
             except StoreConflict:
                 if not left:
                     raise
@@ -217,7 +224,8 @@ class WriteBehind:
         if kind == "secret":
             return encode_credential(credential)
         state = self._custody.states[id]
-        return None if _as_good_as_new(state) else encode_state(state)
+        as_new = _as_good_as_new(state) and not self._unknown.get((kind, id))
+        return None if as_new else encode_state(state)
 
 
 def _as_good_as_new(state: CredentialState) -> bool:
