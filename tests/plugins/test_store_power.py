@@ -9,9 +9,11 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 import attrs
 from store_setup import NOW
@@ -22,6 +24,7 @@ from turnout_files._disk import RealDisk
 from turnout_seal import KeyFile
 from turnout_sqlite import Sqlite
 from turnout_sqlite._opening import Opened
+from turnout_sqlite._place import Place
 
 LOG = logging.getLogger("turnout.stores")
 SECTOR = 512
@@ -298,6 +301,32 @@ def loaded(database: Database, key: Path, folder: Path) -> dict[str, bytes]:
         opened.close()
         assert not list(place.glob("*.corrupt*"))
         shutil.rmtree(folder)
+
+
+def calls_of(work: Callable[[], object]) -> list[str]:
+    """The calls of a work that matter to a power loss, in order."""
+    calls: list[str] = []
+
+    def profile(frame: FrameType, event: str, arg: Any) -> None:
+        if event == "c_call" and arg.__module__ == "posix" and arg.__name__ in {"mkdir", "fsync", "rename"}:
+            calls.append(arg.__name__)
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_what_lies_around_a_store_is_synced_before_it_is_used(tmp_path: Path) -> None:
+    """F-3, S22: each new folder with the one that holds it; a key before its name, and its name before it is used."""
+    place = calls_of(lambda: Place(tmp_path / "a" / "b" / "store", LOG.warning).close())
+    key = KeyFile(tmp_path / "c" / "store.key")
+
+    assert place == ["mkdir", "fsync"] * 3
+    assert calls_of(key.create) == ["mkdir", "fsync", "fsync", "rename", "fsync"]
+    assert calls_of(key.add) == ["fsync", "rename", "fsync"]
 
 
 def test_sqlite_syncs_each_commit(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ class KeyFile:
         with self._translated("made"):
             for missing in reversed([one for one in self.path.parents if not os.path.lexists(one)]):
                 missing.mkdir(mode=0o700, exist_ok=True)
+                _sync_names(missing.parent)
             with self._locked():
                 if not os.path.lexists(self.path):
                     self._write(KeyRing(new_key()))
@@ -124,14 +125,7 @@ class KeyFile:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        fd = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _sync_names(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -215,6 +209,15 @@ class KeyCommand:
 
     def keep(self, id: str) -> None:
         """See `KeySource.keep`: the command need not print the older ones any more."""
+
+
+def _sync_names(folder: Path) -> None:
+    """Bring to the disk which names a folder holds."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _ring(text: str, where: str) -> KeyRing:
