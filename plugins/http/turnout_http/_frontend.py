@@ -28,6 +28,7 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     gemini = Gemini(switch, limits)
     models = SharedModels(gemini, Models(switch))
     count = Generate(switch, limits, MESSAGES, Operation.COUNT)
+    count_input = Generate(switch, limits, RESPONSES, Operation.COUNT)
     return (
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
         Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
@@ -39,6 +40,7 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
             Generate(switch, limits, RESPONSES),
             ResponsesSocket(switch, limits),
         ),
+        Page("/v1/responses/input_tokens", ("POST",), Audience.CLIENT, count_input),
         Page("/v1/embeddings", ("POST",), Audience.CLIENT, Generate(switch, limits, EMBEDDINGS, Operation.EMBED)),
         Page("/v1/messages", ("POST",), Audience.CLIENT, Generate(switch, limits, MESSAGES)),
         Page("/v1/messages/count_tokens", ("POST",), Audience.CLIENT, count),

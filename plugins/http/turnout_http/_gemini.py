@@ -12,7 +12,7 @@ from turnout.abc import Switch
 from turnout.errors import UnknownModel
 from turnout_http._answers import JSON, RawHeaders, decision_header, raw_headers, send_whole
 from turnout_http._body import read_body
-from turnout_http._generate import EVENT_STREAM, UNCACHED
+from turnout_http._generate import BODY_KEYS, EVENT_STREAM, UNCACHED, affinity_of
 from turnout_http._pages import GEMINI, Endpoint
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
@@ -23,6 +23,7 @@ VERBS: Mapping[str, Operation] = {
     "streamGenerateContent": Operation.GENERATE,
     "countTokens": Operation.COUNT,
     "embedContent": Operation.EMBED,
+    "batchEmbedContents": Operation.EMBED,
 }
 
 
@@ -65,8 +66,15 @@ class Gemini:
         if verb not in VERBS or not model:
             raise Refusal("not_found", f"there is no such page; methods of a model are {', '.join(VERBS)}")
         body = await read_body(receive, visit.head, self._limits)
-        turnout_wire.check_json(body)
-        ask = Ask(model=model, payload=body, dialect=GEMINI, operation=VERBS[verb], id=visit.id)
+        texts = turnout_wire.texts_in(turnout_wire.check_json(body), BODY_KEYS)
+        ask = Ask(
+            model=model,
+            payload=body,
+            dialect=GEMINI,
+            operation=VERBS[verb],
+            id=visit.id,
+            affinity=affinity_of(texts, visit.head),
+        )
         if verb == "streamGenerateContent":
             sse = parse_qs(scope["query_string"].decode("latin-1")).get("alt") == ["sse"]
             work = partial(self._stream if sse else self._array, ask, visit, send)

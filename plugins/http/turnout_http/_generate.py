@@ -18,7 +18,14 @@ NO_HEADERS: Mapping[str, str] = {}
 EVENT_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 UNCACHED = (b"cache-control", b"no-cache")
 
-BODY_KEYS = ("prompt_cache_key", "session_id", "user")
+BODY_KEYS = (
+    "prompt_cache_key",  # OpenAI
+    "session_id",  # OpenRouter
+    "cachedContent",  # Google, which keeps it with one account
+    "safety_identifier",  # OpenAI
+    "user",
+    "metadata.user_id",  # Anthropic
+)
 """Members of a body that name a cache, a session or a user of the client, the most telling first."""
 
 SESSION_HEADERS = (b"x-session-id", b"session-id", b"session_id", b"x-session-affinity")
@@ -57,7 +64,7 @@ class Generate:
             operation=self._operation,
             headers=self._forwarded(visit.head),
             id=visit.id,
-            affinity=_affinity(peek.texts, visit.head),
+            affinity=affinity_of(peek.texts, visit.head),
         )
         work = self._stream if peek.stream and self._operation is Operation.GENERATE else self._execute
         if CANCELS in scope["extensions"]:
@@ -97,7 +104,7 @@ class Generate:
         return turnout_wire.request_headers(texts, self._dialect)
 
 
-def _affinity(members: Mapping[str, str], head: Head) -> str | None:
+def affinity_of(members: Mapping[str, str], head: Head) -> str | None:
     """The client's own name for a session or cache; never anything made from its key (design 16)."""
     for name in BODY_KEYS:
         if name in members:

@@ -12,7 +12,7 @@ from turnout_wire._headers import (
     request_headers,
 )
 from turnout_wire._hints import duration, retry_after
-from turnout_wire._json import BadJSON, Peek, check_json, peek, with_model
+from turnout_wire._json import BadJSON, Peek, check_json, peek, texts_in, with_model
 from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire._passing import Grammar, PassedEvents, Said, decoded
 from turnout_wire._prepare import (
@@ -91,6 +91,7 @@ __all__ = [
     "socket_event",
     "status_of_error",
     "tell",
+    "texts_in",
     "verdict",
     "verdict_of_exception",
     "with_model",

@@ -66,7 +66,7 @@ class Peek(NamedTuple):
 
     Attributes:
         stream: False when the body does not say.
-        texts: the top-level members that were asked for and are texts, by name; for affinity.
+        texts: the members that were asked for and are texts, by name; for affinity.
     """
 
     model: str
@@ -82,7 +82,9 @@ class Span(NamedTuple):
 
 
 def peek(body: bytes, *, texts: tuple[str, ...] = ()) -> Peek:
-    """Check a request body and give its `model`, `stream` and the top-level `texts` that it has.
+    """Check a request body and give its `model`, `stream` and the `texts` that it has.
+
+    Names in `texts` are those of top-level members, or `NAME.INNER` for a member of an object there.
 
     Raises BadJSON for what is not sound JSON, InvalidAsk for a body without a usable `model`. A body of a mebibyte
     takes milliseconds: give larger ones to a thread.
@@ -91,8 +93,21 @@ def peek(body: bytes, *, texts: tuple[str, ...] = ()) -> Peek:
     return Peek(
         _model(found.get("model")),
         _flag(found.get("stream"), "stream"),
-        {name: text for name in texts if isinstance(text := found.get(name), str) and text} if texts else _NONE,
+        texts_in(found, texts) if texts else _NONE,
     )
+
+
+def texts_in(found: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, str]:
+    """Those of the named members that are texts and not empty; `NAME.INNER` is a member of an object."""
+    texts = {}
+    for name in names:
+        outer, _, inner = name.partition(".")
+        value = found.get(outer)
+        if inner:
+            value = value.get(inner) if isinstance(value, dict) else None
+        if isinstance(value, str) and value:
+            texts[name] = value
+    return texts
 
 
 def check_json(body: bytes) -> dict[str, Any]:
