@@ -3,15 +3,19 @@
     python tests/bench/dialects.py
 
 `request` is a chat of 30 KB in 200 turns, `stream` one of 300 text events, `decode` msgspec alone over the same bytes:
-the floor of every translation. Within one dialect nothing is parsed.
+the floor of every translation. `pass` is what a provider's wrapped operation adds to a call in its own dialect: nothing
+is parsed, however long the body is.
 """
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from turnout import Ask, Call, Credential
 from turnout_dialects import DIALECTS, StreamTranslator, translate_request
+from turnout_dialects.provider import CHAT_WAYS, translating
 from turnout_wire import BlockReader
 
 RUNS = 7
@@ -60,6 +64,29 @@ def translated(events: list[bytes], source: str, target: str) -> bytes:
     return b"".join([*map(machine.feed, events), machine.end()])
 
 
+class Own:
+    """A provider whose operation does nothing, bare and wrapped."""
+
+    translated = frozenset({"anthropic.messages", "gemini.generate", "openai.responses"})
+    into = CHAT_WAYS
+
+    def now(self) -> float:
+        return 0.0
+
+    def bare(self, call: Call) -> Any:
+        return call
+
+    wrapped = translating(bare)
+
+
+def passing(size: int) -> float:
+    """Microseconds that the wrapping adds to a call in the provider's own dialect, with a body of so many bytes."""
+    ask = Ask(model="gpt-6-astra", dialect="openai.chat", payload=b"x" * size)
+    call = Call(ask=ask, credential=Credential(id="a", provider="p"), model="gpt-6-astra")
+    own = Own()
+    return best(lambda: own.wrapped(call), 20_000) - best(lambda: own.bare(call), 20_000)
+
+
 def main() -> None:
     decode = msgspec.json.Decoder().decode
     print(f"{'source':20}{'target':20}{'request':>9}{'decode':>9}{'stream':>9}{'an event':>10}")
@@ -70,6 +97,8 @@ def main() -> None:
         floor = best(lambda: decode(body), 200)  # noqa: B023
         stream = best(lambda: translated(events, source, target), 10)  # noqa: B023
         print(f"{source:20}{target:20}{request:9.0f}{floor:9.0f}{stream:9.0f}{stream / EVENTS:10.2f}")
+    for size in (1_000, 30_000, 10_000_000):
+        print(f"pass, a body of {size:>10} bytes: {passing(size):.2f}")
 
 
 if __name__ == "__main__":
