@@ -2,10 +2,13 @@
 
 A preference, never an order: whether the credential found here may serve now, and whether a ready higher tier wins over
 it, is for the schedule to say (O1, O5). Pins are kept elsewhere and never come from here (O2).
+
+A store keeps the table in buckets: which of them has news worth keeping is remembered here, and told once.
 """
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple, final
 
 import attrs
@@ -29,9 +32,37 @@ def digest(key: str | bytes) -> bytes | None:
     return hashlib.blake2b(text, digest_size=16, person=b"turnout affinity").digest() if text else None
 
 
-class _Entry(NamedTuple):
+BUCKETS: Final = 16
+"""Records that the table is kept in: each is written as a whole."""
+
+WORTH_KEEPING: Final = 0.25
+"""Share of its life by which an entry must have grown older in the store before it is kept anew."""
+
+
+class Preference(NamedTuple):
+    """One entry as it is kept and shared: `until` is in POSIX seconds."""
+
+    base: str
+    key: bytes
     credential: str
     until: float
+
+
+class _Entry(NamedTuple):
+    """`kept` is the end of life that is in the store, or is on its way there."""
+
+    credential: str
+    until: float
+    kept: float
+
+
+def bucket_of(key: bytes) -> str:
+    """The bucket in which a digest is kept."""
+    return f"{key[0] % BUCKETS:x}"
+
+
+def _nobody_cares() -> None:
+    pass
 
 
 @final
@@ -57,10 +88,15 @@ class AffinityStatistics:
 class Affinity:
     """The bounded, expiring table of preferences: (base name, digest) to credential id (O3, O4).
 
-    Every operation is O(1), but for `forget_credential`, which is linear in the entries of that credential.
+    Every operation is O(1), but for `forget_credential`, which is linear in the entries of that credential, and for
+    what stores do.
+
+    Attributes:
+        unsaved: buckets with news that are worth keeping.
+        changed: called when the first of them gets into it.
     """
 
-    __slots__ = ("_capacity", "_entries", "_evicted", "_hits", "_keys_of", "_misses", "_ttl")
+    __slots__ = ("_capacity", "_entries", "_evicted", "_hits", "_keys_of", "_misses", "_ttl", "changed", "unsaved")
 
     def __init__(self, *, ttl: float = TIME_TO_LIVE, entries: int = CAPACITY) -> None:
         if not ttl > 0:
@@ -72,6 +108,8 @@ class Affinity:
         self._entries: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
         self._keys_of: dict[str, set[tuple[str, bytes]]] = {}
         self._hits = self._misses = self._evicted = 0
+        self.unsaved: set[str] = set()
+        self.changed: Callable[[], None] = _nobody_cares
 
     def find(self, base: str, key: bytes, now: float) -> str | None:
         """Id of the credential that served this session and model last, None when none is remembered."""
@@ -87,11 +125,37 @@ class Affinity:
 
     def learn(self, base: str, key: bytes, credential: str, now: float) -> None:
         """Remember who served, after a success (C12.5): it replaces what was known and lives from now on."""
-        where = (base, key)
+        until = now + self._ttl
+        old = self._entries.get((base, key))
+        kept = old.kept if old is not None and old.credential == credential else 0.0
+        if until - kept > self._ttl * WORTH_KEEPING:
+            kept = until
+            if not self.unsaved:
+                self.changed()
+            self.unsaved.add(bucket_of(key))
+        self._put((base, key), _Entry(credential, until, kept))
+
+    def bucket(self, name: str, now: float) -> list[Preference]:
+        """What a store should hold of one bucket."""
+        return [
+            Preference(base, key, entry.credential, entry.until)
+            for (base, key), entry in self._entries.items()
+            if entry.until > now and bucket_of(key) == name
+        ]
+
+    def adopt(self, preferences: Iterable[Preference], now: float) -> None:
+        """Take in what a store has: of two the one that was confirmed later counts. No entry outlives a fresh one."""
+        for one in preferences:
+            old = self._entries.get((one.base, one.key))
+            until = min(one.until, now + self._ttl)
+            if until > now and (old is None or until > old.until):
+                self._put((one.base, one.key), _Entry(one.credential, until, until))
+
+    def _put(self, where: tuple[str, bytes], entry: _Entry) -> None:
         if where in self._entries:
             self._drop(where)
-        self._entries[where] = _Entry(credential, now + self._ttl)
-        self._keys_of.setdefault(credential, set()).add(where)
+        self._entries[where] = entry
+        self._keys_of.setdefault(entry.credential, set()).add(where)
         if len(self._entries) > self._capacity:
             self._drop(next(iter(self._entries)))
             self._evicted += 1

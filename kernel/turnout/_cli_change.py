@@ -144,7 +144,9 @@ def reset(context: click.Context, id: str, config: Path | None) -> None:
     settled = loaded(config)
 
     async def work(store: Store, _: float) -> None:
-        known = {one.id for one in credentials_of(settled)} | {record.id for record in await store.list()}
+        known = {one.id for one in credentials_of(settled)} | {
+            one.id for one in await store.list() if one.kind != "affinity"
+        }
         if id not in known:
             raise UnknownCredential(f"there is no credential {id!r}", argument="id")
         await store.delete("state", id)

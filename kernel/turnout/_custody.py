@@ -83,7 +83,6 @@ class Custody:
     """
 
     __slots__ = (
-        "_now",
         "_serves",
         "affinity",
         "catalogue",
@@ -91,6 +90,7 @@ class Custody:
         "credentials",
         "dirty",
         "listed",
+        "now",
         "schedule",
         "states",
         "stored",
@@ -108,7 +108,7 @@ class Custody:
         self.stored: dict[str, Credential] = {}
         self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
-        self._now = now
+        self.now = now
         self.changed: Callable[[str], None] = _nobody_cares
 
     def put(
@@ -145,7 +145,7 @@ class Custody:
         if state is CLEAN:
             return
         if outdated(state, credential) or (before is not None and another_secret(before, credential)):
-            after = freed(state, self._now())
+            after = freed(state, self.now())
             if after is not state:
                 self.states[id] = after
                 self.dirty.mark("state", id)
@@ -156,7 +156,7 @@ class Custody:
             self.catalogue.unregister(credential.id)
         else:
             self.catalogue.register(credential.id, credential.provider, serves)
-        self.schedule.upsert(credential, self.states[credential.id], serves, self._now())
+        self.schedule.upsert(credential, self.states[credential.id], serves, self.now())
 
     def serve(self, id: str, serves: Serves, listed: tuple[str, ...] = ()) -> None:
         """Replace what a credential serves; `listed` is what its upstream said, to be remembered over a reload."""
@@ -192,7 +192,7 @@ class Custody:
         `kept` says that the store has this very state already.
         """
         self.states[id] = state
-        self.schedule.update(id, state, recorded, self._now())
+        self.schedule.update(id, state, recorded, self.now())
         if not kept:
             self.dirty.mark("state", id)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from turnout._affinity_records import decode_preferences
 from turnout._custody import Custody, Serves, outdated
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation
@@ -20,6 +21,9 @@ from turnout._records import decode_credential, decode_state
 from turnout._renewal import moved
 from turnout._values import CLEAN, Credential, Record
 from turnout.abc import Change
+
+ORDER = {"secret": 0, "state": 1, "affinity": 2}
+"""States and preferences find their credential."""
 
 log = getLogger("turnout.follow")
 
@@ -48,13 +52,21 @@ class Follower:
 
     def take(self, changes: Sequence[Change]) -> None:
         """Put what others changed in force: secrets first, so that states find their credential."""
-        for change in sorted(changes, key=lambda change: change.kind):
+        for change in sorted(changes, key=lambda change: ORDER.get(change.kind, len(ORDER))):
             if change.kind == "secret" and change.record is None:
                 self._remove(change.id)
             elif change.kind == "secret" and change.record is not None:
                 self._put(change.record)
             elif change.kind == "state" and change.id in self._custody.credentials:
                 self._settle(change.id, change.record)
+            elif change.kind == "affinity" and change.record is not None:
+                self._prefer(change.record)
+
+    def _prefer(self, record: Record) -> None:
+        """Sessions keep to the credential that another process found for them."""
+        preferences = read_record(record, decode_preferences) or ()
+        known = (one for one in preferences if one.credential in self._custody.credentials)
+        self._custody.affinity.adopt(known, self._now())
 
     def _put(self, record: Record) -> None:
         theirs = read_record(record, decode_credential)

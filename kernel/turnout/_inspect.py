@@ -73,7 +73,7 @@ def _judged(config: Config, records: list[Record], now: float) -> Inspection:
         try:
             if record.kind == "state":
                 states[record.id] = decode_state(record.data, now)
-            else:
+            elif record.kind == "secret":
                 stored[record.id] = decode_credential(record.data)
         except ValueError:
             damaged.append(record.id)

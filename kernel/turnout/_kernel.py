@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import trio
 
-from turnout._affinity import Affinity
+from turnout._affinity import BUCKETS, Affinity
 from turnout._assemble import Chosen, choose, generation_of
 from turnout._catalogue import Catalogue, Serves
 from turnout._checks import checked
@@ -49,7 +49,7 @@ from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
-from turnout.abc import AnswerStream, Store
+from turnout.abc import AnswerStream, Change, Store
 from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
@@ -245,8 +245,10 @@ class Kernel:
         for id in self._custody.credentials:
             self._custody.dirty.mark("secret", id)
             self._custody.dirty.mark("state", id)
+        self._custody.affinity.unsaved.update(f"{number:x}" for number in range(BUCKETS))
         self._rooms.start_soon(writer.run, name="write-behind")
         self._rooms.start_soon(writer.watch, name="following the store")
+        self._rooms.start_soon(writer.gather, name="keeping affinity")
 
     def _new_writer(self, store: Store, config: Config) -> WriteBehind:
         return WriteBehind(self._custody, store, config.store, failed=self._store_failed, follow=self._follower.take)
@@ -327,6 +329,8 @@ class Kernel:
         self._writer = self._new_writer(self._house.now.only("stores"), self._config)
         records = await self._writer.load()
         self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
+        kept = [record for (kind, _), record in records.items() if kind == "affinity"]
+        self._follower.take([Change(kind="affinity", id=record.id, record=record) for record in kept])
 
     async def _start(self) -> None:
         """Start what lives on the open plugins, frontends last."""
@@ -334,6 +338,7 @@ class Kernel:
         self._tell_of(self._loaded, ())
         self._rooms.start_soon(self._writer.run, name="write-behind")
         self._rooms.start_soon(self._writer.watch, name="following the store")
+        self._rooms.start_soon(self._writer.gather, name="keeping affinity")
         self._rooms.start_soon(self._watch_clock, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
@@ -386,8 +391,10 @@ class Kernel:
 
     async def _close(self) -> None:
         """Bring what is dirty to the store, then close the plugins."""
-        if self._started and not await self._writer.flush():
-            log.error("closing, although not everything could be saved")
+        if self._started:
+            self._writer.mark_affinity()
+            if not await self._writer.flush():
+                log.error("closing, although not everything could be saved")
         await self._house.close()
 
     # --- telling -----------------------------------------------------------------------------------------------------

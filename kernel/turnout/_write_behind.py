@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from turnout._affinity_records import encode_preferences
 from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
@@ -22,6 +23,9 @@ from turnout.errors import PluginError, StoreConflict, StoreError
 
 COALESCE = 0.5
 """Seconds between two rounds: changes that come together are written once."""
+
+AFFINITY_PACE = 5.0
+"""Seconds for which preferences of sessions are gathered before they are kept: other nodes hear of them that late."""
 
 RETRY_FLOOR, RETRY_CAP = 1.0, 2.0
 """Seconds until a failed round is tried again, doubled each time: what was away is caught up with in 5 s (G2)."""
@@ -56,6 +60,7 @@ class WriteBehind:
         self._unknown: dict[tuple[str, str], UnknownFields] = {}
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
+        self._gather_scope = trio.CancelScope()
         self.turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
@@ -79,10 +84,29 @@ class WriteBehind:
                     await trio.sleep(pause)
                     pause = min(2 * pause, RETRY_CAP)
 
+    async def gather(self) -> None:
+        """Have preferences kept, some seconds' worth at a time, until closed."""
+        affinity, news = self._custody.affinity, trio.Event()
+        with self._gather_scope:
+            while True:
+                news = trio.Event()
+                affinity.changed = news.set
+                if not affinity.unsaved:
+                    await news.wait()
+                await trio.sleep(AFFINITY_PACE)
+                self.mark_affinity()
+
+    def mark_affinity(self) -> None:
+        """Have what sessions prefer written with what else is dirty."""
+        for bucket in sorted(self._custody.affinity.unsaved):
+            self._custody.dirty.mark("affinity", bucket)
+        self._custody.affinity.unsaved.clear()
+
     def close(self) -> None:
-        """End `run` and `watch`; what is dirty stays so."""
+        """End `run`, `watch` and `gather`; what is dirty stays so."""
         self._scope.cancel()
         self._watch_scope.cancel()
+        self._gather_scope.cancel()
 
     async def watch(self) -> None:
         """Follow what others write to the store, until closed; ends at once where nobody else can."""
@@ -218,6 +242,9 @@ class WriteBehind:
 
     def _data(self, kind: str, id: str) -> bytes | None:
         """What the store should hold; None for nothing: it is gone, not kept (C3.7), or as good as new."""
+        if kind == "affinity":
+            preferences = self._custody.affinity.bucket(id, self._custody.now())
+            return encode_preferences(preferences) if preferences else None
         credential = self._custody.credentials.get(id)
         if credential is None or not is_kept(credential, kind):
             return None

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout._affinity import Affinity, AffinityStatistics, digest
+from turnout._affinity import Affinity, AffinityStatistics, Preference, digest
+from turnout._affinity_records import decode_preferences, encode_preferences
 from turnout.errors import InvalidAsk
 
 NOW = 1_800_000_000.0
@@ -152,3 +153,60 @@ def test_the_table_agrees_with_a_plain_model(story: list[tuple[str, str, int, st
         assert set(table._entries) == set(model)
         assert {one for keys in table._keys_of.values() for one in keys} == set(model)
         assert all(table._keys_of.values())
+
+
+# --- kept and shared -------------------------------------------------------------------------------------------------
+
+PREFERENCES = st.lists(
+    st.builds(
+        Preference,
+        st.text(max_size=5),
+        st.binary(min_size=16, max_size=16),
+        st.sampled_from(["a", "b", "ü\0"]),
+        st.integers(0, 5000).map(float),
+    )
+)
+
+
+@given(PREFERENCES)
+def test_preferences_survive_their_bytes(preferences: list[Preference]) -> None:
+    assert decode_preferences(encode_preferences(preferences)) == preferences
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b'{"preferences":[1]}', b'{"preferences":[["m","zz","a",1]]}'])
+def test_damaged_preferences_are_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode_preferences(data)
+
+
+@given(PREFERENCES, PREFERENCES)
+def test_two_that_adopt_each_others_preferences_agree(mine: list[Preference], theirs: list[Preference]) -> None:
+    """Whatever the order: the later confirmation counts; nothing outlives a fresh entry."""
+    one, other = Affinity(), Affinity()
+    for table, first, second in ((one, mine, theirs), (other, theirs, mine)):
+        table.adopt(first, 10.0)
+        table.adopt(second, 10.0)
+    for preference in (*mine, *theirs):
+        found = {p.until for p in (*mine, *theirs) if (p.base, p.key) == (preference.base, preference.key)}
+        untied = len({p.credential for p in (*mine, *theirs) if p.until == max(found)}) == 1
+        if untied and max(found) <= 3610:
+            found_by_both = [table.find(preference.base, preference.key, 10.0) for table in (one, other)]
+            assert found_by_both[0] == found_by_both[1]
+            assert (found_by_both[0] is None) is (max(found) <= 10)
+
+
+def test_a_bucket_has_news_when_an_entry_is_new_moved_or_much_older_than_what_is_kept() -> None:
+    """G12: a busy session is kept four times in its life, not at each call."""
+    table, told = Affinity(ttl=100), list[float]()
+    key = b"\x05" + bytes(15)
+    for second in range(101):
+        table.changed = lambda second=second: told.append(second)  # type: ignore[misc]
+        table.learn("m", key, "a", float(second))
+        assert table.unsaved <= {"5"}
+        table.unsaved.clear()
+    assert told == [0, 26, 52, 78]
+    table.learn("m", key, "b", 101.0)
+    assert table.unsaved == {"5"}
+    assert table.bucket("5", 101.0) == [Preference("m", key, "b", 201.0)]
+    assert table.bucket("4", 101.0) == []
+    assert table.bucket("5", 201.0) == []

@@ -1,7 +1,7 @@
 """Kernels that share a store: each takes over what the others change, and nobody's change is lost."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Kernel, Metadata, RateLimited, Record, Secret
+from turnout import Ask, Credential, Kernel, Metadata, RateLimited, Record, Secret, Transient
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
+from turnout._ledger import refused_for_good
 from turnout._reconcile import joined, reconciled
-from turnout._records import encode_credential
+from turnout._records import encode_credential, encode_state
+from turnout._renewal import mark_of
 from turnout._values import CredentialState, ModelState, Status
 from turnout.abc import Change
 from turnout.errors import CoolingDown, StoreError, UnknownModel, UpstreamFailed
@@ -316,3 +318,122 @@ def test_of_states_the_later_word_is_kept_for_each_model() -> None:
 
     assert both.updated_at == 2.0
     assert {name: entry.next_retry_after for name, entry in both.models.items()} == {"a": 20, "b": 30, "c": 11}
+
+
+# --- affinity --------------------------------------------------------------------------------------------------------
+
+SESSION = Ask(model="m", affinity="session-7")
+
+
+def last_called(provider: ScriptedProvider) -> str:
+    return provider.calls[-1].credential.id
+
+
+async def test_a_session_keeps_its_credential_over_a_restart(autojump_clock: MockClock) -> None:
+    """Issue of state: affinity is in the store, by digest alone."""
+    store = MemoryStore()
+    async with node(store) as kernel:
+        for id in ("a", "b", "c"):
+            await kernel.credentials.register(credential(id))
+        await kernel.execute(ASK)
+        await kernel.execute(SESSION)
+    kept = [record.data for (kind, _), record in store.records.items() if kind == "affinity"]
+    assert len(kept) == 1
+    assert b"session-7" not in kept[0]
+    provider = ScriptedProvider()
+    async with node(store, provider) as kernel:
+        for _ in range(3):
+            await kernel.execute(SESSION)
+        assert {call.credential.id for call in provider.calls} == {"b"}
+
+
+async def test_sessions_are_shared_by_nodes_and_a_session_that_moves_moves_for_all(autojump_clock: MockClock) -> None:
+    """Design 14: within the pace at which they are kept; joined where two write at once."""
+    shared, first, second = Shared(), ScriptedProvider(), ScriptedProvider()
+    async with node(shared.view(), first) as one, node(shared.view(), second) as two:
+        for id in ("a", "b", "c"):
+            await one.credentials.register(credential(id))
+        await settled()
+        await one.execute(ASK)
+        await one.execute(SESSION)
+        await trio.sleep(8)
+        await two.execute(SESSION)
+        assert last_called(second) == last_called(first) == "b"
+        await trio.sleep(1)
+        first.script(Script(failure=RateLimited(retry_after=500)), credential="b")
+        await one.execute(SESSION)
+        moved = last_called(first)
+        assert moved != "b"
+        await trio.sleep(8)
+        await two.execute(SESSION)
+        assert last_called(second) == moved
+
+
+async def test_busy_sessions_write_once_in_a_while(autojump_clock: MockClock) -> None:
+    """G12: a thousand calls of one session and one credential's state cost a few writes."""
+    store = Counting()
+    shaky = ScriptedProvider()
+    async with node(store, shaky) as kernel:
+        await kernel.credentials.register(credential("a"))
+        store.calls = 0
+        for number in range(1000):
+            if number % 2:
+                shaky.script(Script(failure=Transient(message="busy")))
+            with suppress(UpstreamFailed):
+                await kernel.execute(SESSION)
+            await trio.sleep(0.01)
+        assert len(shaky.calls) >= 1000, "each of them has changed the state"
+        assert 0 < store.calls <= 2 * 10 + 3, "a state twice a second, and a session once in five"
+
+
+class Counting:
+    """A store that counts its calls."""
+
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self._memory = MemoryStore()
+        self.calls = 0
+
+    async def list(self) -> Iterable[Record]:
+        return await self._memory.list()
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        self.calls += 1
+        return await self._memory.save(kind, id, data, if_version)
+
+    async def delete(self, kind: str, id: str) -> None:
+        self.calls += 1
+        await self._memory.delete(kind, id)
+
+
+# --- logins ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_login_clears_the_need_for_one_whoever_brings_it(autojump_clock: MockClock) -> None:
+    """E7: at once on a node that runs, and at the start of one that did not; the old one's refusal stays its own."""
+    shared = Shared()
+    view = shared.view()
+    async with node(view) as kernel:
+        await kernel.credentials.register(login("old"))
+        refused = refused_for_good(kernel.credentials.state("a"), "invalid_grant", 5.0, secret=mark_of(login("old")))
+        kernel._custody.settle("a", refused, None)
+        await settled()
+        async with node(shared.view()) as other:
+            assert other.credentials.state("a").needs_login == "invalid_grant"
+            await shared.write("a", login("new"))
+            await settled()
+            assert not kernel.credentials.state("a").needs_login
+            assert not other.credentials.state("a").needs_login
+        await shared.view().save("state", "a", encode_state(refused), None)
+        await settled()
+        assert not kernel.credentials.state("a").needs_login, "what comes late is about the old one"
+    shared.memory.records["state", "a"] = Record(kind="state", id="a", data=encode_state(refused), version=99)
+    async with node(shared.view()) as kernel:
+        assert not kernel.credentials.state("a").needs_login
+        await kernel.execute(ASK)
+
+
+def login(token: str) -> Credential:
+    data = {"access_token": f"at of {token}", "refresh_token": token, "email": "a@example.test"}
+    return Credential(id="a", provider="scripted", metadata=Metadata(data))
