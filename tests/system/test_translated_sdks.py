@@ -57,6 +57,8 @@ def config(folder: Path, url: str) -> str:
             *(f"{NAMES[upstream]}-{kind}-{one}" for kind in ("limited", "cut") for one in CLIENTS),
         ]
         text += "".join(f'[[providers.{upstream}.models]]\nname = "{name}"\n' for name in names)
+        if upstream in {CHAT, ANTHROPIC}:
+            text += f'[[providers.{upstream}.models]]\nname = "{NAMES[upstream]}-best"\nalias = "best"\n'
     return text
 
 
@@ -330,6 +332,17 @@ def test_a_stream_that_breaks_off_is_an_error_and_no_end(
     upstream.use(Script(rules=(Rule(path="/v1/chat/completions", always=plays[CHAT]), Rule(always=plays[up]))))
 
     failure_of(clients[client], f"{NAMES[up]}-cut-{client}", streamed=True)
+
+
+def test_a_stream_moves_on_to_another_vendors_model(clients: Clients, upstream: RemoteUpstream) -> None:
+    """C9.1, B22: two vendors behind one alias, and the client of one of them sees only its own dialect."""
+    limited = Rule(path="/v1/chat/completions", always=Play(events=(b"data: " + error(CHAT, 429, "slow") + b"\n\n",)))
+    upstream.use(Script(rules=(limited, Rule(always=Play(events=stream(ANTHROPIC, Said(text=TEXT)))))))
+
+    heard = clients["chat-sdk"].stream("best", Wish())
+
+    assert heard.text == TEXT
+    assert [request.key for request in upstream.requests(2)] == ["sk-chat-0123456789", "sk-anthropic-0123456789"]
 
 
 COUNTS = {
