@@ -4,16 +4,36 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import attrs
 import pytest
 import trio
 from trio._core import _run as scheduler
 
-from turnout import Ask, Attempt, Decision, Done, Failed, InvalidRequest, Operation, Outcome, Sent, Transient, Verdict
+from turnout import (
+    Ask,
+    Attempt,
+    Credential,
+    CredentialState,
+    Decision,
+    Done,
+    Failed,
+    InvalidRequest,
+    Metadata,
+    ModelState,
+    Operation,
+    Outcome,
+    Sent,
+    Transient,
+    Verdict,
+)
 from turnout._attempts import Retry
-from turnout.testing import simulate
+from turnout._values import CLEAN
+from turnout.testing import ScriptedProvider, scripted_kernel, simulate
 from turnout.testing._determinism import HOOKS, run_deterministically
+from turnout.testing._faulty_store import FaultyStore
+from turnout.testing._over_restarts import Left
 from turnout.testing._referee import Attempt as Called
 from turnout.testing._referee import Referee
 
@@ -31,7 +51,10 @@ def played(first: int, count: int, *options: str) -> subprocess.Popen[str]:
 
 
 def test_everything_holds_in_every_seed() -> None:
-    """J6, D1, D3, D4, E4, E10, H3: no pick of the blocked, nobody benched past its time, no budget exceeded."""
+    """J6, D1, D3, D4, E4, E10, H3, K1, O18: no pick of the blocked, nobody benched past its time, no budget exceeded.
+
+    Cooldowns keep their length when the wall clock jumps, and are back with every token when a kernel is opened again.
+    """
     processes = len(os.sched_getaffinity(0))
     share = -(-SEEDS // processes)
     running = [played(FIRST + number * share, share) for number in range(processes)]
@@ -73,6 +96,8 @@ def test_a_simulation_makes_every_kind_of_trouble() -> None:
         "update",
         "register",
         "reset",
+        "jump",
+        "restart",
         "over Done",
         "over Transient",
     ):
@@ -191,6 +216,51 @@ def test_the_judge_notices_what_is_not_recorded_exactly_once(told: tuple[Verdict
 
     run_deterministically(judge, 0)
     assert referee.problems
+
+
+CREDENTIAL = Credential(id="t", provider="p", metadata=Metadata({"generation": 2, "expires_at": 9e9}))
+COOLING = CredentialState(models={"m": ModelState(unavailable=True, next_retry_after=2_000_000_000.0)})
+SOUND_STORE = FaultyStore(Random(0), 0.0)  # noqa: S311 # nothing of it is left to chance
+KERNEL = """
+[providers.p]
+models = [{ name = "m" }]
+credentials = [{ name = "a", api_key = "key-of-a-0123456789" }]
+"""
+
+
+@pytest.mark.parametrize("before", [(CREDENTIAL, CLEAN), (attrs.evolve(CREDENTIAL, id="a", metadata=None), COOLING)])
+def test_the_judge_notices_what_a_restart_loses(before: tuple[Credential, CredentialState]) -> None:
+    """O18: a token that is not back, and a cooldown that is not."""
+    referee = Referee()
+    credential, state = before
+
+    async def judge() -> None:
+        async with scripted_kernel(KERNEL, {"p": ScriptedProvider()}) as kernel:
+            Left.of(kernel).must_be_back(kernel, referee, SOUND_STORE)
+            assert referee.problems == []
+            left = Left({credential.id: credential}, {credential.id: state})
+            left.must_be_back(kernel, referee, SOUND_STORE)
+
+    run_deterministically(judge, 0)
+    assert len(referee.problems) == 1
+
+
+def test_the_judge_notices_a_cooldown_that_the_wall_clock_has_moved() -> None:
+    """K1: a block that ends at another moment than it was to end."""
+    referee = Referee()
+
+    async def judge() -> None:
+        async with scripted_kernel(KERNEL, {"p": ScriptedProvider()}) as kernel:
+            referee.restarted(kernel)
+            for later in (0.0, 3600.0):
+                assert referee.problems == []
+                entry = ModelState(unavailable=True, next_retry_after=kernel._clock.now() + 60 + later, updated_at=1.0)
+                kernel._custody.settle("a", CredentialState(models={"m": entry}), None)
+                referee.look()
+
+    run_deterministically(judge, 0)
+    assert len(referee.problems) == 1
+    assert "K1" in referee.problems[0]
 
 
 def test_the_judge_notices_a_call_that_outlasts_its_deadline() -> None:

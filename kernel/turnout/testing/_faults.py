@@ -11,7 +11,6 @@ import trio
 from turnout._values import EMPTY, Call, Chunk, Credential, Metadata, Operation, Reply
 from turnout._verdicts import FAILURES, CountUnsupported, Done, Empty, Failure, Protocol, Sent, Unauthorized
 from turnout.errors import UpstreamFailed
-from turnout.testing._house import START
 from turnout.testing._referee import Attempt, Referee, generation_of
 
 EMPTY_STREAM = Empty(message="upstream stream closed before first payload")
@@ -197,5 +196,5 @@ class FaultyRenewals(FaultyUpstreams):
             return None
         generation = generation_of(credential) + 1
         lasts = -5 if way == "short" else self._chance.choice((200, 3600))
-        data = {"generation": generation, "expires_at": START + trio.current_time() + lasts}
+        data = {"generation": generation, "expires_at": self._referee.wall() + lasts}
         return attrs.evolve(credential, metadata=Metadata({**(credential.metadata or {}), **data}))

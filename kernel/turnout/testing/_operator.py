@@ -11,7 +11,6 @@ import trio
 from turnout._kernel import Kernel
 from turnout._values import Credential, Metadata
 from turnout.errors import ConfigError, PluginError, StoreError, TurnoutError
-from turnout.testing._house import START
 from turnout.testing._referee import Referee
 from turnout.testing._variants import VARIANTS, variant
 
@@ -32,6 +31,7 @@ class Operator:
             self._change,
             self._reset,
             self._reload,
+            self._jump,
             lambda: self.register(self.chance.randrange(4)),
         )
         for _ in range(self.chance.randint(0, 5)):
@@ -42,7 +42,7 @@ class Operator:
 
     async def register(self, number: int) -> None:
         """Register a credential with a token, perhaps in place of one."""
-        ends = START + trio.current_time() + self.chance.choice((-10, 20, 400, 4000))
+        ends = self.referee.wall() + self.chance.choice((-10, 20, 400, 4000))
         credential = Credential(
             id=f"t{number}",
             provider=self.chance.choice(("p", "q")),
@@ -83,6 +83,13 @@ class Operator:
         if id := self._somebody():
             self.referee.note("reset", id)
             self.kernel.credentials.reset(id)
+
+    async def _jump(self) -> None:
+        """Set the wall clock: a day, an hour, to 1970, or by less than is noticed (K1)."""
+        await trio.lowlevel.checkpoint()
+        by = self.chance.choice((86_400, -86_400, 3600, -3600, 4, -4, -self.referee.wall()))
+        self.referee.note("jump", f"{by:.0f}")
+        self.referee.wall.ahead += by
 
     async def _reload(self) -> None:
         number = self.chance.randrange(VARIANTS)

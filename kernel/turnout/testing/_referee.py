@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from turnout._attempts import Retry
+from turnout._due import SPREAD
 from turnout._hedge import LOST
 from turnout._kernel import Kernel
 from turnout._names import parse
@@ -22,6 +23,10 @@ from turnout._values import Ask, Call, Credential, CredentialState, Decision, Ou
 from turnout._verdicts import Blame, Done, Failure, InvalidRequest, Sent, TimedOut
 from turnout.errors import TurnoutError
 from turnout.testing._faulty_store import FaultyStore
+from turnout.testing._wall import JumpingWall
+
+LEAD = 300.0 * (1 + SPREAD)
+"""Seconds before its end at which a token is renewed at the earliest."""
 
 SLACK = 0.1
 """Seconds by which a call may outlast its deadline (D4)."""
@@ -52,11 +57,15 @@ class Referee:
         kernel: to be set before anything happens; `store` likewise.
         problems: what did not hold, in order of appearance; empty is good.
         trace: what happened, line by line.
+        wall: the machine's clock.
+        opening: a kernel has been opened again and nobody has called yet.
     """
 
     def __init__(self) -> None:
         self.kernel: Kernel
         self.store: FaultyStore
+        self.wall = JumpingWall()
+        self.opening = False
         self.problems: list[str] = []
         self.trace: list[str] = []
         self.attempts: list[Attempt] = []
@@ -68,6 +77,7 @@ class Referee:
         self._most_calls = 0
         self._refreshing: set[str] = set()
         self._calls = 0
+        self._ends: dict[tuple[object, ...], float] = {}
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
@@ -193,6 +203,10 @@ class Referee:
         self.law(len(self._refreshing) <= 16, "more than 16 refreshes at once (C11.1.2)")
         known = self.kernel._custody.credentials.get(id)
         self.law(known is not None and not known.disabled, f"{id} is refreshed while it is off (E10)")
+        if self.opening:
+            ends = float(0 if credential.metadata is None else credential.metadata["expires_at"])
+            lasts = ends - self.kernel._clock.now()
+            self.law(lasts <= LEAD, f"{id} is refreshed by a restart, and its token lasts {lasts:.0f} s more")
 
     def refresh_ends(self, credential: Credential) -> None:
         """It is over."""
@@ -213,6 +227,22 @@ class Referee:
             told = custody.schedule.ready_count(provider, base, now)
             fits = ready - probing <= told <= ready
             self.law(fits, f"{provider} has {ready} ready for {base}, and the schedule says {told} ({probing} probe)")
+        self._cooldowns_keep_their_length()
+
+    def _cooldowns_keep_their_length(self) -> None:
+        """A block ends when it was to end, by Trio's clock, wherever the wall clock has jumped meanwhile (K1)."""
+        anchor = self.kernel._clock.at(0.0)
+        for id, state in self.kernel._custody.states.items():
+            for name, one in state.models.items():
+                if one.next_retry_after is not None:
+                    ends = one.next_retry_after - anchor
+                    known = self._ends.setdefault((id, name, one.updated_at, one.last_error), ends)
+                    self.law(abs(known - ends) < SLACK, f"{id} cools for {name} until {ends:.1f}, not {known:.1f} (K1)")
+
+    def restarted(self, kernel: Kernel) -> None:
+        """Another kernel takes over: from now on its clock counts, which it has just set by the wall."""
+        self.kernel = kernel
+        self._ends.clear()
 
     def at_rest(self) -> None:
         """No client is left: nothing is in flight any more."""

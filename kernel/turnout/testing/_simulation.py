@@ -18,19 +18,21 @@ import trio
 import trio.testing
 
 from turnout._kernel import Kernel, open_kernel
+from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
 from turnout.errors import TurnoutError
 from turnout.testing._determinism import run_deterministically
 from turnout.testing._faults import FaultyRenewals
 from turnout.testing._faulty_store import FaultyStore
-from turnout.testing._house import scripted_plugins, wall
+from turnout.testing._house import scripted_plugins
 from turnout.testing._operator import Operator
+from turnout.testing._over_restarts import LONGEST_BLOCK, Left
 from turnout.testing._referee import Referee, is_ready
 from turnout.testing._stage import Ear
 from turnout.testing._variants import TOTAL, VARIANTS, variant
 
-LONGEST_BLOCK = 86_400.0
-"""Seconds (`hint_cap`)."""
+RESTARTS = 0.15
+"""Share of the simulations in which the kernel is closed and opened again on the same store."""
 
 PATIENT = 0.05
 """Share of the simulations that wait until the last block is over."""
@@ -103,6 +105,7 @@ class _World:
         self._store = FaultyStore(self.chance, self.chance.choice((0.0, 0.0, 0.2)))
         self._ear = Ear()
         self._kernel: Kernel
+        self._left: Left | None = None
 
     async def play(self) -> int:
         """Open a kernel, let everybody act, and judge; gives how many tasks are left."""
@@ -112,26 +115,47 @@ class _World:
             store=self._store,
             observers={"ear": self._ear},
         )
+        self.referee.store = self._store
+        if self.chance.random() < RESTARTS:
+            await self._live(plugins, "1")
+            await trio.sleep(self.chance.choice((0, 5, 600)))
+        await self._live(plugins, "2", last=True)
+        return trio.lowlevel.current_statistics().tasks_living - before
+
+    async def _live(self, plugins: Plugins, name: str, *, last: bool = False) -> None:
+        """A kernel from its opening to its closing."""
         config = variant(self.chance.randrange(VARIANTS))
-        async with open_kernel(config, plugins=plugins, wall=wall, draw=self.chance.random) as kernel:
-            self._kernel = self.referee.kernel = kernel
-            self.referee.store = self._store
+        self.referee.opening = self._left is not None
+        async with open_kernel(config, plugins=plugins, wall=self.referee.wall, draw=self.chance.random) as kernel:
+            self._kernel = kernel
+            await self._take_over(kernel)
             operator = Operator(self.chance, self.referee, kernel)
             for number in range(self.chance.randint(0, 2)):
                 await operator.register(number)
             async with trio.open_nursery() as nursery:
                 for number in range(self.chance.randint(1, 5)):
-                    nursery.start_soon(self._client, number)
+                    nursery.start_soon(self._client, f"{name}.{number}")
                 nursery.start_soon(operator.act)
             await self._come_to_rest()
-        return trio.lowlevel.current_statistics().tasks_living - before
+            if last:
+                await self._all_must_serve()
+            self._left = Left.of(kernel)
+
+    async def _take_over(self, kernel: Kernel) -> None:
+        """Nothing is lost by a restart, and no storm of refreshes follows it."""
+        self.referee.restarted(kernel)
+        if self._left is not None:
+            self.referee.note("restart")
+            self._left.must_be_back(kernel, self.referee, self._store)
+            await trio.testing.wait_all_tasks_blocked()
+            self.referee.opening = False
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
-    async def _client(self, number: int) -> None:
+    async def _client(self, name: str) -> None:
         for turn in range(self.chance.randint(1, 3)):
             await trio.sleep(self.chance.choice((0, 0, 0.3, 3, 70)))
-            await self._call(self._ask(f"{number}.{turn}"))
+            await self._call(self._ask(f"{name}.{turn}"))
             self.referee.look()
 
     def _ask(self, id: str) -> Ask:
@@ -177,19 +201,23 @@ class _World:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def _come_to_rest(self) -> None:
-        """Everybody is gone: nothing is left over, and in the end everybody serves again."""
+        """Everybody is gone, and nothing is left over."""
         referee = self.referee
         referee.at_rest()
         await trio.testing.wait_all_tasks_blocked()
         referee.recorded(self._ear.outcomes())
         for decision in self._ear.decisions():
             referee.decided(decision)
+        referee.law(not self._upstreams.open_streams, "an upstream's stream is never closed")
+
+    async def _all_must_serve(self) -> None:
+        """In the end everybody serves again."""
+        referee = self.referee
         self._upstreams.share = self._store.share = 0.0
         await self._wait_for_recoveries()
         referee.look()
         for credential in self._kernel.credentials.list():
             await self._must_serve(credential)
-        referee.law(not self._upstreams.open_streams, "an upstream's stream is never closed")
         referee.at_rest()
 
     async def _wait_for_recoveries(self) -> None:
