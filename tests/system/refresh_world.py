@@ -361,6 +361,8 @@ class World:
                 if not self.works(id):
                     self.nodes[0].refresh_room.ask(id)
             await trio.sleep(HEALED)
+            while any(node.refresh_room._flights for node in self.nodes):  # noqa: ASYNC110  # nobody tells
+                await trio.sleep(10)  # what is under way ends, and all hear of it
             self.look()
             self.at_the_end()
             nursery.cancel_scope.cancel()
