@@ -1,6 +1,7 @@
 """What is left of a credential's limits, read from headers, and what comes of it in a pool."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import httpx
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import Ask, Call, Credential, Remaining, Secret
-from turnout.abc import Provider
+from turnout.abc import HasRemaining, Provider
 from turnout.testing import scripted_kernel
 from turnout_anthropic import Anthropic, AnthropicSettings
 from turnout_openai import OpenAI, OpenAISettings
@@ -111,7 +112,7 @@ async def test_a_stream_says_it_as_well() -> None:
     ask = Ask(model="m", dialect="openai.chat", payload=b"{}")
     provider = OpenAI(OpenAISettings(), now=lambda: NOW)
     async with provider.stream(Call(ask=ask, credential=CREDENTIAL, model="m", transport=transport)) as stream:
-        assert stream.remaining == Remaining(share=0.25, until=NOW + 6)
+        assert cast(HasRemaining, stream).remaining == Remaining(share=0.25, until=NOW + 6)
 
 
 TOML = """
