@@ -253,6 +253,7 @@ class Conductor:
             return await self._call_members(run, entry, credential, attempt)
         if not self._origins.may_retry(credential.origin, len(self.calls.scopes)):
             run.tries.skip(credential.origin)
+            run.tries.rationed += (credential.id,)
             return None
         with self._origins.retrying(credential.origin):
             with self.scope(run):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 
 from turnout._custody import Custody
 from turnout._entry import Entry
@@ -11,6 +11,8 @@ from turnout._shard import Shard, is_held
 
 SHOWN = 20
 """A decision record names no more of them."""
+
+RATIONED = "not tried again: the retry budget of its origin is used up"
 
 LOOKED_AT = 1000
 """Credentials looked at to find those: a call that fails in a large pool must not walk all of it."""
@@ -25,7 +27,8 @@ def left_out(run: Run, custody: Custody, skipped_origins: Collection[str], now: 
         for id, why in islice(_reasons(run, custody, shards, skipped_origins), LOOKED_AT)
         if why and id not in called and run.ask.pin in {None, id}
     )
-    return tuple(islice(found, SHOWN))
+    rationed = ((id, RATIONED) for id in dict.fromkeys(run.tries.rationed))
+    return tuple(islice(chain(rationed, found), SHOWN))
 
 
 def _reasons(

@@ -73,8 +73,12 @@ class Recovery:
         return False
 
     def _soonest(self, run: Run, now: float) -> float | None:
-        """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39)."""
-        if run.generation.retry.max_wait <= 0:
+        """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39).
+
+        Nor for a call that was refused another try: upstreams are ill then, and thousands that wait for the end of one
+        bench would come back in one second (B33).
+        """
+        if run.generation.retry.max_wait <= 0 or run.tries.rationed:
             return None
         may_retry = run.tries.may_begin_pass
         credentials = self._custody.credentials
