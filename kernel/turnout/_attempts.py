@@ -64,7 +64,7 @@ class Tries:
     """What one call has tried so far. `tried`, `skipped_origins` and `called` start anew with each pass.
 
     Attributes:
-        rationed: ids that were not tried again because the retry budget of their origin was used up.
+        rationed: ids that were not tried after a failure because the retry budget of their origin was used up.
     """
 
     __slots__ = (
@@ -129,9 +129,10 @@ class Tries:
         """
         return self._failures_at.get(origin, 0) if self._failures_at else 0
 
-    def skip(self, origin: str) -> None:
-        """Leave this origin's credentials out for the rest of the pass."""
+    def ration(self, id: str, origin: str) -> None:
+        """Do not try this credential after a failure, nor its origin's others for the rest of the pass."""
         self.skipped_origins.add(origin)
+        self.rationed += (id,)
 
     def _blame_origin(self, origin: str) -> Step:
         self.upstream_failures += 1

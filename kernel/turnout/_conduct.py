@@ -250,10 +250,12 @@ class Conductor:
                 return None
             credential = renewed
         if not (failures := run.tries.failures_at(credential.origin)):
+            if run.tries.upstream_failures and not self._origins.may_fail_over(credential.origin):
+                run.tries.ration(credential.id, credential.origin)
+                return None
             return await self._call_members(run, entry, credential, attempt)
         if not self._origins.may_retry(credential.origin, len(self.calls.scopes)):
-            run.tries.skip(credential.origin)
-            run.tries.rationed += (credential.id,)
+            run.tries.ration(credential.id, credential.origin)
             return None
         with self._origins.retrying(credential.origin):
             with self.scope(run):

@@ -12,7 +12,7 @@ from turnout._shard import Shard, is_held
 SHOWN = 20
 """A decision record names no more of them."""
 
-RATIONED = "not tried again: the retry budget of its origin is used up"
+RATIONED = "not tried after a failure: the retry budget of its origin is used up"
 
 LOOKED_AT = 1000
 """Credentials looked at to find those: a call that fails in a large pool must not walk all of it."""

@@ -65,6 +65,14 @@ class Origins:
         known = self._of(origin)
         return known.tokens > PURSE / 2 and known.retrying < max(LEAST, SHARE * under_way)
 
+    def may_fail_over(self, origin: str) -> bool:
+        """Whether a call that failed elsewhere may come to this origin: not while too many fail here as well (B32).
+
+        How many come at once is not limited, or calls would be lost that a sound origin could serve.
+        """
+        known = self._ill.get(origin)
+        return known is None or known.tokens > PURSE / 2
+
     @contextmanager
     def retrying(self, origin: str) -> Iterator[None]:
         """Hold one of the tries again."""
