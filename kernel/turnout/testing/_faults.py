@@ -9,7 +9,17 @@ import attrs
 import trio
 
 from turnout._values import EMPTY, Call, Chunk, Credential, Metadata, Operation, Reply
-from turnout._verdicts import FAILURES, CountUnsupported, Done, Empty, Failure, Protocol, Sent, Unauthorized
+from turnout._verdicts import (
+    FAILURES,
+    CountUnsupported,
+    Done,
+    Empty,
+    Failure,
+    Inexpressible,
+    Protocol,
+    Sent,
+    Unauthorized,
+)
 from turnout.errors import UpstreamFailed
 from turnout.testing._referee import Attempt, Referee, generation_of
 
@@ -102,9 +112,11 @@ class FaultyUpstreams:
         self._numbers += 1
         chance = self._chance
         kinds = FAILURES if operation is Operation.COUNT else [one for one in FAILURES if one is not CountUnsupported]
-        return chance.choice(kinds)(
+        kind = chance.choice(kinds)
+        sent = chance.choice((Sent.NO, Sent.ANSWERED, Sent.ANSWERED, Sent.MAYBE))
+        return kind(
             message=f"#{self._numbers}",
-            sent=chance.choice((Sent.NO, Sent.ANSWERED, Sent.ANSWERED, Sent.MAYBE)),
+            sent=Sent.NO if kind is Inexpressible else sent,
             retry_after=chance.choice((None, None, None, -1.0, 0.0, 0.5, 2.0, 20.0, 400.0, 1e30, float("nan"))),
         )
 
