@@ -333,6 +333,25 @@ async def test_closing_lets_a_refresh_under_way_finish(autojump_clock: MockClock
         store.records.clear()
 
 
+@pytest.mark.parametrize(("takes", "benched"), [(8.0, False), (1000.0, True)])
+async def test_a_401_benches_over_a_restart_unless_its_refresh_ends_while_the_kernel_closes(
+    autojump_clock: MockClock, takes: float, benched: bool
+) -> None:
+    """O18, O48, H6: a refresh under way is let finish, and what it cures is cured for whoever comes next."""
+    store = MemoryStore()
+    provider = Renewing()
+    provider.takes = takes
+    provider.script(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+        with trio.move_on_after(1):
+            await kernel.execute(ASK)
+        assert provider.at_once == 1
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        assert kernel.credentials.state("a").unavailable is benched
+        assert metadata(kernel, "a")["access_token"] == ("token-0" if benched else "token-1")
+
+
 async def test_observers_hear_of_refreshes_and_of_their_failures(autojump_clock: MockClock) -> None:
     """C11.2, O57: hook on success and on failure."""
 

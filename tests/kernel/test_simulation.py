@@ -38,7 +38,7 @@ from turnout.testing._referee import Attempt as Called
 from turnout.testing._referee import Referee
 
 SEEDS = int(os.environ.get("TURNOUT_SEEDS", "2000"))
-"""`.ci/run` plays 20,000; a nightly run may play a million."""
+"""`.ci/run` says how many it plays; a nightly run may play a million."""
 
 FIRST = int(os.environ.get("TURNOUT_FIRST_SEED", "0"))
 

@@ -23,7 +23,7 @@ class Left:
 
     @classmethod
     def of(cls, kernel: Kernel) -> "Left":
-        """What this kernel knows."""
+        """What this kernel knew at its very end: it must be closed."""
         return cls(dict(kernel._custody.credentials), dict(kernel._custody.states))
 
     def must_be_back(self, kernel: Kernel, referee: Referee, store: FaultyStore) -> None:
@@ -32,7 +32,7 @@ class Left:
         for id, before in self.credentials.items():
             after = kernel.credentials.get(id)
             if before.metadata is not None and ("secret", id) not in store.refused:
-                kept = after is not None and generation_of(after) >= generation_of(before)  # or renewed while it closed
+                kept = after is not None and generation_of(after) >= generation_of(before)  # or is renewed already
                 referee.law(kept, f"{id} or its token is lost by a restart")
             if after is None or after.provider != before.provider or ("state", id) in store.refused:
                 continue

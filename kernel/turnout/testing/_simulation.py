@@ -139,7 +139,7 @@ class _World:
             await self._come_to_rest()
             if last:
                 await self._all_must_serve()
-            self._left = Left.of(kernel)
+        self._left = Left.of(kernel)  # now that it is closed: a renewal under way was let finish, and may end a block
 
     async def _take_over(self, kernel: Kernel) -> None:
         """Nothing is lost by a restart, and no storm of refreshes follows it."""
