@@ -276,6 +276,8 @@ class Conductor:
             await trio.lowlevel.checkpoint_if_cancelled()
             if len(members) > 1 and not self._is_ready(credential, upstream):
                 continue  # it has begun to cool while another member was called
+            if run.unanswered:
+                _tell_resent(run, credential)
             try:
                 return await attempt(run, entry, credential, upstream)
             except UpstreamFailed as failure:
@@ -284,7 +286,7 @@ class Conductor:
                 if run.tries.failed(failure.verdict, credential.origin) is Step.OVER:
                     raise
                 if failure.verdict.sent is Sent.MAYBE:
-                    log.warning("call %s: sent to %s and not answered, tried again elsewhere", run.id, credential.id)
+                    run.unanswered = credential.id
         return None
 
     def _members(self, run: Run, credential: Credential) -> Sequence[Upstream]:
@@ -389,6 +391,12 @@ def _learn(entry: Entry, remaining: Remaining | None) -> None:
     """Take note of what an upstream says is left, for selectors to see."""
     if type(remaining) is Remaining:
         entry.remaining = remaining
+
+
+def _tell_resent(run: Run, credential: Credential) -> None:
+    """Log that a request which was sent and not answered is tried again: it may be billed twice (B6)."""
+    log.warning("call %s: sent to %s and not answered, tried again with %s", run.id, run.unanswered, credential.id)
+    run.unanswered = ""
 
 
 def longest_pause(failures: int, last: UpstreamFailed | None) -> float:

@@ -28,6 +28,7 @@ class Run:
         total: seconds that the whole call may take.
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
+        unanswered: id of who was sent the request last and did not answer, until that has been told.
         unsaid: that an upstream cannot say this request; the answer when nobody else could be asked.
         kept: ids that failed and may be tried again at once: the last ones left (design 16), or renewed meanwhile.
         refreshing: ids whose refresh this call has brought about.
@@ -53,6 +54,7 @@ class Run:
         "stream",
         "total",
         "tries",
+        "unanswered",
         "unsaid",
         "upstream_model",
         "waited",
@@ -79,6 +81,7 @@ class Run:
         self.kept: set[str] = set()
         self.refreshing: set[str] = set()
         self.last: UpstreamFailed | None = None
+        self.unanswered = ""
         self.unsaid: UpstreamFailed | None = None
         self.served_by = ""
         self.upstream_model = ""

@@ -1,6 +1,5 @@
 import errno
 import json
-import logging
 import os
 import re
 import signal
@@ -20,7 +19,6 @@ from trio.testing import wait_all_tasks_blocked
 from turnout import CredentialState, ErrorRecord, ModelState, Record, Secret, Status
 from turnout._cli import main
 from turnout._cli_errors import exit_code_of
-from turnout._cli_log import log_to_stderr
 from turnout._cli_run import serve
 from turnout._config import parse_config
 from turnout._inspect import inspect
@@ -594,27 +592,3 @@ def test_what_the_system_refuses_is_told_with_the_plugin_it_refused(
     assert (process.returncode, out) == (1, "")
     assert err.splitlines()[-1] == "turnout: frontend 'door': raised OSError ([Errno 98] Address already in use)"
     assert "Traceback" not in err
-
-
-@pytest.fixture
-def kept_logging() -> Iterator[None]:
-    root, ours = logging.getLogger(), logging.getLogger("turnout")
-    handlers, levels = root.handlers[:], (root.level, ours.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    ours.setLevel(levels[1])
-
-
-@pytest.mark.usefixtures("kept_logging")
-def test_foreign_loggers_stay_quiet_whatever_level_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    """X4: httpx and its like print URLs and headers below WARNING."""
-    log_to_stderr("debug")
-
-    for name in ("httpx", "httpcore.http11", "hpack.hpack", "h2", "hypercorn.access", "some.library"):
-        logging.getLogger(name).info("https://x/?key=canary")
-    logging.getLogger("turnout.providers.x").debug("ours")
-
-    told = capsys.readouterr().err
-    assert "canary" not in told
-    assert told.endswith("Z DEBUG turnout.providers.x: ours\n")

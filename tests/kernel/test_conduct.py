@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -301,6 +302,24 @@ async def test_retry_unsafe_zero_never_bills_twice() -> None:
         with pytest.raises(UpstreamFailed, match="silence"):
             await kernel.execute(ASK)
         assert provider.called() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a"], []),
+        (["a", "b", "c"], ["call req-1: sent to a and not answered, tried again with b"]),
+    ],
+)
+async def test_a_possible_double_bill_is_logged_when_it_is_risked_and_not_before(
+    names: Sequence[str], told: Sequence[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """B6, I9: with nobody left to try, nothing is billed twice."""
+    provider = ScriptedProvider(Script(failure=Failed(message="silence", sent=Sent.MAYBE)))
+    async with scripted_kernel(toml(names), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed, match="silence"):
+            await kernel.execute(attrs.evolve(ASK, id="req-1"))
+    assert [each.getMessage() for each in caplog.records if each.name == "turnout.conduct"] == told
 
 
 async def test_a_transient_fault_never_benches_the_last_ready_credential(autojump_clock: MockClock) -> None:
