@@ -87,7 +87,8 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
         if member is not None:
             nursery.start_soon(member.heed, stop, hangups)
         with stop.scope:
-            async with open_kernel(config, plugins=plugins, sockets=member.sockets if member else {}) as kernel:
+            sockets = member.sockets if member else {}
+            async with open_kernel(config, plugins=plugins, sockets=sockets, watch_stalls=True) as kernel:
                 stop.serving = True
                 if member is None:
                     tell(kernel.addresses)

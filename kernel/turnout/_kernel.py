@@ -15,7 +15,13 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from logging import getLogger
 from typing import Any
 
@@ -45,6 +51,7 @@ from turnout._refresh import RefreshRoom
 from turnout._registry import Registry
 from turnout._schedule import Schedule
 from turnout._served import Served
+from turnout._stalls import watching
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
@@ -79,8 +86,10 @@ class Kernel:
         *,
         renew: bool,
         sockets: Mapping[str, Sequence[socket.socket]],
+        watch_stalls: bool,
     ) -> None:
         self._config = config
+        self._watch_stalls = watch_stalls
         self._renew = renew
         self._sockets = sockets
         self._plugins = plugins
@@ -261,17 +270,23 @@ class Kernel:
         with _lone_errors():
             async with trio.open_nursery() as house:
                 self._house = House(house, self._clock.now, self._draw, self._plugin_told)
-                try:
-                    await self._open()
-                    async with trio.open_nursery() as rooms:
-                        self._rooms = rooms
-                        await self._start()
-                        yield self
-                        rooms.cancel_scope.cancel()
-                finally:
-                    with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
-                        await self._close()
-                    house.cancel_scope.cancel()
+                with self._watched(house):
+                    try:
+                        await self._open()
+                        async with trio.open_nursery() as rooms:
+                            self._rooms = rooms
+                            await self._start()
+                            yield self
+                            rooms.cancel_scope.cancel()
+                    finally:
+                        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
+                            await self._close()
+                        house.cancel_scope.cancel()
+
+    def _watched(self, house: trio.Nursery) -> AbstractContextManager[None]:
+        if not self._watch_stalls:
+            return nullcontext()
+        return watching(house, self._plugins.owner_of, lambda: self._started)
 
     async def _open(self) -> None:
         """Open every plugin, then take the credentials into custody."""
@@ -428,17 +443,20 @@ async def open_kernel(
     draw: Callable[[], float] = random.random,
     renew: bool = True,
     sockets: Mapping[str, Sequence[socket.socket]] = EMPTY,
+    watch_stalls: bool = False,
 ) -> AsyncIterator[Kernel]:
     """Open a kernel: plugins, credentials and frontends of `config` are up when the block begins, gone when it ends.
 
     `plugins` is what can be named in the configuration; None means every installed plugin. `wall` reads the wall clock
     in POSIX seconds, `draw` gives random numbers in [0, 1). Without `renew` a credential is renewed only when somebody
     asks for it. `sockets` are what frontends serve on instead of binding, by their keys (`turnout.abc.Binder`).
+    With `watch_stalls` a thread logs which plugin blocks the event loop, at `turnout.stalls`; `turnout run` has it on.
 
     Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
     """
     known = Plugins.discover(os.environ) if plugins is None else plugins
-    async with Kernel(config, known, wall, draw, renew=renew, sockets=sockets).live() as kernel:
+    made = Kernel(config, known, wall, draw, renew=renew, sockets=sockets, watch_stalls=watch_stalls)
+    async with made.live() as kernel:
         yield kernel
 
 

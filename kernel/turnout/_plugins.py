@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
+from operator import eq
 from typing import Any, Literal, NamedTuple, final
 
 import attrs
@@ -20,6 +21,8 @@ from turnout.errors import PluginError
 COMMANDS = "turnout.commands"
 GROUPS = (*REQUIRED, COMMANDS)
 """Entry-point groups. Commands are click commands and no classes, so they are loaded, but not checked."""
+
+KERNEL = "turnout"
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -112,6 +115,32 @@ class Plugins:
             raise PluginError(loaded.reason, group=key[0], name=name, distribution=loaded.distribution)
         return loaded
 
+    def owner_of(self, module: str) -> str:
+        """Whose code a module is, such as `selector 'cheapest' (from turnout-cheapest 0.1.0)`; empty: no plugin's.
+
+        A plugin's own module tells before the rest of its package does, and what was loaded before what was not.
+        """
+        if _within(module, KERNEL):
+            return "Turnout itself"
+        for offers in (self._modules(self._loaded), self._modules(self._offers)):
+            for fits in (eq, _beside):
+                if owners := sorted({owner for theirs, owner in offers if fits(module, theirs)}):
+                    return " or ".join(owners)
+        return ""
+
+    def _modules(self, keys: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Modules of these plugins, of their class and of their entry point, each with the words for them."""
+        return [
+            (module, _in_words(group, name, offer))
+            for group, name in keys
+            for offer in self._offers.get((group, name), ())
+            for module in {
+                str(getattr(self._loaded.get((group, name)), "__module__", "")),
+                offer.value.partition(":")[0].strip(),
+            }
+            if module and not isinstance(self._loaded.get((group, name)), _Broken)
+        ]
+
     def describe(self) -> tuple[PluginInfo, ...]:
         """Every offer, in the order of groups, names and distributions. Imports nothing."""
         order = sorted(self._offers, key=lambda key: (GROUPS.index(key[0]), key[1]))
@@ -168,6 +197,20 @@ def _offer(entry: metadata.EntryPoint) -> _Offer:
     if dist is None:  # an entry point that was made by hand
         return _Offer("", "", entry.value, load=entry.load)
     return _Offer(dist.name, dist.version, entry.value, load=entry.load, requires=tuple(dist.requires or ()))
+
+
+def _in_words(group: str, name: str, offer: _Offer) -> str:
+    origin = f" (from {offer})" if str(offer) else ""
+    return f"{group.removeprefix('turnout.').removesuffix('s')} {name!r}{origin}"
+
+
+def _within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _beside(module: str, other: str) -> bool:
+    """Whether a module lies in the package of the other one."""
+    return _within(module, other.rpartition(".")[0] or other)
 
 
 def _giving(plugin: Any) -> Callable[[], Any]:

@@ -226,3 +226,34 @@ def test_discovery_loads_no_module_of_the_plugins_that_are_installed_here() -> N
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_whose_code_a_module_is_is_known_by_the_plugin_and_where_it_comes_from(install: Install) -> None:
+    """H9: its own module first, then the package it lies in; what was not loaded may be in the middle of its import."""
+    install("acme-solo", "solo")
+    install("acme-sick", "sick", source="raise ValueError")
+    plugins = Plugins.discover({})
+    assert plugins.owner_of("acme_solo") == "selector 'solo' (from acme-solo 1.0)"
+
+    plugins.load("turnout.selectors", "solo")
+    with pytest.raises(PluginError):
+        plugins.load("turnout.selectors", "sick")
+
+    assert plugins.owner_of("acme_solo") == "selector 'solo' (from acme-solo 1.0)"
+    assert plugins.owner_of("acme_solo.inner") == "selector 'solo' (from acme-solo 1.0)"
+    assert plugins.owner_of("acme_solitude") == ""
+    assert plugins.owner_of("json.decoder") == ""
+    assert plugins.owner_of("turnout._schedule") == "Turnout itself"
+
+
+def test_of_several_plugins_in_one_package_the_one_whose_module_it_is_is_named() -> None:
+    def classes(**modules: str) -> dict[str, type]:
+        return {name: type(name, (Selector,), {"__module__": module}) for name, module in modules.items()}
+
+    plugins = Plugins.of({"selectors": classes(one="acme.one", two="acme.two"), "stores": classes(far="else.far")})
+    for name in ("one", "two"):
+        plugins.load("selectors", name)
+
+    assert plugins.owner_of("acme.two") == "selector 'two'"
+    assert plugins.owner_of("acme.both") == "selector 'one' or selector 'two'"
+    assert plugins.owner_of("else.far") == ""  # nothing is known of a class that was not asked for

@@ -60,7 +60,7 @@ keep_alive = "1s"
 
 
 def test_an_idle_connection_that_outlived_its_time_while_the_process_was_stopped_is_closed(tmp_path: Path) -> None:
-    """K2: and the gateway serves the next one."""
+    """K2: and the gateway serves the next one. H9: nobody is blamed for the pause."""
     with running_gateway(CONFIG, tmp_path, key="key-of-a-client-0123456789") as gateway:
         idle = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=LIMIT)
         idle.request("GET", "/healthz")
@@ -74,3 +74,6 @@ def test_an_idle_connection_that_outlived_its_time_while_the_process_was_stopped
         assert idle.sock.recv(1) == b""
         idle.close()
         assert gateway.ask("GET", "/healthz").status == 200
+        gateway.process.send(signal.SIGTERM)
+        assert gateway.process.wait_code() == 0
+        assert "stand still" not in gateway.process.stderr.text
