@@ -175,7 +175,7 @@ RESPONSE = {
 OPEN = RESPONSE | {"status": "in_progress", "output": [], "usage": None}
 AT = {"item_id": "i", "output_index": 0, "content_index": 0}
 OPENAI_RESPONSES = Upstream(
-    provider=lambda: OpenAI(OpenAISettings(), now=lambda: NOW),
+    provider=lambda: OpenAI(OpenAISettings(chat=False), now=lambda: NOW),
     dialect=RESPONSES,
     path="/v1/responses",
     streams_at="/v1/responses",
@@ -539,7 +539,8 @@ async def test_a_count_that_no_api_of_the_upstream_has_is_not_supported(source: 
 async def test_what_responses_cannot_say_goes_to_the_same_upstreams_chat() -> None:
     transport = ScriptedTransport(Script(headers=JSON, body=[json.dumps(OPENAI_CHAT.reply).encode()]))
     body = ASKS[MESSAGES] | {"stop_sequences": ["END"]}
-    reply = await OPENAI_RESPONSES.provider().execute(call(MESSAGES, transport, body))
+    provider = OpenAI(OpenAISettings(), now=lambda: NOW)
+    reply = await provider.execute(call(MESSAGES, transport, body))
 
     (sent,) = transport.requests
     assert sent.url.path == "/v1/chat/completions"
@@ -554,6 +555,7 @@ async def test_what_responses_cannot_say_goes_to_the_same_upstreams_chat() -> No
         ({"responses": False}, "/v1/chat/completions"),
         ({"base_url": "https://llm.test/v1"}, "/v1/chat/completions"),
         ({"base_url": "https://llm.test/v1", "responses": True}, "/v1/responses"),
+        ({"base_url": "https://llm.test/v1", "chat": False}, "/v1/responses"),
         ({"vendor": "deepseek"}, "/chat/completions"),
         ({"vendor": "groq"}, "/openai/v1/chat/completions"),
     ],

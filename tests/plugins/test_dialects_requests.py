@@ -7,6 +7,8 @@ import pytest
 
 from turnout.errors import InvalidAsk
 from turnout_dialects import DIALECTS, BadRequest, Untranslatable, same, translate_request
+from turnout_dialects._form import Signature
+from turnout_dialects._seal import seal
 
 MODELS = {
     "openai.chat": "gpt-6-astra",
@@ -319,6 +321,42 @@ def test_a_forced_tool_turns_thinking_off_for_anthropic() -> None:
     found = translated(body, "openai.chat", "anthropic.messages", model="claude-sonnet-4-5")
     assert found["tool_choice"] == {"type": "any"}
     assert "thinking" not in found
+
+
+@pytest.mark.parametrize(
+    ("model", "turns", "thinks"),
+    [
+        ("claude-sonnet-4-5", 4, False),
+        ("claude-sonnet-4-5", 6, True),
+        ("claude-sonnet-4-6", 4, True),
+    ],
+)
+def test_a_budget_is_left_out_while_calls_are_answered_that_were_made_without_a_signed_thought(
+    model: str, turns: int, thinks: bool
+) -> None:
+    """Anthropic refuses it then, and a chat keeps no signatures. The model's next turn may think again."""
+    chat = SPELLINGS["openai.chat"]
+    body = chat | {"messages": chat["messages"][: turns + 1], "reasoning_effort": "high", "max_completion_tokens": 9000}
+    assert [message["role"] for message in body["messages"]][-1] == ("tool" if turns == 4 else "user")
+    assert ("thinking" in translated(body, "openai.chat", "anthropic.messages", model=model)) is thinks
+
+
+def test_a_budget_is_kept_for_calls_that_were_made_with_a_signed_thought() -> None:
+    thought = {"type": "reasoning", "id": "", "summary": [{"type": "summary_text", "text": "hm"}]}
+    sealed = seal(Signature(origin="anthropic.messages", value="c2ln"), "openai.responses")
+    body = {
+        "model": "m",
+        "input": [
+            {"role": "user", "content": "x"},
+            thought | {"encrypted_content": sealed},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "1"},
+        ],
+        "reasoning": {"effort": "low"},
+    }
+    found = translated(body, "openai.responses", "anthropic.messages", model="claude-sonnet-4-5")
+    assert found["thinking"] == {"type": "enabled", "budget_tokens": 1024}
+    assert found["messages"][1]["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 
 
 def test_max_tokens_is_given_where_anthropic_insists() -> None:

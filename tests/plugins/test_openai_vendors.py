@@ -96,6 +96,12 @@ def test_a_row_says_where_it_comes_from_and_what_reasoning_is_called(name: str) 
     assert row.reasoning in {"", *CONTENT}, "otherwise a reasoning chunk would be no payload"
 
 
+@pytest.mark.parametrize("settings", [{"responses": False}, {"vendor": "deepseek"}])
+def test_a_service_that_has_neither_chats_nor_responses_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leaves nothing to call"):
+        OpenAISettings(chat=False, **settings)
+
+
 def test_an_unknown_vendor_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ValueError, match=r"did you mean groq\?"):
         OpenAISettings(vendor="grok")

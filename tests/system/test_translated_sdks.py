@@ -18,8 +18,21 @@ import openai
 import pytest
 from google import genai
 from processes import Gateway, Process, RemoteUpstream, running_gateway
-from vendor_clients import LIMIT, Chat, Client, Gemini, Heard, Messages, Responses, Wish
-from vendor_wire import ANTHROPIC, CHAT, GEMINI, INPUT, OUTPUT, RESPONSES, UPSTREAMS, Said, error, stream, whole
+from vendor_clients import LIMIT, TLS, Chat, Client, Gemini, Heard, Messages, Responses, Wish
+from vendor_wire import (
+    ANTHROPIC,
+    CHAT,
+    GEMINI,
+    INPUT,
+    OUTPUT,
+    RESPONSES,
+    SEALED,
+    UPSTREAMS,
+    Said,
+    error,
+    stream,
+    whole,
+)
 
 from turnout_upstream import Play, Rule, Script
 
@@ -27,11 +40,13 @@ CLIENTS = ("chat-sdk", "responses-sdk", "anthropic-sdk", "gemini-sdk")
 
 PROVIDERS: Mapping[str, tuple[str, str, str]] = {
     CHAT: ("openai", "/v1", "responses = false"),
-    RESPONSES: ("openai", "/v1", "responses = true"),
+    RESPONSES: ("openai", "/v1", "chat = false"),
     ANTHROPIC: ("anthropic", "", ""),
     GEMINI: ("gemini", "/v1beta", ""),
 }
 NAMES = {CHAT: "gpt-5.2-chat", RESPONSES: "gpt-5.2", ANTHROPIC: "claude-sonnet-5-5", GEMINI: "gemini-3.8-flash"}
+
+PATHS = {CHAT: "/chat/completions", RESPONSES: "/responses", ANTHROPIC: "/messages", GEMINI: "enerateContent"}
 
 HEAD = """\
 [stores.sqlite]
@@ -79,11 +94,15 @@ class Clients:
     def __getitem__(self, name: str) -> Any:
         enter, url, key = self._stack.enter_context, self._url, self._key
         if name == "gemini-sdk":
-            options = genai.types.HttpOptions(base_url=url)
+            verify = {"verify": TLS}
+            options = genai.types.HttpOptions(base_url=url, client_args=verify, async_client_args=verify)
             return Gemini(enter(genai.Client(api_key=key, http_options=options)))
+        own: dict[str, Any] = {"api_key": key, "max_retries": 0, "timeout": LIMIT}
         if name == "anthropic-sdk":
-            return Messages(enter(anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, timeout=LIMIT)))
-        openais = enter(openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0, timeout=LIMIT))
+            http = anthropic.DefaultHttpxClient(verify=TLS)
+            return Messages(enter(anthropic.Anthropic(base_url=url, http_client=http, **own)))
+        http = openai.DefaultHttpxClient(verify=TLS)
+        openais = enter(openai.OpenAI(base_url=f"{url}/v1", http_client=http, **own))
         return Chat(openais) if name == "chat-sdk" else Responses(openais)
 
 
@@ -107,13 +126,7 @@ FINISHES = {
 
 
 class Pair:
-    """One SDK, and one upstream that says what it is told to.
-
-    Attributes:
-        wire: the dialect that was spoken to the upstream; OpenAI's own clients are spoken to in theirs.
-    """
-
-    wire = ""
+    """One SDK, and one upstream that says what it is told to."""
 
     def __init__(self, client: Client, upstream: RemoteUpstream, up: str, *, streamed: bool) -> None:
         self._client = client
@@ -123,16 +136,18 @@ class Pair:
 
     def run(self, wish: Wish, said: Said) -> tuple[Heard, dict[str, Any]]:
         """What the client heard, and the body that reached the upstream."""
-        chats = Rule(path="/v1/chat/completions", always=self._play(CHAT, said))
-        self._upstream.use(Script(rules=(chats, Rule(always=self._play(self._up, said)))))
-        heard = (self._client.stream if self._streamed else self._client.ask)(NAMES[self._up], wish)
+        up = self._up
+        play = Play(events=stream(up, said)) if self._streamed else Play(body=whole(up, said))
+        self._upstream.use(Script(rules=(Rule(always=play),)))
+        heard = (self._client.stream if self._streamed else self._client.ask)(NAMES[up], wish)
         (request,) = self._upstream.requests(1)
-        assert request.key == f"sk-{self._up}-0123456789"
-        self.wire = CHAT if request.path.endswith("/chat/completions") else self._up
+        assert request.key == f"sk-{up}-0123456789"
+        assert PATHS[up] in request.path
         return heard, json.loads(request.body)
 
-    def _play(self, up: str, said: Said) -> Play:
-        return Play(events=stream(up, said)) if self._streamed else Play(body=whole(up, said))
+    def after(self, wish: Wish, heard: Heard, *given: str) -> Wish:
+        """The same conversation with what the calls gave."""
+        return self._client.results(wish, heard, given)
 
 
 MakePair = Callable[..., Pair]
@@ -189,12 +204,81 @@ def test_parallel_calls_of_tools_arrive_whole(pair: MakePair, client: str, up: s
 
     assert heard.calls == list(CALLS)
     assert heard.finish == FINISHES[client][1]
-    name, schema = tools_sent(one.wire, body)
+    name, schema = tools_sent(up, body)
     assert name == "weather"
     assert schema["required"] == ["city"]
 
 
 THOUGHT = "Let me think about that."
+
+
+def turns_sent(up: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Everything that was said before, in the upstream's own pieces, one after another."""
+    if up == RESPONSES:
+        return list(body["input"])
+    if up == GEMINI:
+        return [part for content in body["contents"] for part in content["parts"]]
+    pieces: list[dict[str, Any]] = []
+    for message in body["messages"]:
+        content = message["content"]
+        pieces += content if isinstance(content, list) else [message]
+    return pieces
+
+
+def calls_sent(up: str, body: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Id, name and arguments of the calls that the upstream is reminded of."""
+    pieces = turns_sent(up, body)
+    if up == GEMINI:
+        made = [piece["functionCall"] for piece in pieces if "functionCall" in piece]
+        return [(one.get("id", ""), one["name"], one["args"]) for one in made]
+    if up == CHAT:
+        told = [call for piece in pieces for call in piece.get("tool_calls") or ()]
+        return [(one["id"], one["function"]["name"], json.loads(one["function"]["arguments"])) for one in told]
+    if up == RESPONSES:
+        items = [piece for piece in pieces if piece.get("type") == "function_call"]
+        return [(one["call_id"], one["name"], json.loads(one["arguments"])) for one in items]
+    return [(one["id"], one["name"], one["input"]) for one in pieces if one.get("type") == "tool_use"]
+
+
+def results_sent(up: str, body: dict[str, Any]) -> list[tuple[str, str]]:
+    """Id of the call, and what it gave."""
+    pieces = turns_sent(up, body)
+    if up == GEMINI:
+        given = [piece["functionResponse"] for piece in pieces if "functionResponse" in piece]
+        return [(one.get("id", ""), one["response"]["output"]) for one in given]
+    if up == CHAT:
+        return [(piece["tool_call_id"], piece["content"]) for piece in pieces if piece.get("role") == "tool"]
+    if up == RESPONSES:
+        items = [piece for piece in pieces if piece.get("type") == "function_call_output"]
+        return [(one["call_id"], one["output"]) for one in items]
+    return [(one["tool_use_id"], one["content"]) for one in pieces if one.get("type") == "tool_result"]
+
+
+def signatures_sent(up: str, body: dict[str, Any]) -> list[str]:
+    """The upstream's own seals that came back to it."""
+    names = {CHAT: "", RESPONSES: "encrypted_content", ANTHROPIC: "signature", GEMINI: "thoughtSignature"}
+    return [piece[names[up]] for piece in turns_sent(up, body) if piece.get(names[up])]
+
+
+SIGNLESS = {("chat-sdk", RESPONSES), ("chat-sdk", ANTHROPIC), *((client, CHAT) for client in CLIENTS)}
+"""Who has no place for whose signatures."""
+
+
+@both_ways
+@every_pair
+def test_what_tools_gave_reaches_whoever_called_them(pair: MakePair, client: str, up: str, streamed: bool) -> None:
+    """The second turn: calls, results and signed thoughts come back to the model that made them."""
+    one = pair(client, up, streamed=streamed)
+    asked = Wish(text="What now?", tool=CITY, think=True)
+    first, _ = one.run(asked, Said(thought=THOUGHT, calls=CALLS))
+    heard, body = one.run(one.after(asked, first, "22 degrees", "31 degrees"), Said(text=TEXT))
+
+    assert heard.text == TEXT
+    calls = calls_sent(up, body)
+    assert [(name, arguments) for _, name, arguments in calls] == list(CALLS)
+    assert results_sent(up, body) == [(calls[0][0], "22 degrees"), (calls[1][0], "31 degrees")]
+    assert calls[0][0] != calls[1][0] or up == GEMINI == client.removesuffix("-sdk")
+    assert signatures_sent(up, body) == ([] if (client, up) in SIGNLESS else [SEALED])
 
 
 def effort_sent(up: str, body: dict[str, Any]) -> object:
@@ -216,7 +300,7 @@ def test_thinking_is_asked_for_and_arrives(pair: MakePair, client: str, up: str,
 
     assert heard.thought == THOUGHT
     assert heard.text == TEXT
-    assert effort_sent(one.wire, body) == "high"
+    assert effort_sent(up, body) == "high"
 
 
 PIXEL = bytes.fromhex(
@@ -256,7 +340,7 @@ def test_an_image_reaches_the_upstream(pair: MakePair, client: str, up: str) -> 
     heard, body = one.run(Wish(image=PIXEL), Said(text=TEXT))
 
     (found,) = images_in(body)
-    assert found == IMAGES[one.wire](base64.b64encode(PIXEL).decode()), body
+    assert found == IMAGES[up](base64.b64encode(PIXEL).decode()), body
     assert heard.text == TEXT
 
 
@@ -280,7 +364,7 @@ def test_a_schema_for_the_answer_reaches_the_upstream(pair: MakePair, client: st
     heard, body = one.run(Wish(schema=CITY), Said(text=answer))
 
     assert json.loads(heard.text) == {"city": "Rome"}
-    assert schema_sent(one.wire, body)["properties"] == CITY["properties"]
+    assert schema_sent(up, body)["properties"] == CITY["properties"]
 
 
 def failure_of(client: Client, model: str, *, streamed: bool = False) -> Any:
@@ -328,8 +412,7 @@ def test_a_stream_that_breaks_off_is_an_error_and_no_end(
     """B12 after commit."""
     said = Said(text=TEXT)
     cuts = {CHAT: -3, RESPONSES: -1, ANTHROPIC: -2, GEMINI: -1}
-    plays = {one: Play(events=stream(one, said)[: cuts[one]]) for one in (CHAT, up)}
-    upstream.use(Script(rules=(Rule(path="/v1/chat/completions", always=plays[CHAT]), Rule(always=plays[up]))))
+    upstream.use(Script(rules=(Rule(always=Play(events=stream(up, said)[: cuts[up]])),)))
 
     failure_of(clients[client], f"{NAMES[up]}-cut-{client}", streamed=True)
 
@@ -482,9 +565,8 @@ trio.run(main)
 
 def test_the_async_sdks_under_trio_stream_from_every_upstream(gateway: Gateway, upstream: RemoteUpstream) -> None:
     plays = {up: Play(events=stream(up, Said(text="Hello there."))) for up in UPSTREAMS}
-    chats = Rule(path="/v1/chat/completions", always=plays[CHAT])
     rules = (Rule(key=f"sk-{up}-0123456789", always=play) for up, play in plays.items())
-    upstream.use(Script(rules=(chats, *rules)))
+    upstream.use(Script(rules=tuple(rules)))
     command = [sys.executable, "-c", UNDER_TRIO, gateway.url, gateway.key, *NAMES.values()]
 
     with Process(command, env={}) as process:

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Mapping
+import ssl
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import anthropic
@@ -19,12 +20,20 @@ from openai.types.responses import (
 
 LIMIT = 20.0
 
+TLS = ssl.create_default_context()
+"""Made once: every client would read the certificates of this machine anew, which took a quarter of all the time."""
+
 
 @attrs.frozen(kw_only=True)
 class Wish:
-    """What a client asks for."""
+    """What a client asks for.
+
+    Attributes:
+        history: what was said before, in the SDK's own objects; `text` and `image` are then in it.
+    """
 
     text: str = "hi"
+    history: Sequence[Any] = ()
     image: bytes = b""
     tool: Mapping[str, Any] | None = None
     think: bool = False
@@ -33,13 +42,19 @@ class Wish:
 
 @attrs.frozen(kw_only=True)
 class Heard:
-    """What the typed objects of an answer tell. `usage` is input, output and cached tokens."""
+    """What the typed objects of an answer tell.
+
+    Attributes:
+        usage: input, output and cached tokens.
+        turn: the answer as a user of the SDK puts it into the next request.
+    """
 
     text: str
     thought: str
     calls: list[tuple[str, Any]]
     finish: str | None
     usage: tuple[int, int, int]
+    turn: Sequence[Any]
 
 
 class Client(Protocol):
@@ -51,6 +66,10 @@ class Client(Protocol):
 
     def stream(self, model: str, wish: Wish) -> Heard:
         """The same, event by event."""
+        ...
+
+    def results(self, wish: Wish, heard: Heard, given: Sequence[str]) -> Wish:
+        """The next turn of the same conversation: what each of the calls gave."""
         ...
 
     def refused(self) -> type[Exception] | tuple[type[Exception], ...]:
@@ -79,12 +98,13 @@ class Chat:
             calls=[(one.function.name, json.loads(one.function.arguments)) for one in choice.message.tool_calls or ()],
             finish=choice.finish_reason,
             usage=self._usage(reply.usage),
+            turn=[choice.message],
         )
 
     def stream(self, model: str, wish: Wish) -> Heard:
         options: Any = {"include_usage": True}
         text, thought, finish = "", "", None
-        calls: dict[int, list[str]] = {}
+        calls: dict[int, dict[str, Any]] = {}
         usage = (0, 0, 0)
         with self.client.chat.completions.create(
             model=model, stream=True, stream_options=options, **self._request(wish)
@@ -98,11 +118,25 @@ class Chat:
                     thought += getattr(choice.delta, "reasoning_content", None) or ""
                     finish = choice.finish_reason or finish
                     for call in choice.delta.tool_calls or ():
-                        made = calls.setdefault(call.index, ["", ""])
-                        made[0] += (call.function and call.function.name) or ""
-                        made[1] += (call.function and call.function.arguments) or ""
-        found = [(name, json.loads(arguments)) for name, arguments in calls.values()]
-        return Heard(text=text, thought=thought, calls=found, finish=finish, usage=usage)
+                        if call.index not in calls:
+                            calls[call.index] = call.to_dict() | {"function": {"name": "", "arguments": ""}}
+                            del calls[call.index]["index"]
+                        made = calls[call.index]["function"]
+                        made["name"] += (call.function and call.function.name) or ""
+                        made["arguments"] += (call.function and call.function.arguments) or ""
+        functions = [call["function"] for call in calls.values()]
+        found = [(one["name"], json.loads(one["arguments"])) for one in functions]
+        turn = {"role": "assistant", "content": text or None, "tool_calls": list(calls.values())}
+        return Heard(text=text, thought=thought, calls=found, finish=finish, usage=usage, turn=[turn])
+
+    def results(self, wish: Wish, heard: Heard, given: Sequence[str]) -> Wish:
+        (turn,) = heard.turn
+        calls = turn["tool_calls"] if isinstance(turn, dict) else [call.to_dict() for call in turn.tool_calls]
+        results = [
+            {"role": "tool", "tool_call_id": call["id"], "content": text}
+            for call, text in zip(calls, given, strict=True)
+        ]
+        return attrs.evolve(wish, history=[*self._request(wish)["messages"], turn, *results])
 
     def refused(self) -> type[Exception]:
         return openai.APIError
@@ -116,7 +150,7 @@ class Chat:
         if wish.image:
             image = {"type": "image_url", "image_url": {"url": _image_url(wish)}}
             content = [{"type": "text", "text": wish.text}, image]
-        made: dict[str, Any] = {"messages": [{"role": "user", "content": content}]}
+        made: dict[str, Any] = {"messages": wish.history or [{"role": "user", "content": content}]}
         if wish.tool:
             made["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": wish.tool}}]
         if wish.think:
@@ -163,6 +197,14 @@ class Responses:
     def refused(self) -> tuple[type[Exception], ...]:
         return openai.APIError, Told
 
+    def results(self, wish: Wish, heard: Heard, given: Sequence[str]) -> Wish:
+        calls = [item for item in heard.turn if isinstance(item, ResponseFunctionToolCall)]
+        results = [
+            {"type": "function_call_output", "call_id": call.call_id, "output": text}
+            for call, text in zip(calls, given, strict=True)
+        ]
+        return attrs.evolve(wish, history=[{"role": "user", "content": wish.text}, *heard.turn, *results])
+
     def _heard(self, response: openai.types.responses.Response) -> Heard:
         assert response.usage is not None
         thoughts = [item for item in response.output if isinstance(item, ResponseReasoningItem)]
@@ -179,10 +221,11 @@ class Responses:
                 response.usage.output_tokens,
                 response.usage.input_tokens_details.cached_tokens,
             ),
+            turn=response.output,
         )
 
     def _request(self, wish: Wish) -> dict[str, Any]:
-        made: dict[str, Any] = {"input": wish.text}
+        made: dict[str, Any] = {"input": wish.history or wish.text}
         if wish.image:
             image = {"type": "input_image", "image_url": _image_url(wish), "detail": "auto"}
             made["input"] = [{"role": "user", "content": [{"type": "input_text", "text": wish.text}, image]}]
@@ -211,6 +254,15 @@ class Messages:
     def refused(self) -> type[Exception]:
         return anthropic.APIError
 
+    def results(self, wish: Wish, heard: Heard, given: Sequence[str]) -> Wish:
+        calls = [block for block in heard.turn if block.type == "tool_use"]
+        results = [
+            {"type": "tool_result", "tool_use_id": call.id, "content": text}
+            for call, text in zip(calls, given, strict=True)
+        ]
+        said = [{"role": "assistant", "content": heard.turn}, {"role": "user", "content": results}]
+        return attrs.evolve(wish, history=[*self._request(wish)["messages"], *said])
+
     def _heard(self, message: anthropic.types.Message) -> Heard:
         usage = message.usage
         cached = usage.cache_read_input_tokens or 0
@@ -220,6 +272,7 @@ class Messages:
             calls=[(block.name, block.input) for block in message.content if block.type == "tool_use"],
             finish=message.stop_reason,
             usage=(usage.input_tokens + cached, usage.output_tokens, cached),
+            turn=message.content,
         )
 
     def _request(self, wish: Wish) -> dict[str, Any]:
@@ -228,7 +281,8 @@ class Messages:
             data = base64.b64encode(wish.image).decode()
             source = {"type": "base64", "media_type": "image/png", "data": data}
             content = [{"type": "image", "source": source}, {"type": "text", "text": wish.text}]
-        made: dict[str, Any] = {"max_tokens": 4096, "messages": [{"role": "user", "content": content}]}
+        messages = wish.history or [{"role": "user", "content": content}]
+        made: dict[str, Any] = {"max_tokens": 4096, "messages": messages}
         if wish.tool:
             made["tools"] = [{"name": "weather", "input_schema": wish.tool}]
         output: dict[str, Any] = {}
@@ -259,6 +313,16 @@ class Gemini:
     def refused(self) -> type[Exception]:
         return genai.errors.APIError
 
+    def results(self, wish: Wish, heard: Heard, given: Sequence[str]) -> Wish:
+        calls = [part.function_call for part in heard.turn if part.function_call]
+        results = [
+            types.Part(function_response=types.FunctionResponse(id=call.id, name=call.name, response={"output": text}))
+            for call, text in zip(calls, given, strict=True)
+        ]
+        contents, _ = self._request(wish)
+        said = [types.Content(role="model", parts=list(heard.turn)), types.Content(role="user", parts=results)]
+        return attrs.evolve(wish, history=[*contents, *said])
+
     def _heard(self, pieces: list[types.GenerateContentResponse]) -> Heard:
         candidates = [candidate for piece in pieces for candidate in piece.candidates or ()]
         parts = [part for one in candidates for part in (one.content and one.content.parts) or ()]
@@ -276,6 +340,7 @@ class Gemini:
                 (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
                 usage.cached_content_token_count or 0,
             ),
+            turn=[part for part in parts if part.text != "" or part.thought_signature],
         )
 
     def _request(self, wish: Wish) -> tuple[Any, types.GenerateContentConfig]:
@@ -293,4 +358,4 @@ class Gemini:
         if wish.schema:
             config.response_mime_type = "application/json"
             config.response_json_schema = dict(wish.schema)
-        return [types.Content(role="user", parts=parts)], config
+        return list(wish.history) or [types.Content(role="user", parts=parts)], config

@@ -26,6 +26,9 @@ class Said:
 INPUT, OUTPUT = 11, 7
 """Tokens."""
 
+SEALED = "c2VhbGVk"
+"""What a vendor signs its reasoning with; Gemini signs the first of several calls."""
+
 
 def whole(upstream: str, said: Said) -> bytes:
     return json.dumps(_WHOLE[upstream](said)).encode()
@@ -141,7 +144,7 @@ def _items(said: Said) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if said.thought:
         summary = [{"type": "summary_text", "text": said.thought}]
-        items.append({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "c2VhbGVk"})
+        items.append({"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": SEALED})
     if said.text:
         part = {"type": "output_text", "text": said.text, "annotations": []}
         items.append({"type": "message", "id": "m_1", "role": "assistant", "status": "completed", "content": [part]})
@@ -197,7 +200,7 @@ def _responses_stream(said: Said) -> Iterator[bytes]:
 def _blocks(said: Said) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if said.thought:
-        blocks.append({"type": "thinking", "thinking": said.thought, "signature": "c2VhbGVk"})
+        blocks.append({"type": "thinking", "thinking": said.thought, "signature": SEALED})
     if said.text:
         blocks.append({"type": "text", "text": said.text})
     for place, (name, arguments) in enumerate(said.calls):
@@ -254,8 +257,12 @@ def _parts(said: Said) -> list[dict[str, Any]]:
         parts.append({"text": said.thought, "thought": True})
     if said.text:
         parts.append({"text": said.text})
-    parts += [{"functionCall": {"name": name, "args": dict(arguments)}} for name, arguments in said.calls]
-    return parts
+    calls: list[dict[str, Any]] = [
+        {"functionCall": {"name": name, "args": dict(arguments)}} for name, arguments in said.calls
+    ]
+    if calls:
+        calls[0]["thoughtSignature"] = SEALED
+    return parts + calls
 
 
 def _content(parts: list[dict[str, Any]], **members: Any) -> dict[str, Any]:

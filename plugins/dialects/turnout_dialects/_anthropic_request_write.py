@@ -3,11 +3,13 @@
 `platform.claude.com/docs/en/api/messages/create` as the types of the vendor's SDK 2.12 tell it (read 2026-11-23).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from turnout_dialects._errors import BadRequest, Untranslatable
 from turnout_dialects._form import (
     ANTHROPIC,
+    Choice,
     Format,
     Media,
     Part,
@@ -40,11 +42,11 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     """
     max_tokens = request.max_tokens or default_max_tokens(model)
     thinking, effort = anthropic_thinking(request.thinking, model, max_tokens)
-    if thinking and thinking["type"] != "disabled" and request.choice and request.choice.mode in {"required", "named"}:
-        thinking = None  # a forced tool and thinking exclude each other, and the tool was asked for by name
+    turns = joined(request.turns)
+    if thinking and _excludes(thinking["type"], request.choice, turns):
+        thinking = None
     samples = claude_version(model) < (4, 7) and (thinking is None or thinking["type"] != "enabled")
     output = {"effort": effort, "format": _written_format(request.format)}
-    turns = joined(request.turns)
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": max_tokens,
@@ -60,6 +62,26 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "metadata": {"user_id": request.user} if request.user else None,
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _excludes(kind: str, choice: Choice | None, turns: Sequence[Turn]) -> bool:
+    """Whether a request cannot be one with thinking.
+
+    A forced tool excludes it, and the tool was asked for by name. A budget insists that the model's last turn begins
+    with what it thought, signed, while its calls are being answered: clients of `openai.chat` keep no signatures
+    (`platform.claude.com/docs/en/build-with-claude/extended-thinking`, read 2026-11-26; adaptive thinking does not).
+    """
+    if kind == "disabled":
+        return False
+    if choice and choice.mode in {"required", "named"}:
+        return True
+    last = next((place for place in reversed(range(len(turns))) if turns[place].role == "assistant"), None)
+    if kind != "enabled" or last is None:
+        return False
+    answered = any(isinstance(part, ToolResult) for turn in turns[last + 1 :] for part in turn.parts)
+    first = next(iter(turns[last].parts), None)
+    thought = isinstance(first, Reasoning) and first.signature is not None and first.signature.origin == ANTHROPIC
+    return answered and not thought
 
 
 def _samples(request: Request) -> dict[str, Any]:

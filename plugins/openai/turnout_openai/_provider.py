@@ -10,7 +10,9 @@ from turnout_dialects.provider import CHAT_WAYS, OPENAI_WAYS
 from turnout_oauth import Renewing
 from turnout_openai._operations import Operations
 from turnout_openai._settings import OpenAISettings
-from turnout_openai._vendors import RESPONSES, VENDORS
+from turnout_openai._vendors import CHAT, RESPONSES, VENDORS
+
+_OPENAI = VENDORS["openai"]
 
 
 class OpenAI(Operations):
@@ -26,9 +28,9 @@ class OpenAI(Operations):
         """`now` reads POSIX seconds; dates in headers are measured by it."""
         self.vendor = vendor = VENDORS[settings.vendor]
         at = settings.base_url or vendor.base_url
-        own = settings.responses or (settings.responses is None and at == VENDORS["openai"].base_url)
-        without = {RESPONSES} if settings.responses is False else set()
-        super().__init__(at, now=now, dialects=vendor.dialects - without, ways=OPENAI_WAYS if own else CHAT_WAYS)
+        own = settings.responses or not settings.chat or (settings.responses is None and at == _OPENAI.base_url)
+        lacks = {dialect for dialect, has in ((CHAT, settings.chat), (RESPONSES, settings.responses)) if has is False}
+        super().__init__(at, now=now, dialects=vendor.dialects - lacks, ways=OPENAI_WAYS if own else CHAT_WAYS)
         self.marks = self.vendor.marks
         self._settings = settings
 

@@ -7,7 +7,7 @@ from typing import final
 import attrs
 
 from turnout_oauth import OAuthSettings
-from turnout_openai._vendors import VENDORS
+from turnout_openai._vendors import RESPONSES, VENDORS
 from turnout_wire import parsed_base
 
 _API_VERSION = re.compile(r"(?:\d{4}-\d{2}-\d{2}(?:-preview)?)?", re.ASCII)
@@ -24,6 +24,11 @@ def _vendor(_: object, __: "attrs.Attribute[str]", value: str) -> None:
         hint = f"did you mean {close[0]}? " if close else ""
         known = ", ".join(VENDORS)
         raise ValueError(f"no such vendor; {hint}known: {known}. For any other leave vendor out and give its base_url")
+
+
+def _chat(settings: "OpenAISettings", __: "attrs.Attribute[bool]", value: bool) -> None:
+    if not value and (settings.responses is False or RESPONSES not in VENDORS[settings.vendor].dialects):
+        raise ValueError("chat = false leaves nothing to call: this service has no Responses API")
 
 
 def _resource(_: object, __: "attrs.Attribute[str]", value: str) -> None:
@@ -47,6 +52,7 @@ class OpenAISettings:
             added. A credential's own `base_url` attribute wins.
         responses: whether its Responses API serves the calls of other vendors' APIs; None: only OpenAI's own does, and
             elsewhere they become chats. False says that it has none, so that those of its own clients become chats too.
+        chat: False says that its models are not served as chats, so that the calls of chat clients become responses.
         organization: sent as `OpenAI-Organization`, empty to send none.
         project: sent as `OpenAI-Project`, empty to send none.
         oauth: how credentials without a key get their bearer token; None where every credential has a key.
@@ -55,6 +61,7 @@ class OpenAISettings:
     vendor: str = attrs.field(default="openai", validator=_vendor)
     base_url: str | None = attrs.field(default=None, validator=_base_url)
     responses: bool | None = None
+    chat: bool = attrs.field(default=True, validator=_chat)
     organization: str = ""
     project: str = ""
     oauth: OAuthSettings | None = None
