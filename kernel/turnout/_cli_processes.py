@@ -26,7 +26,7 @@ from turnout._line import Line
 from turnout._membership import Handed
 from turnout._plugins import Plugins
 from turnout._respawn import FAILED, End, GiveUp, House, next_step
-from turnout.abc import Binder, Watcher
+from turnout.abc import Binder, Leaser, Watcher
 
 END_LIMIT: Final = LAST_LIMIT + 0.2
 """Seconds that processes get once they are told to end: each ends itself within `LAST_LIMIT`. Then they are killed."""
@@ -45,7 +45,7 @@ def listening(config: Config, plugins: Plugins) -> Iterator[Sockets]:
     """
     chosen = choose(config, plugins)
     for one in chosen:
-        if one.group == "stores" and not isinstance(one.cls, Watcher):
+        if one.group == "stores" and not (isinstance(one.cls, Watcher) and isinstance(one.cls, Leaser)):
             reason = f'several processes cannot share the store {one.key!r}; use "sqlite", or "redis"'
             raise config.misnamed(one.group, one.key, reason)
         if one.group == "frontends" and not isinstance(one.cls, Binder):

@@ -18,7 +18,7 @@ import attrs
 
 from turnout_upstream import Ending, Request, Script, entry_from_value, script_to_json
 
-LIMIT = 20.0
+LIMIT = 60.0
 """Seconds that anything here may take: far more than it needs, so that a failure is a failure."""
 
 TURNOUT = str(Path(sys.executable).with_name("turnout"))

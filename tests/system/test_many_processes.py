@@ -94,6 +94,7 @@ class Crew:
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
         try:
+            self._wait_stopped(others)
             yield
         finally:
             for pid in others:
@@ -111,6 +112,12 @@ class Crew:
             for connection in connections:
                 connection.close()
 
+    def _wait_stopped(self, pids: Sequence[int]) -> None:
+        deadline = time.monotonic() + LIMIT
+        while any(state(pid) != "T" for pid in pids):
+            assert time.monotonic() < deadline, "a process did not stop"
+            time.sleep(0.001)
+
     def wait_gone(self, pids: Sequence[int]) -> None:
         deadline = time.monotonic() + LIMIT
         while any(alive(pid) for pid in pids):
@@ -120,17 +127,22 @@ class Crew:
 
 def alive(pid: int) -> bool:
     """Whether it runs; one that has ended and that nobody has waited for yet does not."""
+    return state(pid) not in {"", "Z"}
+
+
+def state(pid: int) -> str:
+    """The system's letter for what a process does: T for stopped, Z for ended; empty when there is none."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
+        return ""
 
 
 @contextmanager
 def crew(text: str, folder: Path) -> Iterator[Crew]:
     """Nothing of it is left when the block ends, whatever happened in it."""
     with running_gateway(text, folder, key=secrets.token_urlsafe(24), arguments=PROCESSES) as gateway:
+        gateway.process.stderr.wait_for(r"(?s)(process \d serves.*){2}")
         crew = Crew(gateway)
         yield crew
     crew.wait_gone(list(crew.pids().values()))
