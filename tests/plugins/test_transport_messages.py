@@ -360,7 +360,9 @@ def test_private_addresses_need_permission(address: str) -> None:
     assert not may_connect(address, private=False)
 
 
-@pytest.mark.parametrize("address", [*map(str, METADATA), "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "224.0.0.1"])
+@pytest.mark.parametrize(
+    "address", [*sorted(map(str, METADATA)), "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "224.0.0.1"]
+)
 def test_metadata_addresses_are_never_connected_to(address: str) -> None:
     """S12."""
     assert not may_connect(address, private=True)
