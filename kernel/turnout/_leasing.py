@@ -74,7 +74,8 @@ class Leasing:
         if lease is None:
             return Held(right=Right.TAKEN)
         read = await self.read(id)
-        return Held(right=Right.HELD, left=asked + LEASE - trio.current_time(), read=read)
+        ends = asked + LEASE
+        return Held(right=Right.HELD, left=ends - trio.current_time(), ends=ends, read=read)
 
     async def _give_back(self, leasing: AbstractAsyncContextManager[Lease | None], id: str) -> None:
         """Leave the store's block whatever ended ours: a lease that cannot be given back ends by itself."""
@@ -104,26 +105,27 @@ class Leasing:
             log.warning("%s", error)
 
     @asynccontextmanager
-    async def saved(self, credential: Credential, given: Credential | None) -> AsyncIterator[Kept]:
+    async def saved(self, credential: Credential, given: Credential, held: Held) -> AsyncIterator[Kept]:
         """Make a renewed credential durable before the block puts it in force (E4); nobody else writes before its end.
 
-        `given` is the credential that it takes the place of, where a lease says that nobody else may: tokens that are
-        found instead are newer ones. None: whoever renewed last has those that work.
+        `given` is the credential that it takes the place of. Where leases say that nobody else may replace that, tokens
+        that are found instead are newer ones; where there are none, whoever renewed last has those that work.
         """
         async with self._writer().turn:
-            yield await self._keep(credential, given) if is_kept(credential, "secret") else Kept.SAVED
+            yield await self._keep(credential, given, held) if is_kept(credential, "secret") else Kept.SAVED
 
-    async def _keep(self, credential: Credential, given: Credential | None) -> Kept:
+    async def _keep(self, credential: Credential, given: Credential, held: Held) -> Kept:
         writer, id = self._writer(), credential.id
-        data = partial(self._data, credential, given, self._custody.stored.get(id))
+        replaced = None if held.right is Right.UNSHARED else given
+        data = partial(self._data, credential, replaced, self._custody.stored.get(id))
         try:
             with trio.fail_after(STORE_LIMIT):
                 await writer.write("secret", id, data)
         except _Superseded:
             return Kept.SUPERSEDED
         except AWAY as error:
-            if isinstance(error, StoreConflict) and given is not None:
-                log.warning("the secret of %s is not saved: %s", id, error)
+            if held.over(trio.current_time()) or (isinstance(error, StoreConflict) and replaced is not None):
+                log.warning("the secret of %s is not saved: %s", id, str(error) or "its lease ended meanwhile")
                 return Kept.LOST
             writer.not_saved("secret", id, error)
             self._custody.dirty.mark("secret", id)

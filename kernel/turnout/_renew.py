@@ -129,8 +129,8 @@ class Renewer:
         current = self._custody.credentials.get(id)
         if current is None:
             return Step.LEAVE
-        replaced = None if held.right is Right.UNSHARED else flight.given
-        async with self._leasing.saved(merge(current, flight.result, given=flight.given, now=now), replaced) as kept:
+        renewed = merge(current, flight.result, given=flight.given, now=now)
+        async with self._leasing.saved(renewed, flight.given, held) as kept:
             if kept is Kept.SUPERSEDED:
                 return Step.ADOPT
             if kept is Kept.LOST:

@@ -61,12 +61,18 @@ class Held:
 
     Attributes:
         left: seconds that the lease lasts at the least: by our own clock, counted from before it was asked for.
+        ends: the same on Trio's clock: from then on it may be somebody else's, as after a process was stopped (E6).
         read: what the store has was read under the lease, and is in custody.
     """
 
     right: Right
     left: float = 0.0
+    ends: float = 0.0
     read: bool = False
+
+    def over(self, at: float) -> bool:
+        """Whether the lease, which we had, may be somebody else's by now; `at` is on Trio's clock."""
+        return self.right is Right.HELD and at >= self.ends
 
 
 UNSHARED: Final = Held(right=Right.UNSHARED, read=True)

@@ -1,7 +1,7 @@
 """Processes that renew credentials of one store, some of which die or stop on the way. Run by test_refresh_nodes.
 
     refresh_nodes.py together STORE COUNT        three at once, COUNT credentials that are due (E2)
-    refresh_nodes.py killed STORE TIMES          kill -9 at each of five points, a strict server and one with grace (E5)
+    refresh_nodes.py killed STORE TIMES KIND...  kill -9 at each of five points, with a `strict` server, or `grace` (E5)
     refresh_nodes.py stopped STORE               SIGSTOP within a renewal, for longer than its lease (E6)
 
 STORE is the URL of a Redis, or a directory for SQLite. Children are forked from this process, which has imported
@@ -27,8 +27,9 @@ import h11
 import httpx
 import trio
 
-from turnout import Credential, Kernel, Metadata, Record, Secret, open_kernel, parse_config
+from turnout import Credential, Kernel, Metadata, Record, Secret, _leasing, _refresh, open_kernel, parse_config
 from turnout._records import decode_credential, decode_state, encode_credential
+from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease, Limits, PluginContext
 from turnout.testing import ScriptedProvider, scripted_plugins
 from turnout_oauth import OAuthSettings, drive, merged, renewal
@@ -39,8 +40,11 @@ from turnout_sqlite import Sqlite
 POINTS = ("leased", "posted", "replied", "saving", "saved")
 """Intent written, POST sent, reply received, about to be written, written."""
 
-LEASE = 2.0
+LEASE = 0.5
 """Seconds that the others wait for one who has fallen into a trap."""
+
+LOOK_AGAIN = 0.1
+"""Seconds between their looks; a second or so, outside of these scenes."""
 
 TOML = """\
 [turnout]
@@ -52,25 +56,29 @@ models = [{ name = "m" }]
 """
 LIMIT = 600.0
 CLIENT = ("client", "s3cret-of-the-client")
+PLAIN: Any = {"trust_env": False, "verify": False}
+"""No proxy, and no certificates to be loaded for nothing."""
 
 logging.disable(logging.CRITICAL)
 
 
-@attrs.frozen
+@attrs.define
 class Trap:
     """Where this process gets a signal, once: at a point of the renewal of one credential."""
 
     point: str = ""
     id: str = ""
     number: signal.Signals = signal.SIGKILL
+    sprung: bool = False
 
     def at(self, point: str, id: str) -> None:
-        if (point, id) == (self.point, self.id):
+        if not self.sprung and (point, id) == (self.point, self.id):
+            self.sprung = True
             os.kill(os.getpid(), self.number)
 
 
 class Trapped:
-    """A store around the real one, with traps in it: the lease of whoever falls into one is short."""
+    """A store around the real one, with traps in it."""
 
     api: ClassVar[int] = 1
 
@@ -102,7 +110,7 @@ class Trapped:
 
     @asynccontextmanager
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
-        async with self._inner.lease(id, LEASE if self._trap.id else seconds) as lease:
+        async with self._inner.lease(id, seconds) as lease:
             if lease is not None:
                 self._trap.at("leased", id)
             yield lease
@@ -228,6 +236,8 @@ def credential(id: str, data: dict[str, Any]) -> Credential:
 
 async def renew(place: str, url: str, trap: Trap, pipe: int) -> None:
     """A node that runs until each of its credentials is renewed or refused, and tells what it has then."""
+    if trap.id:
+        _leasing.LEASE = LEASE
     async with opened(place, trap) as store:
         plugins = scripted_plugins({"scripted": Renewing(url, trap)}, store=store)
         with trio.fail_after(LIMIT):
@@ -328,17 +338,17 @@ class Scene:
 
     def begin(self, ids: Sequence[str], *, grace: bool = False, takes: float = 0.0) -> None:
         logins = [f"refresh of {id}" for id in ids]
-        httpx.post(f"{self.url}/begin", json={"tokens": logins, "grace": grace, "takes": takes}, trust_env=False)
+        httpx.post(f"{self.url}/begin", json={"tokens": logins, "grace": grace, "takes": takes}, **PLAIN)
         Child(partial(empty, self.place)).told()
 
     def put(self, ids: Sequence[str]) -> None:
         Child(partial(fill, self.place, ids)).told()
 
-    def node(self, trap: Trap = Trap()) -> Child:  # frozen
-        return Child(partial(renew, self.place, self.url, trap))
+    def node(self, trap: Trap | None = None) -> Child:
+        return Child(partial(renew, self.place, self.url, trap or Trap()))
 
     def seen(self) -> Any:
-        return httpx.get(f"{self.url}/told", trust_env=False).json()
+        return httpx.get(f"{self.url}/told", **PLAIN).json()
 
     def stored(self) -> Any:
         return Child(partial(look, self.place)).told()
@@ -348,9 +358,9 @@ class Scene:
         os.waitpid(self.server.pid, 0)
 
 
-def together(scene: Scene, count: int) -> None:
+def together(scene: Scene, count: str) -> None:
     """E2."""
-    ids = [f"c{number}" for number in range(count)]
+    ids = [f"c{number}" for number in range(int(count))]
     scene.begin(ids)
     scene.put(ids)
     began = time.monotonic()
@@ -366,11 +376,11 @@ def together(scene: Scene, count: int) -> None:
     print(f"3 processes, {count} credentials: {len(seen['asked'])} requests, {seen['reuses']} reuses, {took:.1f} s")
 
 
-def killed(scene: Scene, times: int) -> None:
+def killed(scene: Scene, times: str, *kinds: str) -> None:
     """E5."""
     extra = refused = 0
-    for turn in range(times):
-        for grace, point in ((grace, point) for grace in (False, True) for point in POINTS):
+    for turn in range(int(times)):
+        for grace, point in ((kind == "grace", point) for kind in kinds for point in POINTS):
             scene.begin(["a", "b"], grace=grace, takes=TAKES if point == "posted" else 0.0)
             scene.put(["a"])
             scene.node(Trap(point, "a")).wait_killed()
@@ -390,11 +400,17 @@ def killed(scene: Scene, times: int) -> None:
                 require(stored["a"]["refresh_token"] in seen["live"] and not stored["a"]["needs_login"], where)
             extra += posts - 1
             refused += bool(stored["a"]["needs_login"])
-    print(f"{times * 2 * len(POINTS)} kills: {extra} requests more than once, {refused} need a login")
+    print(f"{int(times) * len(kinds) * len(POINTS)} kills: {extra} requests more than once, {refused} need a login")
 
 
 def stopped(scene: Scene) -> None:
-    """E6."""
+    """E6: woken at once when another has renewed, and later than a call of the store may take."""
+    for pause in (0.0, STORE_LIMIT):
+        slept(scene, pause)
+    print(f"the woken node adopted; {len(scene.seen()['asked'])} requests")
+
+
+def slept(scene: Scene, pause: float) -> None:
     scene.begin(["a"], grace=True)
     scene.put(["a"])
     slow = scene.node(Trap("saving", "a", signal.SIGSTOP))
@@ -402,12 +418,12 @@ def stopped(scene: Scene) -> None:
     quick = scene.node().told()
     before = scene.stored()["a"]
     require(before["access_token"] == quick["a"], "the second one's token is kept")
+    time.sleep(pause)
     os.kill(slow.pid, signal.SIGCONT)
     woken = slow.told()
     after = scene.stored()["a"]
     require(after == before, f"the woken one has written: {before}, {after}")
     require(woken == quick, f"the woken one has not adopted: {woken}, {quick}")
-    print(f"the woken node adopted; {len(scene.seen()['asked'])} requests")
 
 
 def main() -> None:
@@ -415,7 +431,9 @@ def main() -> None:
     scene = Scene(place)
     try:
         plays: dict[str, Callable[..., None]] = {"together": together, "killed": killed, "stopped": stopped}
-        plays[what](scene, *map(int, rest))
+        if what != "together":
+            _refresh.LOOK_AGAIN = LOOK_AGAIN
+        plays[what](scene, *rest)
     finally:
         scene.close()
 
