@@ -1,8 +1,10 @@
-"""The provider `openai` over the transport `pool` against an upstream that misbehaves on real sockets: B1-B29."""
+"""The provider `openai` over either transport against an upstream that misbehaves on real sockets: B1-B30."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
+import httpx
 import pytest
 import trio
 
@@ -26,9 +28,10 @@ from turnout import (
     Unauthorized,
     Unreachable,
 )
+from turnout.abc import Transport
 from turnout.errors import UpstreamFailed
 from turnout_openai import OpenAI, OpenAISettings
-from turnout_transport import Pool
+from turnout_transport import Httpx, Pool
 from turnout_upstream import EndedBy, How, Play, Rule, Script, Upstream, open_upstream, plays, refused_url
 
 NOW = 1_790_000_000.0
@@ -38,9 +41,9 @@ KEY = "sk-canary-0123456789"
 class Wire:
     """A provider, a transport and an upstream, tied together."""
 
-    def __init__(self, url: str, pool: Pool) -> None:
+    def __init__(self, url: str, transport: Transport) -> None:
         self.provider = OpenAI(OpenAISettings(base_url=url + "/v1"), now=lambda: NOW)
-        self.pool = pool
+        self._transport = transport
         bare = Credential(id="a", provider="openai", api_key=Secret(KEY))
         self.credential = Credential(id="a", provider="openai", api_key=Secret(KEY), origin=self.provider.origin(bare))
 
@@ -50,8 +53,11 @@ class Wire:
             ask=Ask(model="demo-model", payload=payload, dialect="openai.chat"),
             credential=self.credential,
             model="demo-model",
-            transport=self.pool.for_credential(self.credential),
+            transport=self.transport(),
         )
+
+    def transport(self) -> httpx.AsyncBaseTransport:
+        return self._transport.for_credential(self.credential)
 
     async def execute(self) -> Reply:
         return await self.provider.execute(self.call(stream=False))
@@ -68,14 +74,45 @@ class Wire:
 
 
 @asynccontextmanager
-async def wired(play: Play, script: Script | None = None) -> AsyncIterator[tuple[Wire, Upstream]]:
+async def open_pool() -> AsyncIterator[Transport]:
     pool = Pool()
-    async with open_upstream(script or Script(rules=(Rule(always=play),))) as upstream:
-        try:
-            yield Wire(upstream.url, pool), upstream
-        finally:
-            assert sum(origin.in_use for origin in pool.statistics()) == 0, "every connection was given back"
-            pool.close()
+    try:
+        yield pool
+    finally:
+        assert sum(origin.in_use for origin in pool.statistics()) == 0, "every connection was given back"
+        pool.close()
+
+
+@asynccontextmanager
+async def open_httpx() -> AsyncIterator[Transport]:
+    transport = Httpx()
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
+Wired = Callable[..., AbstractAsyncContextManager[tuple[Wire, Upstream]]]
+
+
+@pytest.fixture(params=[open_pool, open_httpx], ids=["pool", "httpx"])
+def open_transport(request: pytest.FixtureRequest) -> OpenTransport:
+    found: OpenTransport = request.param
+    return found
+
+
+@pytest.fixture
+def wired(open_transport: OpenTransport) -> Wired:
+    return partial(open_wire, open_transport)
+
+
+@asynccontextmanager
+async def open_wire(
+    open_transport: OpenTransport, play: Play, script: Script | None = None
+) -> AsyncIterator[tuple[Wire, Upstream]]:
+    async with open_upstream(script or Script(rules=(Rule(always=play),))) as upstream, open_transport() as transport:
+        yield Wire(upstream.url, transport), upstream
 
 
 BOTH = [
@@ -114,7 +151,7 @@ BOTH = [
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("play", "kind", "sent"), BOTH)
 async def test_a_fault_of_the_upstream_is_a_verdict(
-    play: Play, kind: type[Failure], sent: Sent | None, stream: bool
+    wired: Wired, play: Play, kind: type[Failure], sent: Sent | None, stream: bool
 ) -> None:
     """B5, B6, B7, B13, B14, B18, B19, B20, B21, B22, B23, B24, B25, B26, B27, B28, B29."""
     async with wired(play) as (wire, upstream):
@@ -137,7 +174,7 @@ async def test_a_fault_of_the_upstream_is_a_verdict(
         plays.truncated_chunk(),  # B13
     ],
 )
-async def test_a_fault_in_a_stream_never_looks_like_its_end(play: Play) -> None:
+async def test_a_fault_in_a_stream_never_looks_like_its_end(wired: Wired, play: Play) -> None:
     """B11, B12, B13, B16, B22."""
     async with wired(play) as (wire, _):
         with trio.fail_after(10):
@@ -158,7 +195,7 @@ async def test_a_fault_in_a_stream_never_looks_like_its_end(play: Play) -> None:
         plays.events(300),
     ],
 )
-async def test_an_odd_but_sound_stream_passes_byte_exact(play: Play) -> None:
+async def test_an_odd_but_sound_stream_passes_byte_exact(wired: Wired, play: Play) -> None:
     """B15, B18, B28: and its connection serves the next call."""
     async with wired(play) as (wire, upstream):
         with trio.fail_after(10):
@@ -171,22 +208,22 @@ async def test_an_odd_but_sound_stream_passes_byte_exact(play: Play) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_nothing_was_sent_when_nobody_answers_the_door(stream: bool) -> None:
+async def test_nothing_was_sent_when_nobody_answers_the_door(open_transport: OpenTransport, stream: bool) -> None:
     """B1."""
-    pool = Pool()
     with refused_url() as url:
-        found = await Wire(url, pool).failure(stream=stream)
+        async with open_transport() as transport:
+            found = await Wire(url, transport).failure(stream=stream)
     assert isinstance(found, Unreachable)
     assert found.sent is Sent.NO
 
 
-async def test_a_door_that_is_shut_at_once_is_a_failure_of_the_origin() -> None:
+async def test_a_door_that_is_shut_at_once_is_a_failure_of_the_origin(wired: Wired) -> None:
     """B5."""
     async with wired(plays.chat(), Script(connection=How.CLOSE)) as (wire, _):
         assert (await wire.failure(stream=False)).blame is Blame.ORIGIN
 
 
-async def test_replies_come_back_whole_over_a_kept_connection() -> None:
+async def test_replies_come_back_whole_over_a_kept_connection(wired: Wired) -> None:
     """B30."""
     async with wired(plays.close_after_reply()) as (wire, _):
         for _ in range(20):
@@ -194,7 +231,7 @@ async def test_replies_come_back_whole_over_a_kept_connection() -> None:
 
 
 @pytest.mark.parametrize("play", [plays.stall_before_head(), plays.stall_after_head(), plays.stall_mid_stream()])
-async def test_leaving_a_stalled_stream_closes_its_socket(play: Play) -> None:
+async def test_leaving_a_stalled_stream_closes_its_socket(wired: Wired, play: Play) -> None:
     """C-1, C-2, B8, B9, B10: the upstream sees the end."""
     async with wired(play) as (wire, upstream):
         with trio.fail_after(10):
@@ -206,7 +243,6 @@ async def test_leaving_a_stalled_stream_closes_its_socket(play: Play) -> None:
         assert upstream.log.endings[0].by is not EndedBy.UPSTREAM
 
 
-async def test_models_of_a_running_upstream_are_listed() -> None:
+async def test_models_of_a_running_upstream_are_listed(wired: Wired) -> None:
     async with wired(plays.chat(), Script(models=("a", "b"))) as (wire, _):
-        transport = wire.pool.for_credential(wire.credential)
-        assert list(await wire.provider.models(wire.credential, transport)) == ["a", "b"]
+        assert list(await wire.provider.models(wire.credential, wire.transport())) == ["a", "b"]

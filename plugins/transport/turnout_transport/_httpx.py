@@ -1,22 +1,24 @@
-"""The transport `httpx`: httpx's own connections under our rules, for upstreams that are best spoken to in HTTP/2.
+"""The transport `httpx`: httpcore, the connections of httpx, under our rules, for upstreams best spoken to in HTTP/2.
 
-httpx's pool breaks for good when requests are cancelled while it is full, so it is never full: it has no limit, and
+Its pool breaks for good when requests are cancelled while it is full, so it is never full: it has no limit, and
 ours stand in front of it. It looks at every connection for each request, so `pool` is better wherever HTTP/1.1 will do.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Self, cast, final
+from typing import ClassVar, Protocol, Self, cast, final
 
 import attrs
+import httpcore
 import httpx
 import trio
 
-from turnout import Credential, Seconds
+from turnout import ByteCount, Credential, Seconds
 from turnout.abc import PluginContext
-from turnout_transport._addresses import is_written_out, may_connect
+from turnout_transport._addresses import is_written_out
 from turnout_transport._failures import failure, mark_sent
+from turnout_transport._httpcore import COURSE, Course, Network, translated
 from turnout_transport._limiters import CredentialLimiters, Holder
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
@@ -41,6 +43,8 @@ class HttpxSettings:
     max_per_credential: int = attrs.field(default=0, validator=attrs.validators.ge(0))
     max_wait: Seconds = attrs.field(default=Seconds(30.0), validator=attrs.validators.gt(Seconds(0)))
     keepalive: Seconds = attrs.field(default=Seconds(30.0), validator=attrs.validators.gt(Seconds(0)))
+    max_header_bytes: ByteCount = attrs.field(default=ByteCount(64 * 1024), validator=attrs.validators.gt(ByteCount(0)))
+    max_header_fields: int = attrs.field(default=256, validator=attrs.validators.gt(0))
     allow_private: bool = False
     ca_file: str = ""
 
@@ -86,63 +90,35 @@ class Httpx:
     async def aclose(self) -> None:
         """Close every connection."""
         for line in self._lines.values():
-            await line.transport.aclose()
+            await line.pool.aclose()
 
     def _line(self, origin: Origin) -> "Line":
         settings = self._settings
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=settings.keepalive)
         return Line(
             origin=origin,
-            transport=httpx.AsyncHTTPTransport(verify=self._tls, http2=settings.http2, limits=limits, trust_env=False),
+            pool=httpcore.AsyncConnectionPool(
+                ssl_context=self._tls,
+                http2=settings.http2,
+                max_connections=None,
+                max_keepalive_connections=None,
+                keepalive_expiry=settings.keepalive,
+                network_backend=Network(private=settings.allow_private or is_written_out(origin.host)),
+            ),
             limiter=trio.CapacityLimiter(settings.max_requests),
-            max_wait=settings.max_wait,
+            settings=settings,
             connect_limit=self._connect_limit,
-            private=settings.allow_private or is_written_out(origin.host),
         )
 
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """Everything that requests to one origin share.
-
-    Attributes:
-        private: its host may have an address outside the public internet.
-    """
+    """Everything that requests to one origin share."""
 
     origin: Origin
-    transport: httpx.AsyncHTTPTransport
+    pool: httpcore.AsyncConnectionPool
     limiter: trio.CapacityLimiter
-    max_wait: float
+    settings: HttpxSettings
     connect_limit: float
-    private: bool
-
-
-class Course:
-    """Follows one try through httpcore's trace: what was connected, what was sent, what came."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self.fresh = False
-        self.sent = False
-        self.answered = False
-
-    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take notice of an event; raises ConnectError when an address may not be connected to (S12)."""
-        if event.endswith("connect_tcp.started"):
-            self.fresh = True
-        elif event.endswith("connect_tcp.complete"):
-            await self._judge(info["return_value"])
-        elif event.endswith("send_request_headers.started"):
-            self.sent = True
-        elif event.endswith("receive_response_headers.complete"):
-            self.answered = True
-
-    async def _judge(self, stream: Any) -> None:
-        address, _ = stream.get_extra_info("server_addr")[:2]
-        if not may_connect(address, private=self._line.private):
-            await stream.aclose()
-            text = f"{self._line.origin.host} has no address that may be connected to"
-            raise failure(httpx.ConnectError, text, sent=False)
 
 
 class BoundHttpx(httpx.AsyncBaseTransport):
@@ -155,6 +131,7 @@ class BoundHttpx(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and wait for the head of its reply; see `BoundTransport.handle_async_request`."""
         line = self._line
+        max_wait = line.settings.max_wait
         request = cleaned(request, line.origin)
         if isinstance(request.stream, httpx.ByteStream):
             request.stream = Whole(b"".join(request.stream))
@@ -162,39 +139,74 @@ class BoundHttpx(httpx.AsyncBaseTransport):
         response = None
         try:
             if self._limiter is not None:
-                await holder.borrow(self._limiter, line.max_wait, line.origin)
-            await holder.borrow(line.limiter, line.max_wait, line.origin)
-            response = await self._send(request)
+                await holder.borrow(self._limiter, max_wait, line.origin)
+            await holder.borrow(line.limiter, max_wait, line.origin)
+            course, found = await self._send(request)
+            body = HttpxBody(cast("Body", found.stream), course, holder)
+            await self._judge_head(found, body)
+            response = httpx.Response(
+                found.status, headers=found.headers, stream=body, extensions=dict(found.extensions)
+            )
         finally:
             if response is None:
                 holder.release()
-        body = HttpxBody(cast("httpx.AsyncByteStream", response.stream), holder)
-        return httpx.Response(
-            response.status_code, headers=response.headers, stream=body, extensions=response.extensions
-        )
+        return response
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _send(self, request: httpx.Request) -> tuple[Course, httpcore.Response]:
+        course = self._course()
         try:
-            return await self._try(request)
+            return course, await self._try(request, course)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             # As in `Place.send`: a kept connection that died unanswered was closed while our request was under way.
-            course: Course = request.extensions["trace"]
             if course.fresh or course.answered or not isinstance(request.stream, Whole):
                 raise
+        course = self._course()
         try:
-            return await self._try(request)
+            return course, await self._try(request, course)
         except httpx.TransportError as exc:
             mark_sent(exc)
             raise
 
-    async def _try(self, request: httpx.Request) -> httpx.Response:
-        course = Course(self._line)
-        request.extensions = {"trace": course, "timeout": {"connect": self._line.connect_limit}}
+    def _course(self) -> Course:
+        return Course(self._line.settings.max_header_bytes)
+
+    async def _try(self, request: httpx.Request, course: Course) -> httpcore.Response:
+        url = request.url
+        wanted = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=cast("AsyncIterable[bytes]", request.stream),
+            extensions={"trace": course, "timeout": {"connect": self._line.connect_limit}},
+        )
+        waiting = COURSE.set(course)
         try:
-            return await self._line.transport.handle_async_request(request)
-        except httpx.TransportError as exc:
-            exc.request_sent = course.sent  # type: ignore[attr-defined]  # see `failure`
-            raise
+            with translated(course):
+                return await self._line.pool.handle_async_request(wanted)
+        finally:
+            COURSE.reset(waiting)
+
+    async def _judge_head(self, found: httpcore.Response, body: "HttpxBody") -> None:
+        """Raise RemoteProtocolError for a head that is larger than may be, and for one that switches protocols."""
+        settings = self._line.settings
+        fault = ""
+        if found.status < 200:
+            fault = "switched protocols unasked (101)"
+        elif (
+            len(found.headers) > settings.max_header_fields
+            or sum(len(name) + len(value) + 4 for name, value in found.headers) > settings.max_header_bytes
+        ):
+            fault = f"sent more than {settings.max_header_fields} header fields or {settings.max_header_bytes:d} bytes"
+        if fault:
+            await body.aclose()
+            raise failure(httpx.RemoteProtocolError, f"the upstream {fault}", sent=True)
+
+
+class Body(Protocol):
+    """The body of a reply of httpcore."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
 
 
 class Whole(httpx.AsyncByteStream):
@@ -218,10 +230,11 @@ class Whole(httpx.AsyncByteStream):
 
 
 class HttpxBody(httpx.AsyncByteStream):
-    """The body of a reply of httpx: bytes as they arrive, undecoded."""
+    """The body of a reply of httpcore: bytes as they arrive, undecoded."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, holder: Holder) -> None:
+    def __init__(self, stream: Body, course: Course, holder: Holder) -> None:
         self._stream = stream
+        self._course = course
         self._pieces = stream.__aiter__()
         self._holder = holder
 
@@ -232,22 +245,22 @@ class HttpxBody(httpx.AsyncByteStream):
     async def __anext__(self) -> bytes:
         """Wait for more; raises ReadError or RemoteProtocolError when the rest does not come whole."""
         try:
-            return await anext(self._pieces)
-        except StopAsyncIteration:
+            with translated(self._course):
+                return await anext(self._pieces)
+        except (StopAsyncIteration, httpx.TransportError):
             await self.aclose()
-            raise
-        except httpx.TransportError as exc:
-            mark_sent(exc)
             raise
 
     async def aclose(self) -> None:
         """Let go of the connection at once; may be called twice."""
         try:
-            # httpx reads through a chain of asynchronous generators. Left in the middle, each would wait for the
-            # garbage collector; a cancelled read runs through all of them and ends them.
+            # httpcore reads through a chain of asynchronous generators. Left in the middle, each would wait for the
+            # garbage collector; a cancelled read runs through all of them and ends them, once what came already
+            # is out: that needs no wait, so nothing is cancelled before.
             with trio.CancelScope() as scope:
                 scope.cancel()
-                await anext(self._pieces, None)
+                while await anext(self._pieces, None) is not None:
+                    pass
             await self._stream.aclose()
         finally:
             self._holder.release()
