@@ -21,6 +21,10 @@ TIME_TO_LIVE: Final = 3600.0
 CAPACITY: Final = 10_000
 """Entries (design 16)."""
 
+KEPT_FOR: Final = 30 * 86_400.0
+"""Seconds for which it is remembered who keeps something for a client: as long as OpenAI keeps responses
+(developers.openai.com/api/docs/guides/conversation-state, read 2026-11-26)."""
+
 
 def digest(key: str | bytes) -> bytes | None:
     """Sixteen bytes that stand for a client's key, which itself is never kept (O3); None for a blank one (C12.2).

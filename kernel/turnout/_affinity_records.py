@@ -11,6 +11,12 @@ from turnout._affinity import Preference
 
 KEY_BYTES: Final = 16
 
+AFFINITY: Final = "affinity"
+"""Kind of the records that hold preferences of sessions."""
+
+KEEPERS: Final = "keepers"
+"""Kind of the records that say which credential's upstream keeps what, in the same form."""
+
 
 def encode_preferences(preferences: Iterable[Preference]) -> bytes:
     """A bucket: model, digest in hex, credential, and until when, in POSIX seconds."""

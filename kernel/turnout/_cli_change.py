@@ -145,7 +145,7 @@ def reset(context: click.Context, id: str, config: Path | None) -> None:
 
     async def work(store: Store, _: float) -> None:
         known = {one.id for one in credentials_of(settled)} | {
-            one.id for one in await store.list() if one.kind != "affinity"
+            one.id for one in await store.list() if one.kind in {"secret", "state"}
         }
         if id not in known:
             raise UnknownCredential(f"there is no credential {id!r}", argument="id")

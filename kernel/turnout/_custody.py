@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import trio
 
-from turnout._affinity import Affinity
+from turnout._affinity import KEPT_FOR, Affinity
 from turnout._catalogue import Catalogue
 from turnout._ledger import freed
 from turnout._renewal import another_secret, mark_of
@@ -89,6 +89,7 @@ class Custody:
         "changed",
         "credentials",
         "dirty",
+        "keepers",
         "listed",
         "now",
         "schedule",
@@ -102,6 +103,7 @@ class Custody:
         self.schedule = schedule
         self.catalogue = catalogue
         self.affinity = affinity
+        self.keepers = Affinity(ttl=KEPT_FOR)
         self.dirty = Dirty()
         self.credentials: dict[str, Credential] = {}
         self.states: dict[str, CredentialState] = {}
@@ -132,6 +134,8 @@ class Custody:
             self._serves[id] = serves or {}
         if before is not None and (credential.disabled or before.provider != credential.provider):
             self.affinity.forget_credential(id)
+        if before is not None and before.provider != credential.provider:
+            self.keepers.forget_credential(id)
         self._announce(credential)
         if kept:
             self.stored[id] = credential
@@ -173,6 +177,7 @@ class Custody:
         self.catalogue.unregister(id)
         self.schedule.remove(id)
         self.affinity.forget_credential(id)
+        self.keepers.forget_credential(id)
         if forget:
             self.dirty.mark("secret", id)
             self.dirty.mark("state", id)

@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from turnout._affinity_records import decode_preferences
+from turnout._affinity import Affinity
+from turnout._affinity_records import AFFINITY, KEEPERS, decode_preferences
 from turnout._custody import Custody, Serves, outdated
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation
@@ -22,7 +23,7 @@ from turnout._renewal import moved
 from turnout._values import CLEAN, Credential, Record
 from turnout.abc import Change
 
-ORDER = {"secret": 0, "state": 1, "affinity": 2}
+ORDER = {"secret": 0, "state": 1, AFFINITY: 2, KEEPERS: 2}
 """States and preferences find their credential."""
 
 log = getLogger("turnout.follow")
@@ -59,14 +60,16 @@ class Follower:
                 self._put(change.record)
             elif change.kind == "state" and change.id in self._custody.credentials:
                 self._settle(change.id, change.record)
-            elif change.kind == "affinity" and change.record is not None:
-                self._prefer(change.record)
+            elif change.kind == AFFINITY and change.record is not None:
+                self._adopt(change.record, self._custody.affinity)
+            elif change.kind == KEEPERS and change.record is not None:
+                self._adopt(change.record, self._custody.keepers)
 
-    def _prefer(self, record: Record) -> None:
-        """Sessions keep to the credential that another process found for them."""
+    def _adopt(self, record: Record, table: Affinity) -> None:
+        """Sessions keep to the credential that another process found for them, and so does what upstreams keep."""
         preferences = read_record(record, decode_preferences) or ()
         known = (one for one in preferences if one.credential in self._custody.credentials)
-        self._custody.affinity.adopt(known, self._now())
+        table.adopt(known, self._now())
 
     def _put(self, record: Record) -> None:
         theirs = read_record(record, decode_credential)

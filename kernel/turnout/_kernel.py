@@ -29,6 +29,7 @@ import attrs
 import trio
 
 from turnout._affinity import BUCKETS, Affinity
+from turnout._affinity_records import AFFINITY, KEEPERS
 from turnout._assemble import Chosen, choose, generation_of
 from turnout._catalogue import Catalogue, Serves
 from turnout._checks import checked
@@ -42,6 +43,7 @@ from turnout._follow import Follower
 from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._intake import Intake
 from turnout._judge import Judge
+from turnout._keeping import Keeping
 from turnout._leasing import Leasing
 from turnout._listing import Listing, serves_of
 from turnout._observers import Observers
@@ -254,7 +256,10 @@ class Kernel:
         for id in self._custody.credentials:
             self._custody.dirty.mark("secret", id)
             self._custody.dirty.mark("state", id)
-        self._custody.affinity.unsaved.update(f"{number:x}" for number in range(BUCKETS))
+        buckets = [f"{number:x}" for number in range(BUCKETS)]
+        self._custody.affinity.unsaved.update(buckets)
+        for bucket in buckets:
+            self._custody.dirty.mark(KEEPERS, bucket)
         self._rooms.start_soon(writer.run, name="write-behind")
         self._rooms.start_soon(writer.watch, name="following the store")
         self._rooms.start_soon(writer.gather, name="keeping affinity")
@@ -344,8 +349,8 @@ class Kernel:
         self._writer = self._new_writer(self._house.now.only("stores"), self._config)
         records = await self._writer.load()
         self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
-        kept = [record for (kind, _), record in records.items() if kind == "affinity"]
-        self._follower.take([Change(kind="affinity", id=record.id, record=record) for record in kept])
+        kept = [record for (kind, _), record in records.items() if kind in {AFFINITY, KEEPERS}]
+        self._follower.take([Change(kind=record.kind, id=record.id, record=record) for record in kept])
 
     async def _start(self) -> None:
         """Start what lives on the open plugins, frontends last."""
@@ -391,6 +396,7 @@ class Kernel:
                 self._origins.shift(drift)
 
     def _switch(self) -> Switch:
+        keeping = Keeping(self._custody, lambda: self._writer)
         return Switch(
             execute=self.execute,
             stream=self.stream,
@@ -402,6 +408,8 @@ class Kernel:
             explain=self.explain,
             expose=self.expose,
             close_session=self.credentials.close_session,
+            keep=keeping.keep,
+            keeper=keeping.keeper,
         )
 
     async def _close(self) -> None:

@@ -23,3 +23,5 @@ class Switch:
     explain: Callable[[str], Decision | None]
     expose: Callable[[], Mapping[str, str]]
     close_session: Callable[[str], Awaitable[None]]
+    keep: Callable[[str, str], None]
+    keeper: Callable[[str], Awaitable[str | None]]

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from turnout._affinity_records import encode_preferences
+from turnout._affinity_records import AFFINITY, KEEPERS, encode_preferences
 from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
 from turnout._plugin_calls import plugin_code
@@ -99,7 +99,7 @@ class WriteBehind:
     def mark_affinity(self) -> None:
         """Have what sessions prefer written with what else is dirty."""
         for bucket in sorted(self._custody.affinity.unsaved):
-            self._custody.dirty.mark("affinity", bucket)
+            self._custody.dirty.mark(AFFINITY, bucket)
         self._custody.affinity.unsaved.clear()
 
     def close(self) -> None:
@@ -153,6 +153,19 @@ class WriteBehind:
         if self._custody.dirty.unsaved(kind, id):
             await self.save_one(kind, id)
         await self._read_again(kind, id)
+
+    async def look_again(self, kind: str, id: str) -> None:
+        """Take in what others wrote to one record, where others can write and it can be asked for alone.
+
+        While the store is away nothing is new, which is logged.
+        """
+        if not (isinstance(self.store, Watcher) and isinstance(self.store, Reader)):
+            return
+        try:
+            with trio.fail_after(STORE_LIMIT):
+                await self.read_one(kind, id)
+        except (StoreError, PluginError, trio.TooSlowError) as error:
+            log.warning("the store cannot be asked for %s of %s: %s", kind, id, str(error) or "it took too long")
 
     async def save_one(self, kind: str, id: str) -> None:
         """Write one record now. Raises StoreError when it is not in the store afterwards."""
@@ -242,8 +255,9 @@ class WriteBehind:
 
     def _data(self, kind: str, id: str) -> bytes | None:
         """What the store should hold; None for nothing: it is gone, not kept (C3.7), or as good as new."""
-        if kind == "affinity":
-            preferences = self._custody.affinity.bucket(id, self._custody.now())
+        if kind in {AFFINITY, KEEPERS}:
+            table = self._custody.affinity if kind == AFFINITY else self._custody.keepers
+            preferences = table.bucket(id, self._custody.now())
             return encode_preferences(preferences) if preferences else None
         credential = self._custody.credentials.get(id)
         if credential is None or not is_kept(credential, kind):

@@ -527,6 +527,21 @@ class Switch(Protocol):
         """Say that the long-lived session of earlier asks (`Ask.session`) is over (C3.6.4); providers are told."""
         ...
 
+    def keep(self, name: str, credential: str) -> None:
+        """Remember that this credential's upstream keeps something for a client, which will name it later (C17.3).
+
+        `name` must be one that no other client can give, for whoever gives it is taken for the owner (S8): make it of
+        the client's key and the upstream's id.
+        """
+        ...
+
+    async def keeper(self, name: str) -> str | None:
+        """Id of the credential to pin an ask to (`Ask.pin`) that names what is kept; None when nobody is known to.
+
+        May wait for the store, which has what other processes remember.
+        """
+        ...
+
 
 class Frontend(Protocol):
     """Serves clients and turns their requests into asks."""

@@ -386,6 +386,68 @@ async def test_busy_sessions_write_once_in_a_while(autojump_clock: MockClock) ->
         assert 0 < store.calls <= 2 * 10 + 3, "a state twice a second, and a session once in five"
 
 
+# --- who keeps what ---------------------------------------------------------------------------------------------------
+
+
+async def test_who_keeps_something_is_known_after_a_restart_for_as_long_as_it_is_kept(
+    autojump_clock: MockClock,
+) -> None:
+    """C17.3, S8: by digest alone; not once the credential is gone."""
+    store = MemoryStore()
+    async with node(store) as kernel:
+        for id in ("a", "b"):
+            await kernel.credentials.register(credential(id))
+            kernel._switch().keep(f"response of {id}", id)
+        kernel._switch().keep("of nobody", "z")
+    kept = [record.data for (kind, _), record in store.records.items() if kind == "keepers"]
+    assert kept
+    assert not any(b"response of" in data for data in kept)
+    async with node(store) as kernel:
+        switch = kernel._switch()
+        assert [await switch.keeper(name) for name in ("response of a", "response of b")] == ["a", "b"]
+        assert [await switch.keeper(name) for name in ("of nobody", "response of c", "", "Response of a")] == [None] * 4
+        await kernel.credentials.disable("b")
+        assert await switch.keeper("response of b") == "b", "it is still there when the credential comes back"
+        await kernel.credentials.remove("b")
+        assert await switch.keeper("response of b") is None
+        await trio.sleep(30 * 86_400)
+        assert await switch.keeper("response of a") is None
+
+
+async def test_another_node_looks_into_the_store_for_what_it_has_not_heard_of_yet(autojump_clock: MockClock) -> None:
+    """C17.3: it need not be told first; while the store is away there is nothing to be found."""
+    shared = Shared()
+    deaf = Readable(shared.memory, shared)
+    shared.views.append(deaf)
+    async with node(shared.view()) as one, node(deaf) as two:
+        await one.credentials.register(credential("a"))
+        await settled()
+        deaf.deaf = deaf.away = True
+        one._switch().keep("response", "a")
+        await trio.sleep(1)
+        assert await two._switch().keeper("response") is None
+        deaf.away = False
+        assert await two._switch().keeper("response") == "a"
+        assert deaf.read_ids == [deaf.read_ids[0]] * 2, "one record, and only when it is not known here"
+        assert await two._switch().keeper("response") == "a"
+        assert len(deaf.read_ids) == 2
+
+
+class Readable(View):
+    """A view that can be asked for one record, unless it is `away`."""
+
+    def __init__(self, memory: MemoryStore, shared: Shared) -> None:
+        super().__init__(memory, shared)
+        self.away = False
+        self.read_ids: list[tuple[str, str]] = []
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        self.read_ids.append((kind, id))
+        if self.away:
+            raise StoreError("the store is away")
+        return self._memory.records.get((kind, id))
+
+
 class Counting:
     """A store that counts its calls."""
 

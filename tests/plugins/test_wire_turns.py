@@ -11,9 +11,6 @@ from turnout.errors import InvalidAsk
 from turnout_wire import (
     CODES,
     BadJSON,
-    BlockReader,
-    Turn,
-    created_id,
     peek,
     read_turn,
     refusal,
@@ -41,7 +38,8 @@ def test_a_turn_is_the_message_less_what_belongs_to_the_socket(
 
     members.pop("type", None)
     assert json.loads(turn.body) == members | {"model": "m", "stream": True}
-    assert (turn.lane, turn.continues) == (lane, "")
+    assert turn.lane == lane
+    assert turn.members == json.loads(message)
     assert peek(turn.body).stream
 
 
@@ -52,18 +50,18 @@ def test_members_keep_their_bytes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "turn"),
+    ("message", "body"),
     [
-        (b'{"type":"response.create","stream":false,"generate":true}', Turn(b'{"stream":true}')),
-        (b'{"type":"response.create","background":null,"stream_id":null}', Turn(b'{"stream":true}')),
+        (b'{"type":"response.create","stream":false,"generate":true}', b'{"stream":true}'),
+        (b'{"type":"response.create","background":null,"stream_id":null}', b'{"stream":true}'),
         (
             b'{"type":"response.create","previous_response_id":"r","stream_id":"l"}',
-            Turn(b'{"previous_response_id":"r","stream":true}', "l", "r"),
+            b'{"previous_response_id":"r","stream":true}',
         ),
     ],
 )
-def test_what_is_implied_may_be_said(message: bytes, turn: Turn) -> None:
-    assert read_turn(message) == turn
+def test_what_is_implied_may_be_said(message: bytes, body: bytes) -> None:
+    assert read_turn(message).body == body
 
 
 @given(st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")))
@@ -94,21 +92,6 @@ def test_an_event_becomes_its_data_with_its_lane(data: bytes, lane: str) -> None
 @pytest.mark.parametrize("block", [b": ping\n\n", b"\n\n", b"data: [DONE]\n\n", b"event: x\n\n", b"data\n\n"])
 def test_what_is_no_event_becomes_no_message(block: bytes) -> None:
     assert socket_event(block, "lane") == b""
-
-
-@pytest.mark.parametrize("lane", ["", "lane" * 30])
-def test_the_id_of_a_response_is_read_where_it_is_created_and_nowhere_else(lane: str) -> None:
-    for kind, found in (("response.created", "r1"), ("response.completed", ""), ("response.in_progress", "")):
-        event = json.dumps({"type": kind, "response": {"id": "r1", "object": "response"}}).encode()
-        (block,) = BlockReader().feed(b"data: " + event + b"\n\n")
-        assert created_id(socket_event(block, lane)) == found
-
-
-@pytest.mark.parametrize(
-    "event", [b'{"type":"response.created"}', b'{"response.created":', b'{"response.created":"\xff"}']
-)
-def test_a_crooked_event_of_creation_has_no_id(event: bytes) -> None:
-    assert created_id(event) == ""
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -35,7 +35,7 @@ path = "{folder}/store"
 
 [frontends.http]
 listen = ["127.0.0.1:0"]
-keys = ["{key}"]
+keys = {keys}
 server = "{server}"
 
 {deadlines}
@@ -113,12 +113,14 @@ async def open_house(
     deadlines: Mapping[str, str] | None = None,
     more: str = "",
     server: str = "auto",
+    keys: Sequence[str] = (),
 ) -> AsyncIterator[House]:
     """A house with these credentials, the first one preferred.
 
-    `urls` replaces the upstream of some of them, `more` are further tables, `server` is the frontend's setting.
+    `urls` replaces the upstream of some of them, `more` are further tables, `server` is the frontend's setting, `keys`
+    are those of its clients, of which the house's own is the first.
     """
-    key = secrets.token_urlsafe(24)
+    keys = keys or [secrets.token_urlsafe(24)]
     async with open_upstream(script) as upstream:
         where = dict.fromkeys(names, upstream.url) | dict(urls or {})
         credentials = "\n".join(
@@ -127,7 +129,7 @@ async def open_house(
         limits = "\n".join(f'{name} = "{value}"' for name, value in (deadlines or {}).items())
         text = CONFIG.format(
             folder=folder,
-            key=key,
+            keys=json.dumps(list(keys)),
             deadlines=f"[deadlines]\n{limits}" if limits else "",
             more=more,
             server=server,
@@ -135,7 +137,7 @@ async def open_house(
         )
         with trio.fail_after(LIMIT):
             async with turnout.open_kernel(turnout.parse_config(text)) as kernel:
-                headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+                headers = {"authorization": f"Bearer {keys[0]}", "content-type": "application/json"}
                 url = kernel.addresses["http"][0]
                 client = httpx.AsyncClient(base_url=url, headers=headers, timeout=LIMIT, trust_env=False, verify=TLS)
                 async with client:

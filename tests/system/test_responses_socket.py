@@ -156,18 +156,18 @@ def test_openais_sdk_sees_an_error_over_a_websocket_and_goes_on(
     client: openai.OpenAI, upstream: RemoteUpstream
 ) -> None:
     """B27: the upstream's own words about the client's mistake."""
-    refusal = {"message": "Previous response not found.", "type": "invalid_request_error", "param": "x"}
-    body = json.dumps({"error": refusal | {"code": "previous_response_not_found"}}).encode()
+    refusal = {"message": "That is too long.", "type": "invalid_request_error", "param": "input"}
+    body = json.dumps({"error": refusal | {"code": "string_above_max_length"}}).encode()
     upstream.use(Script(rules=(Rule(model="refused", always=Play(status=400, body=body)), SOUND)))
 
     with client.responses.connect() as connection:
-        connection.response.create(model="refused", input="hi", previous_response_id="resp_gone")
+        connection.response.create(model="refused", input="hi")
         told = connection.recv()
         connection.response.create(model="m", input="hi")
         assert connection.recv().type == "response.created"
 
     assert isinstance(told, ResponseWsError)
-    assert (told.status, told.error.code) == (400, "previous_response_not_found")
+    assert (told.status, told.error.code) == (400, "string_above_max_length")
 
 
 def test_a_stranger_with_openais_sdk_opens_no_websocket(client: openai.OpenAI, upstream: RemoteUpstream) -> None:

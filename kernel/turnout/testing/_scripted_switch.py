@@ -66,6 +66,7 @@ class ScriptedSwitch:
         served_by: the credential that decision records name.
         asks: everything it was asked, in order.
         closed_sessions: the sessions it was told are over.
+        keepers: what it was told to remember of who keeps what.
         cancelled: how many calls were cancelled.
         open: how many calls are running.
     """
@@ -79,6 +80,7 @@ class ScriptedSwitch:
     exposed: Mapping[str, str] = EMPTY
     asks: list[Ask] = attrs.field(factory=list)
     closed_sessions: list[str] = attrs.field(factory=list)
+    keepers: dict[str, str] = attrs.field(factory=dict)
     cancelled: int = 0
     open: int = 0
     _decisions: dict[str, Decision] = attrs.field(factory=dict)
@@ -139,6 +141,15 @@ class ScriptedSwitch:
         """Note that the session is over, and play `on_close_session`."""
         self.closed_sessions.append(session)
         await self.on_close_session(session)
+
+    def keep(self, name: str, credential: str) -> None:
+        """Remember it."""
+        self.keepers[name] = credential
+
+    async def keeper(self, name: str) -> str | None:
+        """What `keep` was told."""
+        await trio.lowlevel.checkpoint()
+        return self.keepers.get(name)
 
     def _note(self, ask: Ask, *, stream: bool) -> Decision:
         if self._draining.is_set():

@@ -43,7 +43,12 @@ def error_answer(
     """What is said of an error in a dialect; `committed`: a part of the answer was sent already."""
     if isinstance(error, Refusal):
         return turnout_wire.refusal(
-            error.kind, str(error), dialect, request_id=request_id, retry_after=error.retry_after
+            error.kind,
+            str(error),
+            dialect,
+            request_id=request_id,
+            retry_after=error.retry_after,
+            param=error.param,
         )
     return turnout_wire.answer(error, dialect, now=now, request_id=request_id, committed=committed)
 

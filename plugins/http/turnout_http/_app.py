@@ -21,7 +21,7 @@ from turnout_http._admission import Admission
 from turnout_http._door import Door
 from turnout_http._faults import chain
 from turnout_http._framing import Head, check_framing, read_head
-from turnout_http._keys import Headers, KeyRing, Strikes
+from turnout_http._keys import Client, Headers, KeyRing, Strikes
 from turnout_http._origins import Hosts, is_foreign
 from turnout_http._pages import CHAT, Audience, Page, dialect_of, pattern
 from turnout_http._refusals import Refusal
@@ -92,7 +92,8 @@ class App:
         if page is not None and page.audience is Audience.PUBLIC and b"upgrade" not in head:
             await page(scope, receive, reply)
             return
-        visit.client = self._judge(scope["headers"], scope.get("client"))
+        client = self._judge(scope["headers"], scope.get("client"))
+        visit.client, visit.key = client.id, client.key
         sent_id = head.get(b"x-request-id")
         if sent_id is not None and _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
@@ -151,10 +152,10 @@ class App:
         if origin is not None and is_foreign(origin, host):
             raise Refusal("forbidden", "pages of other origins may not call", close=True)
 
-    def _judge(self, headers: Headers, peer: tuple[str, int] | None) -> str:
+    def _judge(self, headers: Headers, peer: tuple[str, int] | None) -> Client:
         client = self._ring.judge(headers)
         if client is not None:
-            return client.id
+            return client
         if self._strikes.strike(peer[0] if peer else "", self._now()):
             raise Refusal(
                 "rate_limited", "too many wrong keys from this address", retry_after=Strikes.WINDOW, close=True

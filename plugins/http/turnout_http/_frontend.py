@@ -20,6 +20,7 @@ from turnout_http._responses_socket import ResponsesSocket
 from turnout_http._servers import choose
 from turnout_http._settings import Settings as HttpSettings
 from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
+from turnout_http._stored import Stored
 
 
 def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
@@ -28,7 +29,8 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     gemini = Gemini(switch, limits)
     models = SharedModels(gemini, Models(switch))
     count = Generate(switch, limits, MESSAGES, Operation.COUNT)
-    count_input = Generate(switch, limits, RESPONSES, Operation.COUNT)
+    stored = Stored(switch)
+    count_input = Generate(switch, limits, RESPONSES, Operation.COUNT, stored)
     return (
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
         Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
@@ -37,8 +39,8 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
             "/v1/responses",
             ("POST",),
             Audience.CLIENT,
-            Generate(switch, limits, RESPONSES),
-            ResponsesSocket(switch, limits),
+            Generate(switch, limits, RESPONSES, stored=stored),
+            ResponsesSocket(switch, limits, stored),
         ),
         Page("/v1/responses/input_tokens", ("POST",), Audience.CLIENT, count_input),
         Page("/v1/embeddings", ("POST",), Audience.CLIENT, Generate(switch, limits, EMBEDDINGS, Operation.EMBED)),

@@ -11,6 +11,7 @@ from turnout_http._answers import RawHeaders, decision_header, raw_headers, send
 from turnout_http._body import is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
+from turnout_http._stored import Stored, is_stored
 from turnout_http._visit import CANCELS, VISIT, WHOLE_BODY, Receive, Scope, Send, Visit, while_present
 
 NO_HEADERS: Mapping[str, str] = {}
@@ -37,8 +38,14 @@ class Generate:
     """Answers POST requests whose body names the model: streaming or not as the body says, or counts, or embeddings."""
 
     def __init__(
-        self, switch: Switch, limits: ClientLimits, dialect: str, operation: Operation = Operation.GENERATE
+        self,
+        switch: Switch,
+        limits: ClientLimits,
+        dialect: str,
+        operation: Operation = Operation.GENERATE,
+        stored: Stored | None = None,
     ) -> None:
+        """`stored` is what the vendor keeps of this page's answers; None for a page whose answers are not kept."""
         self._switch = switch
         self._operation = operation
         self._whole = {
@@ -48,6 +55,7 @@ class Generate:
         }[operation]
         self._limits = limits
         self._dialect = dialect
+        self._stored = stored
         self._allowed = frozenset(name.encode() for name in turnout_wire.REQUEST_HEADERS[dialect])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +73,9 @@ class Generate:
             headers=self._forwarded(visit.head),
             id=visit.id,
             affinity=affinity_of(peek.texts, visit.head),
+            pin=await self._stored.pin(visit, peek.members) if self._stored else None,
         )
+        visit.storing = self._stored is not None and is_stored(peek.members)
         work = self._stream if peek.stream and self._operation is Operation.GENERATE else self._execute
         if CANCELS in scope["extensions"]:
             await work(ask, visit, send)
@@ -74,6 +84,8 @@ class Generate:
 
     async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
         answer = await self._whole(ask)
+        if self._stored and visit.storing:
+            self._stored.note(visit, turnout_wire.stored_by_reply(answer.reply.body), answer.decision.served_by)
         headers = raw_headers(answer.reply.headers)
         if b"x-turnout-explain" in visit.head:
             headers += decision_header(answer.decision)
@@ -91,6 +103,8 @@ class Generate:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             visit.streaming = True
             async for chunk in stream:
+                if self._stored and visit.storing:
+                    self._stored.note(visit, turnout_wire.stored_by_events(chunk.data), stream.decision.served_by)
                 await send({"type": "http.response.body", "body": chunk.data, "more_body": True})
         visit.streaming = False
         await send({"type": "http.response.body", "body": b"", "more_body": False})

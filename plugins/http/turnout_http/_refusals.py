@@ -13,10 +13,14 @@ class Refusal(CallerError):
         kind: one of `turnout_wire.CODES`, which knows its status.
         retry_after: seconds after which another try may do, None when none would.
         close: the connection must not be used again, because part of the request may still be on its way.
+        param: the member of the request that is to blame.
     """
 
-    def __init__(self, kind: str, message: str, *, retry_after: float | None = None, close: bool = False) -> None:
+    def __init__(
+        self, kind: str, message: str, *, retry_after: float | None = None, close: bool = False, param: str = ""
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
         self.close = close
+        self.param = param

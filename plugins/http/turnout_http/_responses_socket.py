@@ -7,7 +7,6 @@ Lanes (`stream_id`) keep their order here because all of them share one queue.
 """
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import final
 
@@ -22,13 +21,11 @@ from turnout_http._pages import RESPONSES
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
 from turnout_http._socket import Socket, SocketEnded
+from turnout_http._stored import Stored, is_stored
 from turnout_http._visit import Receive, Send, Visit
 
 WAITING = 8
 """Messages that may wait while a response is being made."""
-
-REMEMBERED = 64
-"""Responses of one socket of which it is known who made them."""
 
 GOING_AWAY = 1001
 POLICY = 1008
@@ -43,19 +40,20 @@ CLOSING = 5.0
 class ResponsesSocket:
     """Serves one websocket after another; what belongs to one is in `_Session`."""
 
-    def __init__(self, switch: Switch, limits: ClientLimits) -> None:
-        self._switch = switch
-        self._limits = limits
+    def __init__(self, switch: Switch, limits: ClientLimits, stored: Stored) -> None:
+        self.switch = switch
+        self.limits = limits
+        self.stored = stored
 
     async def __call__(self, door: Door, visit: Visit, receive: Receive, send: Send) -> None:
         """Serve a websocket to its end; its session is closed however it ends (C3.6)."""
-        socket = Socket(receive, send, largest=self._limits.body_bytes)
-        session = _Session(self._switch, self._limits, door, visit, socket)
+        socket = Socket(receive, send, largest=self.limits.body_bytes)
+        session = _Session(self, door, visit, socket)
         try:
             await session.run()
         finally:
             with trio.move_on_after(CLOSING, shield=True):
-                await self._switch.close_session(session.id)
+                await self.switch.close_session(session.id)
 
 
 @final
@@ -66,15 +64,15 @@ class _Session:
         id: names the execution session to providers; nobody else can guess it.
     """
 
-    def __init__(self, switch: Switch, limits: ClientLimits, door: Door, visit: Visit, socket: Socket) -> None:
+    def __init__(self, page: ResponsesSocket, door: Door, visit: Visit, socket: Socket) -> None:
         self.id = f"ws-{secrets.token_hex(12)}"
-        self._switch = switch
-        self._limits = limits
+        self._switch = page.switch
+        self._limits = page.limits
+        self._stored = page.stored
         self._door = door
         self._visit = visit
         self._socket = socket
         self._headers = _beta(visit.head)
-        self._made_by: OrderedDict[str, str] = OrderedDict()
         self._turns = 0
         self._put, self._get = trio.open_memory_channel[bytes](WAITING)
         self._waiting_bytes = 0
@@ -159,13 +157,13 @@ class _Session:
             turn = turnout_wire.read_turn(message)
             lane = turn.lane
             async with self._door.admit():
-                await self._forward(self._ask(turn, id), lane)
+                await self._forward(await self._ask(turn, id), turn)
         except Exception as error:  # noqa: BLE001  # the border of one turn: every failure becomes an event
             await self._tell(error, id, lane)
             if isinstance(error, Refusal) and error.kind == "unauthorized":
                 self._end(POLICY)
 
-    def _ask(self, turn: turnout_wire.Turn, id: str) -> Ask:
+    async def _ask(self, turn: turnout_wire.Turn, id: str) -> Ask:
         """No affinity, for the session is one (C17.2); what goes on from a response goes to who made it (C17.3)."""
         return Ask(
             model=turnout_wire.peek(turn.body).model,
@@ -175,24 +173,20 @@ class _Session:
             id=id,
             session=self.id,
             websocket=True,
-            pin=self._made_by.get(turn.continues),
+            pin=await self._stored.pin(self._visit, turn.members),
         )
 
-    async def _forward(self, ask: Ask, lane: str) -> None:
+    async def _forward(self, ask: Ask, turn: turnout_wire.Turn) -> None:
         blocks = turnout_wire.BlockReader()
+        stored = self._stored if is_stored(turn.members) else None
         async with self._switch.stream(ask) as stream:
             async for chunk in stream:
                 for block in blocks.feed(chunk.data):
-                    if event := turnout_wire.socket_event(block, lane):
-                        self._remember(turnout_wire.created_id(event), stream.decision.served_by)
+                    if stored:
+                        stored.note(self._visit, turnout_wire.stored_by_events(block), stream.decision.served_by)
+                    if event := turnout_wire.socket_event(block, turn.lane):
                         self._committed = True
                         await self._socket.send(event)
-
-    def _remember(self, response: str, maker: str | None) -> None:
-        if response and maker:
-            self._made_by[response] = maker
-            if len(self._made_by) > REMEMBERED:
-                self._made_by.popitem(last=False)
 
     async def _tell(self, error: Exception, id: str, lane: str = "") -> None:
         await self._socket.send(turnout_wire.socket_error(self._door.tell(error, id, self._committed), lane))

@@ -32,17 +32,21 @@ class Visit:
         id: request id, the client's own when it sent a sane one.
         head: request headers.
         client: whose key it showed.
+        key: that key.
         dialect: in which its errors are told.
         started: the head of an answer has been sent.
         streaming: a stream has been committed, so that an error is told inside it.
+        storing: the vendor keeps what comes of it.
     """
 
     id: str
     head: Head
     client: str
     dialect: str
+    key: bytes = attrs.field(default=b"", repr=False)
     started: bool = False
     streaming: bool = False
+    storing: bool = False
 
 
 async def while_present(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:

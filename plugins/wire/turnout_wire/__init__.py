@@ -29,7 +29,8 @@ from turnout_wire._prepare import (
 from turnout_wire._scrub import Known, scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
-from turnout_wire._turns import Turn, created_id, read_turn, socket_error, socket_event
+from turnout_wire._stored import stored_and_named, stored_by_events, stored_by_reply
+from turnout_wire._turns import Turn, read_turn, socket_error, socket_event
 from turnout_wire._verdict import Mark, UpstreamAnswer, error_message, status_of_error, verdict
 
 __all__ = [
@@ -63,7 +64,6 @@ __all__ = [
     "check_headers",
     "check_json",
     "client_headers",
-    "created_id",
     "decoded",
     "duration",
     "endpoint",
@@ -90,6 +90,9 @@ __all__ = [
     "socket_error",
     "socket_event",
     "status_of_error",
+    "stored_and_named",
+    "stored_by_events",
+    "stored_by_reply",
     "tell",
     "texts_in",
     "verdict",

@@ -120,10 +120,19 @@ def answer(error: Exception, dialect: str, *, now: float, request_id: str = "", 
 
 
 def refusal(
-    code: str, message: str, dialect: str, *, request_id: str = "", retry_after: float | None = None
+    code: str,
+    message: str,
+    dialect: str,
+    *,
+    request_id: str = "",
+    retry_after: float | None = None,
+    param: str = "",
 ) -> HttpAnswer:
-    """The answer of a frontend that refuses a request by itself; `code` is one of `CODES`."""
-    told = Told(status=CODES[code], code=code, message=message, request_id=request_id)
+    """The answer of a frontend that refuses a request by itself; `code` is one of `CODES`.
+
+    `param` is the member of the request that is to blame, as the client wrote it.
+    """
+    told = Told(status=CODES[code], code=code, message=message, request_id=request_id, param=param)
     later = told.status in RETRY_LATER
     return _written(told, dialect, _whole_seconds(retry_after) if later or retry_after is not None else None)
 

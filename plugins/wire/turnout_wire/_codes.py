@@ -13,6 +13,7 @@ CODES: Mapping[str, int] = {
     "unauthorized": 401,
     "forbidden": 403,
     "not_found": 404,
+    "previous_response_not_found": 404,
     "model_not_found": 404,
     "method_not_allowed": 405,
     "timeout": 408,

@@ -67,11 +67,13 @@ class Peek(NamedTuple):
     Attributes:
         stream: False when the body does not say.
         texts: the members that were asked for and are texts, by name; for affinity.
+        members: the whole object, for who must know more.
     """
 
     model: str
     stream: bool
     texts: Mapping[str, str]
+    members: Mapping[str, Any]
 
 
 class Span(NamedTuple):
@@ -94,6 +96,7 @@ def peek(body: bytes, *, texts: tuple[str, ...] = ()) -> Peek:
         _model(found.get("model")),
         _flag(found.get("stream"), "stream"),
         texts_in(found, texts) if texts else _NONE,
+        found,
     )
 
 
@@ -111,7 +114,7 @@ def texts_in(found: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, s
 
 
 def check_json(body: bytes) -> dict[str, Any]:
-    """The object that a body holds. Raises BadJSON when it is no sound JSON object with one `model` and `stream`."""
+    """The object that a body holds. Raises BadJSON for no sound JSON object, and for two of a member that is judged."""
     try:
         members = _decode_members(body)
     except msgspec.ValidationError:
@@ -190,8 +193,8 @@ def _no_object(body: bytes) -> BadJSON:
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
-    """Refuse a second top-level `model` or `stream`, however it is spelled."""
-    for name in ("model", "stream"):
+    """Refuse a second one of the top-level members that are judged here, however it is spelled."""
+    for name in ("model", "stream", "previous_response_id", "conversation", "input"):
         if names.count(name) > 1:
             raise BadJSON(f"{name!r} is given twice")
 

@@ -6,7 +6,8 @@ is a text message `response.create` whose other members are those of the request
 `background` is not supported, `stream_id` names a lane and comes back in each event of its turn.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -31,24 +32,13 @@ class Turn(NamedTuple):
 
     Attributes:
         body: the body of the same request over HTTP, streaming.
+        members: the client's message, decoded.
         lane: the client's name for its lane, empty for none.
-        continues: id of the response that this one goes on from, empty for none.
     """
 
     body: bytes
+    members: Mapping[str, Any]
     lane: str = ""
-    continues: str = ""
-
-
-class _Response(msgspec.Struct):
-    id: str = ""
-
-
-class _Created(msgspec.Struct):
-    response: _Response
-
-
-_decode_created = msgspec.json.Decoder(_Created).decode
 
 
 def read_turn(message: bytes) -> Turn:
@@ -67,28 +57,17 @@ def read_turn(message: bytes) -> Turn:
     lane = found.get("stream_id") or ""
     if not isinstance(lane, str) or len(lane) > _LONGEST_LANE:
         raise InvalidAsk(f"stream_id must be a text of at most {_LONGEST_LANE} characters", argument="stream_id")
-    previous = found.get("previous_response_id")
     members = _members(message)
     for name in _OURS:
         members.pop(name, None)
     body = msgspec.json.encode({**members, "stream": True})
-    return Turn(body, lane, previous if isinstance(previous, str) else "")
+    return Turn(body, found, lane)
 
 
 def socket_event(block: bytes, lane: str = "") -> bytes:
     """The message that a server-sent event becomes: its data, with its lane; empty for a comment or a bare mark."""
     event = read_event(block)
     return _in_lane(event.data, lane) if event is not None and event.data[:1] == b"{" else b""
-
-
-def created_id(event: bytes) -> str:
-    """The id of the response that an event says was created; empty for every other event."""
-    if b"response.created" not in event[:256]:
-        return ""
-    try:
-        return _decode_created(event).response.id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def socket_error(answer: HttpAnswer, lane: str = "") -> bytes:
