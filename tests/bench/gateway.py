@@ -2,6 +2,7 @@
 
     python tests/bench/gateway.py                      half a minute on a quiet machine
     python tests/bench/gateway.py --json FILE --stock --many --rounds 5
+    python tests/bench/gateway.py --before FOLDER      beside the version that is installed in another environment
     python tests/bench/gateway.py --split              where a call's CPU time goes, by part of the house
 
 Each side is a process on one core; clients and upstream are this process on another (see `load.py`). Sides take turns
@@ -15,12 +16,14 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -38,8 +41,8 @@ HELD = Case("idle stream", events=100, holds=True)
 CALLS = {SMALL: 1000, LARGE: 120, APART: 30, COALESCED: 400}
 COUNTS = (1, 32, 200)
 
-RATE, PACED = 300.0, 300
-"""Calls a second, and calls, where latency is measured: well below half of what one core takes."""
+PACED = 600
+"""Calls where latency is measured, at a rate at which Turnout uses half the core."""
 
 
 @attrs.frozen
@@ -78,20 +81,21 @@ class Bench:
             waits = sorted(load.waits)
         return Figures(used / calls * 1e6, calls / took, _part(waits, 0.5) * 1e6, _part(waits, 0.99) * 1e6)
 
-    def latency(self, side: Side, case: Case) -> tuple[float, float]:
-        """p50 and p99 in µs at a fixed rate: of the whole reply, or of the first event of a stream."""
+    def latency(self, side: Side, case: Case, rate: float) -> tuple[float, float]:
+        """p50 and p99 in µs at so many calls a second: of the whole reply, or of the first event of a stream."""
         with self.load(side, case, 32) as load:
             load.call(40)
             load.waits.clear()
             load.firsts.clear()
-            load.call_at(RATE, PACED)
+            load.call_at(rate, PACED)
             times = sorted(load.firsts if case.events else load.waits)
         return _part(times, 0.5) * 1e6, _part(times, 0.99) * 1e6
 
     def idle_stream(self, side: Side, streams: int) -> float:
         """KiB of memory for each stream that is open and silent."""
-        with self.load(side, SMALL, 5) as load:  # whatever is made once is there
-            load.call(200)
+        for case in (SMALL, SHORT):  # whatever is made once, or imported late, is there
+            with self.load(side, case, 5) as load:
+                load.call(200)
         before = side.memory()
         with self.load(side, HELD, streams) as load:
             load.call(streams)
@@ -138,16 +142,19 @@ def table(bench: Bench, found: Sequence[Side], counts: Sequence[int], rounds: in
 
 
 def latencies(bench: Bench, found: Sequence[Side], direct: Side, rounds: int) -> list[dict[str, object]]:
-    """What each side adds to the time of a call, over asking the upstream itself."""
-    print(f"\nadded latency at {RATE:.0f} calls/s, µs{'p50':>15}{'p99':>9}")
+    """What each side adds to the time of a call, over asking the upstream itself; all at the same rate."""
+    print(f"\nadded latency, µs{'':15}calls/s{'p50':>12}{'p99':>9}")
     rows: list[dict[str, object]] = []
+    turnout = next(side for side in found if side.name == "turnout")
     for case, what in ((SMALL, "reply of 1 KB"), (SHORT, "first event")):
-        runs = {side.name: [bench.latency(side, case) for _ in range(rounds)] for side in (direct, *found)}
+        rate = 0.5e6 / bench.measure(turnout, case, 32, PACED).cpu
+        runs = {side.name: [bench.latency(side, case, rate) for _ in range(rounds)] for side in (direct, *found)}
         middle = {name: [statistics.median(column) for column in zip(*run, strict=True)] for name, run in runs.items()}
         for side in found:
             added = [ours - theirs for ours, theirs in zip(middle[side.name], middle["direct"], strict=True)]
-            rows.append({"case": what, "side": side.name, "p50_us": added[0], "p99_us": added[1]})
-            print(f"{what:20}{side.name:16}{added[0]:12.0f}{added[1]:9.0f}", flush=True)
+            row = {"case": what, "side": side.name, "calls_per_s": rate, "p50_us": added[0], "p99_us": added[1]}
+            rows.append(row)
+            print(f"{what:20}{side.name:12}{rate:7.0f}{added[0]:12.0f}{added[1]:9.0f}", flush=True)
     return rows
 
 
@@ -171,6 +178,8 @@ def sides_of(arguments: argparse.Namespace) -> Mapping[str, sides.Command]:
         asked["nginx"] = sides.nginx
     if arguments.stock:
         asked["stock"] = sides.stock
+    if arguments.before is not None:
+        asked["before"] = partial(sides.turnout, environment=arguments.before)
     return asked
 
 
@@ -204,6 +213,9 @@ def split(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) 
             return [sys.executable, str(sides.HERE / "sampled.py"), str(own / "samples"), str(file)]
 
         with running("sampled", sampled, bench.upstream.address, place, core) as side:
+            with bench.load(side, case, clients) as load:  # what is imported late is no part of a call
+                load.call(clients + 200)
+            side.signal(signal.SIGUSR1)
             figures = bench.measure(side, case, clients, calls)
         shares: dict[str, int] = json.loads((place / "sampled" / "samples").read_text(encoding="ascii"))
         total = sum(shares.values())
@@ -216,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--stock", action="store_true", help="the stock stack too, which is slow")
+    parser.add_argument("--before", type=Path, help="an environment with another version of Turnout to compare with")
     parser.add_argument("--many", action="store_true", help="1,000 clients and idle streams too")
     parser.add_argument("--clients", type=int, nargs="+", help="these numbers of clients instead")
     parser.add_argument("--rounds", type=int, default=3)

@@ -4,8 +4,9 @@
 
 The kernel's timer of CPU time interrupts the process; each sample counts for the package of ours that is innermost on
 the stack, so a library's time is charged to the part of the house that called it. Trio's loop is what no task does.
-Sampling keeps the relations between the parts; a profiler makes each Python call several times as dear. The result is
-written at SIGTERM, as JSON, and the dearest functions to the standard error.
+Sampling keeps the relations between the parts; a profiler makes each Python call several times as dear. It begins at
+SIGUSR1, so that the start is no part of it. The result is written at SIGTERM, as JSON, and the dearest functions to
+the standard error.
 """
 
 import json
@@ -53,9 +54,13 @@ def sample(_number: int, frame: FrameType | None) -> None:
         lines[f"{frame.f_globals.get('__name__')}:{frame.f_code.co_qualname}"] += 1
 
 
+def begin(_number: int, _frame: FrameType | None) -> None:
+    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+
+
 def run(result: Path, config: str) -> None:
     signal.signal(signal.SIGPROF, sample)
-    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+    signal.signal(signal.SIGUSR1, begin)
     try:
         main(["run", config])
     finally:

@@ -24,6 +24,10 @@ per_key = 5000
 requests = 5000
 queue = 5000
 connections = 5000
+header_timeout = "60s"
+body_idle = "60s"
+[deadlines]
+connect = "60s"
 [stores.sqlite]
 path = "{state}"
 [transports.pool]
@@ -38,7 +42,7 @@ name = "m"
 CREDENTIAL = '[[providers.openai.credentials]]\nname = "c{number}"\napi_key = "sk-bench-{number:04d}-0123456789"\n'
 
 NGINX = """\
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 20000; }}
 http {{
   access_log off; client_max_body_size 64m; keepalive_requests 1000000000; client_body_buffer_size 1m;
@@ -68,8 +72,8 @@ def nginx(upstream: str, folder: Path) -> Sequence[str]:
     return ["sh", "-c", say]
 
 
-def turnout(upstream: str, folder: Path) -> Sequence[str]:
-    return [str(Path(sys.executable).with_name("turnout")), "run", str(turnout_file(upstream, folder))]
+def turnout(upstream: str, folder: Path, environment: Path = Path(sys.prefix)) -> Sequence[str]:
+    return [str(environment / "bin" / "turnout"), "run", str(turnout_file(upstream, folder))]
 
 
 def turnout_file(upstream: str, folder: Path) -> Path:
@@ -99,6 +103,10 @@ class Side:
     def cpu(self) -> float:
         """Seconds of CPU, user and system, of all its threads since it began."""
         return time.clock_gettime(self._clock)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        os.kill(self._pid, number)
 
     def memory(self, field: str = "VmRSS") -> float:
         """KiB resident now; at its peak with `VmHWM`."""
