@@ -4,6 +4,7 @@ The schedule and the catalogue are kept in step here, at the only places where a
 a rebuild (O11, O12). What changed is marked; `_write_behind` brings it to the store.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -12,13 +13,16 @@ import trio
 from turnout._affinity import KEPT_FOR, Affinity
 from turnout._catalogue import Catalogue
 from turnout._ledger import freed
-from turnout._renewal import another_secret, mark_of
+from turnout._renewal import another_secret, mark_of, mark_of_tokens
 from turnout._schedule import Schedule
 from turnout._shift import shifted
 from turnout._values import CLEAN, Credential, CredentialState
 
 Serves = Mapping[str, tuple[str, ...]]
 """Base name that clients ask for -> recorded names whose states decide."""
+
+SPENT = 8
+"""Tokens of one credential that are remembered as replaced: more than can be replaced while saves get lost."""
 
 
 def is_kept(credential: Credential, kind: str) -> bool:
@@ -78,6 +82,7 @@ class Custody:
         credentials: by id.
         states: by id; every credential has one.
         stored: by id, credentials as the store has them, as far as that is known.
+        spent: by id, marks of the last tokens that this process has replaced by others.
         changed: hears the id of every credential that was put or removed.
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
@@ -93,6 +98,7 @@ class Custody:
         "listed",
         "now",
         "schedule",
+        "spent",
         "states",
         "stored",
     )
@@ -108,6 +114,7 @@ class Custody:
         self.credentials: dict[str, Credential] = {}
         self.states: dict[str, CredentialState] = {}
         self.stored: dict[str, Credential] = {}
+        self.spent: dict[str, deque[str]] = {}
         self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
         self.now = now
@@ -162,6 +169,10 @@ class Custody:
             self.catalogue.register(credential.id, credential.provider, serves)
         self.schedule.upsert(credential, self.states[credential.id], serves, self.now())
 
+    def spend(self, credential: Credential) -> None:
+        """Remember that this process has replaced these tokens."""
+        self.spent.setdefault(credential.id, deque(maxlen=SPENT)).append(mark_of_tokens(credential))
+
     def serve(self, id: str, serves: Serves, listed: tuple[str, ...] = ()) -> None:
         """Replace what a credential serves; `listed` is what its upstream said, to be remembered over a reload."""
         self._serves[id] = serves
@@ -174,6 +185,7 @@ class Custody:
         del self.credentials[id], self.states[id], self._serves[id]
         self.listed.pop(id, None)
         self.stored.pop(id, None)
+        self.spent.pop(id, None)
         self.catalogue.unregister(id)
         self.schedule.remove(id)
         self.affinity.forget_credential(id)

@@ -17,7 +17,7 @@ from turnout._events import CredentialRegistered, CredentialRemoved, CredentialU
 from turnout._generation import Generation
 from turnout._intake import Intake, read_record
 from turnout._ledger import freed
-from turnout._reconcile import joined, reconciled
+from turnout._reconcile import joined, ours_are_later, reconciled
 from turnout._records import decode_credential, decode_state
 from turnout._renewal import moved
 from turnout._values import CLEAN, Credential, Record
@@ -42,6 +42,7 @@ class Follower:
         hint_cap: Callable[[], float],
         tell: Callable[[Event], Any],
         serves: Callable[[Credential], Serves],
+        leased: Callable[[], bool],
     ) -> None:
         self._custody = custody
         self._intake = intake
@@ -50,6 +51,7 @@ class Follower:
         self._hint_cap = hint_cap
         self._tell = tell
         self._serves = serves
+        self._leased = leased
 
     def take(self, changes: Sequence[Change]) -> None:
         """Put what others changed in force: secrets first, so that states find their credential."""
@@ -80,13 +82,14 @@ class Follower:
             return
         ours = self._custody.credentials.get(record.id)
         unsaved = self._custody.dirty.unsaved("secret", record.id)
+        spent = self._custody.spent.get(record.id, ()) if self._leased() else None
+        base = self._custody.stored.get(record.id) if unsaved else ours
         after = bound
         if ours is not None and record.id in self._intake.from_file:
-            newer = unsaved and (ours.last_refreshed_at or 0.0) > (theirs.last_refreshed_at or 0.0)
+            newer = unsaved and ours_are_later(base, ours, bound, spent=spent)
             after = ours if newer else _renewed_elsewhere(ours, bound)
         elif ours is not None:
-            base = self._custody.stored.get(record.id) if unsaved else ours
-            after = reconciled(base, ours, bound)
+            after = reconciled(base, ours, bound, spent=spent)
             after = attrs.evolve(after, origin=bound.origin)
         self._custody.stored[record.id] = bound
         if after == ours:
@@ -116,10 +119,11 @@ class Follower:
         if outdated(theirs, self._custody.credentials[id]):
             theirs = freed(theirs, self._now())
         if self._custody.dirty.unsaved("state", id):
-            if record is not None:
-                self._custody.settle(id, joined(self._custody.states[id], theirs), None)
-            return
-        self._custody.settle(id, theirs, None, kept=True)
+            if record is None:
+                return
+            self._custody.settle(id, joined(self._custody.states[id], theirs), None)
+        else:
+            self._custody.settle(id, theirs, None, kept=True)
         self._custody.changed(id)
 
 

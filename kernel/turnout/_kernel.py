@@ -58,7 +58,7 @@ from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
-from turnout.abc import AnswerStream, Change, Store
+from turnout.abc import AnswerStream, Change, Leaser, Store
 from turnout.errors import ConfigError
 
 FLUSH_LIMIT = 10.0
@@ -345,6 +345,7 @@ class Kernel:
             hint_cap=lambda: self._config.health.hint_cap,
             tell=self._observers.tell,
             serves=self._serves,
+            leased=lambda: isinstance(self._writer.store, Leaser),
         )
         self._writer = self._new_writer(self._house.now.only("stores"), self._config)
         records = await self._writer.load()

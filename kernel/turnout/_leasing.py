@@ -141,4 +141,5 @@ class Leasing:
             return encode_credential(credential)
         if given is not None and moved(given, stored):
             raise _Superseded
-        return encode_credential(reconciled(base, credential, stored))
+        spent = None if given is None else self._custody.spent.get(credential.id, ())
+        return encode_credential(reconciled(base, credential, stored, spent=spent))

@@ -3,14 +3,20 @@
 Of a credential, what ours changed since both agreed is kept, and everything else is theirs; of the metadata, key by
 key, where the later refresh wins, since it is the one whose tokens still work. Of states, the later word wins for each
 model.
+
+Which refresh is the later one, the clocks of its writers say where there is nothing better. Where there are leases,
+tokens that somebody else brought to the store are later than ours, which nobody had seen there: its owner had the lease
+after us. Unless they are tokens of our own that we have replaced since, and whose save we were not told of.
 """
 
+from collections.abc import Collection
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
 
 from turnout._due import merged_metadata
+from turnout._renewal import mark_of_tokens, moved
 from turnout._values import Credential, CredentialState, ModelState
 
 S = TypeVar("S", ModelState, CredentialState)
@@ -18,10 +24,12 @@ S = TypeVar("S", ModelState, CredentialState)
 _TIMES = ("updated_at", "last_refreshed_at")
 
 
-def reconciled(base: Credential | None, ours: Credential, theirs: Credential) -> Credential:
+def reconciled(
+    base: Credential | None, ours: Credential, theirs: Credential, *, spent: Collection[str] | None = None
+) -> Credential:
     """Both in one; `base` is what both agreed on last, None when that is not known: then the later update wins.
 
-    Origin, index and runtime companion are this process's own.
+    `spent` as in `ours_are_later`. Origin, index and runtime companion are this process's own.
     """
     if base is None:
         base = theirs if _at(ours.updated_at) > _at(theirs.updated_at) else ours
@@ -31,10 +39,22 @@ def reconciled(base: Credential | None, ours: Credential, theirs: Credential) ->
     }
     for name in _TIMES:
         values[name] = max((getattr(one, name) for one in (ours, theirs)), key=_at)
-    early, late = sorted((theirs, ours), key=lambda one: _at(one.last_refreshed_at))
+    early, late = (theirs, ours) if ours_are_later(base, ours, theirs, spent=spent) else (ours, theirs)
     values["metadata"] = merged_metadata(early.metadata, late.metadata, base.metadata)
     values |= {"origin": ours.origin, "index": ours.index, "runtime": ours.runtime}
     return Credential(**values)
+
+
+def ours_are_later(
+    base: Credential | None, ours: Credential, theirs: Credential, *, spent: Collection[str] | None
+) -> bool:
+    """Whether ours are the later tokens, which work.
+
+    `spent` has the marks of tokens that this process replaced, where there are leases; None where there are none.
+    """
+    if spent is None:
+        return _at(ours.last_refreshed_at) >= _at(theirs.last_refreshed_at)
+    return mark_of_tokens(theirs) in spent or (base is not None and not moved(base, theirs))
 
 
 def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:

@@ -165,10 +165,10 @@ class RefreshRoom:
     def _look(self, credential: Credential) -> None:
         """Refresh what is due. What is not has a token that has just ended: it rests until its next try."""
         at, now = self._due_at(credential), self._now()
-        if at is None or at <= now:
+        if at is not None and at <= now:
             self.ask(credential.id)
             return
-        if self._history.get(credential.id, NONE_YET).failures and self.has_ended(credential):
+        if at is not None and self._history.get(credential.id, NONE_YET).failures and self.has_ended(credential):
             state = attrs.evolve(self._custody.states[credential.id], unusable_until=at)
             self._custody.settle(credential.id, state, None)
         self.reconsider(credential.id)

@@ -13,7 +13,7 @@ from turnout._custody import Custody
 from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
-from turnout._renewal import Held, Right, Step, after_refusal, next_step
+from turnout._renewal import Held, Right, Step, after_refusal, moved, next_step
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import HasTokenOrigin, Refresher
@@ -109,6 +109,8 @@ class Renewer:
             self._ends.failed(flight, Failure(message=str(error)))
             return Step.LEAVE
         flight.in_hand = True
+        if flight.result is not None and moved(given, flight.result):
+            self._custody.spend(given)
         return Step.KEEP
 
     async def _refused(self, flight: Flight, held: Held, verdict: Unauthorized) -> Step:

@@ -144,6 +144,14 @@ def tokens(credential: Credential) -> Mapping[str, Any]:
 def mark_of(credential: Credential) -> str:
     """A digest that tells one secret of a credential from another; nothing can be read from it."""
     key = credential.api_key.reveal() if credential.api_key is not None else None
-    known = [key, dict(credential.metadata or EMPTY)]
+    return _mark([key, dict(credential.metadata or EMPTY)])
+
+
+def mark_of_tokens(credential: Credential) -> str:
+    """A digest that tells the tokens of a credential from others."""
+    return _mark(dict(tokens(credential)))
+
+
+def _mark(known: object) -> str:
     text = json.dumps(known, sort_keys=True, default=repr).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=8, person=b"turnout refused").hexdigest()

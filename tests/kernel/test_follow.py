@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Kernel, Metadata, RateLimited, Record, Secret, Transient
+from turnout import Ask, Credential, Kernel, Metadata, Protocol, RateLimited, Record, Secret, Sent, Transient
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._ledger import refused_for_good
 from turnout._reconcile import joined, reconciled
 from turnout._records import encode_credential, encode_state
-from turnout._renewal import mark_of
+from turnout._renewal import mark_of, mark_of_tokens
 from turnout._values import CredentialState, ModelState, Status
 from turnout.abc import Change
 from turnout.errors import CoolingDown, StoreError, UnknownModel, UpstreamFailed
@@ -229,6 +229,36 @@ async def test_what_the_file_names_stays_as_the_file_says(autojump_clock: MockCl
         await kernel.execute(ASK)
 
 
+class Failing(ScriptedProvider):
+    """Renews nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def refresh_lead(self, credential: Credential) -> float:
+        return 300.0
+
+    async def refresh(self, credential: Credential, transport: object) -> Credential:
+        self.asked += 1
+        raise UpstreamFailed(Protocol(message="the reply was lost", sent=Sent.MAYBE))
+
+
+async def test_a_refusal_that_another_process_met_ends_our_own_tries(autojump_clock: MockClock) -> None:
+    """E7: also when it is heard of before our own failure is saved."""
+    shared, provider = Shared(), Failing()
+    due = credential(api_key=None, metadata=Metadata({"access_token": "0", "expires_at": 1_800_000_100}))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=shared.view()) as kernel:
+        await kernel.credentials.register(due)
+        await trio.testing.wait_all_tasks_blocked()
+        assert provider.asked == 1
+        refused = refused_for_good(CredentialState(), "invalid_grant", 1_800_000_001, secret=mark_of(due))
+        await shared.view().save("state", "a", encode_state(refused), None)
+        await trio.sleep(4000)
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+        assert provider.asked == 1
+
+
 async def test_damaged_and_foreign_records_are_left_out(autojump_clock: MockClock) -> None:
     shared = Shared()
     async with node(shared.view()) as kernel:
@@ -257,6 +287,24 @@ def test_of_two_refreshes_the_later_tokens_stay_together() -> None:
         both = reconciled(BASE, ours, theirs)
         assert tokens(both) == {"access": "2", "refresh": "2", "note": "x"}
         assert both.last_refreshed_at == 6.0
+
+
+@pytest.mark.parametrize("at", [4.0, 9.0])
+def test_where_there_are_leases_the_tokens_of_the_store_are_the_later_ones(at: float) -> None:
+    """G8: whatever the clocks say, who wrote them had the lease after us."""
+    ours, theirs = refreshed(BASE, 5.0, access_token="1"), refreshed(BASE, at, access_token="2")
+    assert tokens(reconciled(BASE, ours, theirs, spent=()))["access_token"] == "2"
+    edited = attrs.evolve(BASE, label="new", updated_at=at)
+    both = reconciled(BASE, ours, edited, spent=())
+    assert (tokens(both)["access_token"], both.label) == ("1", "new")
+
+
+@pytest.mark.parametrize("at", [4.0, 9.0])
+def test_tokens_that_we_have_replaced_do_not_come_back(at: float) -> None:
+    """E4: a save whose answer was lost is found in the store after the next renewal."""
+    first = refreshed(BASE, at, access_token="1")
+    second = refreshed(first, 5.0, access_token="2")
+    assert tokens(reconciled(BASE, second, first, spent=(mark_of_tokens(first),)))["access_token"] == "2"
 
 
 def test_a_refresh_and_an_operators_change_are_both_kept() -> None:

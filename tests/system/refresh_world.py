@@ -224,6 +224,7 @@ class Node:
             hint_cap=lambda: 86_400.0,
             tell=lambda _: None,
             serves=lambda _: {},
+            leased=lambda: True,
         )
         self.writer = WriteBehind(custody, Port(world, self), "s", failed=lambda *_: None, follow=follower.take)
         self.refresh_room = RefreshRoom(
