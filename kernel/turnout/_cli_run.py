@@ -2,6 +2,7 @@
 
 import os
 import resource
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from turnout._cli_garbage import rare_collections
 from turnout._cli_log import LEVELS, log_to_stderr
 from turnout._cli_processes import listening, own_command, supervise, tell
 from turnout._cli_reload import Hangups, Stamp, follow, read
-from turnout._cli_stop import Stop
+from turnout._cli_stop import CLOSING_LIMIT, Stop
 from turnout._config import Config
 from turnout._config_file import find_config
 from turnout._kernel import open_kernel
 from turnout._membership import Handed, Membership
 from turnout._plugins import Plugins
+from turnout._stalls import lingering
 from turnout.errors import ConfigError
 
 MOST = 64
@@ -80,7 +82,7 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
     `handed` is what a process gets from its supervisor, None when it is the only one.
     """
     async with trio.open_nursery() as nursery:
-        stop, hangups = Stop(), Hangups()
+        stop, hangups = Stop(who=partial(lingering, plugins.owner_of)), Hangups()
         await nursery.start(stop.watch)
         await nursery.start(hangups.watch)
         member = None if handed is None else Membership(handed)
@@ -102,6 +104,7 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
                         until_stopped.cancel_scope.cancel()
                 kernel.drain()
                 await kernel.wait_drained()
+                nursery.start_soon(stop.leave_behind, CLOSING_LIMIT)
         nursery.cancel_scope.cancel()
     return stop.exit_code
 

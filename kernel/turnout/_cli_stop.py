@@ -2,13 +2,17 @@
 
 import os
 import signal
+from collections.abc import Callable
 from logging import getLogger
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
 LAST_LIMIT: Final = 1.5
 """Seconds that a second signal leaves for saving what is dirty (acceptance H5 allows two in all)."""
+
+CLOSING_LIMIT: Final = 20.0
+"""Seconds after a drain in which everything has to be closed: ten for what is saved, ten for the plugins."""
 
 log = getLogger("turnout.run")
 
@@ -19,12 +23,14 @@ class Stop:
     Attributes:
         scope: everything that a second signal ends, and a first one that comes before anything is served.
         limit: seconds after which the process ends whatever still runs in it.
+        who: says who does not let go, in words, where that is known.
     """
 
-    def __init__(self, limit: float = LAST_LIMIT) -> None:
+    def __init__(self, limit: float = LAST_LIMIT, *, who: Callable[[], str] = str) -> None:
         self.asked = trio.Event()
         self.scope = trio.CancelScope()
         self.limit = limit
+        self.who = who
         self.serving = False
         self.exit_code = 0
 
@@ -52,6 +58,10 @@ class Stop:
         self.exit_code = code
         self.asked.set()
         self.scope.cancel()
-        await trio.sleep(self.limit)
-        log.error("something did not stop within %g s; leaving it behind", self.limit)
+        await self.leave_behind(self.limit)
+
+    async def leave_behind(self, limit: float) -> NoReturn:
+        """End the process after so many seconds, unless cancelled before (acceptance H9)."""
+        await trio.sleep(limit)
+        log.error("%s did not stop within %g s; leaving it behind", self.who() or "something", limit)
         os._exit(self.exit_code)

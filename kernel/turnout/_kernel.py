@@ -276,16 +276,19 @@ class Kernel:
             async with trio.open_nursery() as house:
                 self._house = House(house, self._clock.now, self._draw, self._plugin_told)
                 with self._watched(house):
+                    saved = False
                     try:
                         await self._open()
                         async with trio.open_nursery() as rooms:
                             self._rooms = rooms
                             await self._start()
-                            yield self
+                            try:
+                                yield self
+                            finally:  # before a plugin can keep the rooms from ever ending
+                                saved = await self._flush()
                             rooms.cancel_scope.cancel()
                     finally:
-                        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
-                            await self._close()
+                        await self._close(saved=saved)
                         house.cancel_scope.cancel()
 
     def _watched(self, house: trio.Nursery) -> AbstractContextManager[None]:
@@ -370,12 +373,21 @@ class Kernel:
         await Listing(self._config, self._custody, self._conductor.generation).start(self._rooms)
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
-                served = Served(chosen, self._switch())
+                served = self._served(chosen)
                 context = context_of(chosen, self._config, self._clock.now, self._draw)
                 context = attrs.evolve(context, sockets=tuple(self._sockets.get(chosen.key, ())))
                 await self._rooms.start(served.run, context, name=f"frontend {chosen.key}")
                 self._frontends[chosen.key] = served
         self._started = True
+
+    def _served(self, chosen: Chosen) -> Served:
+        return Served(
+            chosen,
+            self._switch(),
+            draining=self._conductor.draining,
+            alone=lambda: sum(not served.left.is_set() for served in self._frontends.values()) == 1,
+            told=self._tell_failed,
+        )
 
     async def _save(self, kind: str, id: str) -> None:
         await self._writer.save_now(kind, id)
@@ -413,13 +425,19 @@ class Kernel:
             keeper=keeping.keeper,
         )
 
-    async def _close(self) -> None:
-        """Bring what is dirty to the store, then close the plugins."""
-        if self._started:
+    async def _flush(self) -> bool:
+        """Bring what is dirty to the store; gives whether all of it is there. Takes `FLUSH_LIMIT` seconds at most."""
+        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
             self._writer.mark_affinity()
-            if not await self._writer.flush():
-                log.error("closing, although not everything could be saved")
-        await self._house.close()
+            return await self._writer.flush()
+        return False
+
+    async def _close(self, *, saved: bool) -> None:
+        """Bring what has become dirty since to the store, unless it did not take the rest; then close the plugins."""
+        if self._started and not (saved and await self._flush()):
+            log.error("closing, although not everything could be saved")
+        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
+            await self._house.close()
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
@@ -430,10 +448,13 @@ class Kernel:
         for one in removed:
             self._observers.tell(CredentialRemoved(at=now, credential=one.id, provider=one.provider))
 
+    def _tell_failed(self, group: str, name: str, reason: str) -> None:
+        self._observers.tell(PluginFailed(at=self._clock.now(), group=group, name=name, reason=reason))
+
     def _plugin_told(self, group: str, name: str, reason: str) -> None:
         """A plugin failed while it was open, or, without a reason, was opened again: then its new instance serves."""
         if reason:
-            self._observers.tell(PluginFailed(at=self._clock.now(), group=group, name=name, reason=reason))
+            self._tell_failed(group, name, reason)
             return
         generation = self._conductor.generation
         self._conductor.generation = generation_of(self._config, self._house.now.instances, generation.number)

@@ -57,9 +57,9 @@ class Leasing:
         if not isinstance(store, Leaser) or not is_kept(credential, "secret"):
             yield UNSHARED
             return
-        leasing = store.lease(credential.id, LEASE)
         try:
             with trio.fail_after(STORE_LIMIT), writer.border:
+                leasing = store.lease(credential.id, LEASE)
                 lease = await leasing.__aenter__()
         except AWAY as error:
             log.warning("there is no lease of %s: %s", credential.id, str(error) or "the store took too long")

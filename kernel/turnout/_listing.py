@@ -89,8 +89,9 @@ class Listing:
 
     async def _ask_once(self, credential: Credential, provider: ProviderInstance, lister: ModelLister) -> bool:
         generation = self._generation
-        transport = generation.transport.for_credential(credential) if generation.transport else None
         try:
+            with generation.transport_border:
+                transport = generation.transport.for_credential(credential) if generation.transport else None
             with trio.fail_after(LIST_LIMIT), provider.border:
                 names = sorted(await lister.models(credential, transport))
         except (UpstreamFailed, PluginError, trio.TooSlowError) as error:

@@ -28,7 +28,7 @@ from turnout._renewal import Step, mark_of
 from turnout._values import Credential
 from turnout._verdicts import Failure, Sent, Unauthorized
 from turnout.abc import Refresher
-from turnout.errors import PluginError
+from turnout.errors import PluginError, TurnoutError
 
 AT_ONCE = 16
 """Refreshes that run at once (C11.1.2, C18)."""
@@ -111,9 +111,6 @@ class RefreshRoom:
         provider = self._provider(credential)
         if provider is None or provider.refresher is None:
             return None
-        should = getattr(credential.runtime, "should_refresh", None)
-        with provider.border:
-            evaluated = None if should is None else bool(should(self._now(), credential))
         at = due_at(
             credential,
             self._custody.states[credential.id],
@@ -121,17 +118,35 @@ class RefreshRoom:
             now=self._now(),
             refreshes=self._history.get(credential.id, NONE_YET),
             draw=self._draws.setdefault(credential.id, self._draw()),
-            evaluated=evaluated,
+            evaluated=self._evaluated(provider, credential),
         )
         return None if at is None else max(at, self._postponed.get(credential.id, at))
 
+    def _evaluated(self, provider: ProviderInstance, credential: Credential) -> bool | None:
+        """What the runtime object says about its being due; None when it says nothing, or fails (H8)."""
+        should = getattr(credential.runtime, "should_refresh", None)
+        try:
+            with provider.border:
+                return None if should is None else bool(should(self._now(), credential))
+        except TurnoutError as error:
+            log.warning("%s: nothing says whether it is due: %s", ident(credential), error)
+            return None
+
     def _lead(self, provider: ProviderInstance, credential: Credential) -> float | None:
-        """Seconds before the end of a token; the runtime object's word goes before the provider's (C11.4)."""
+        """Seconds before the end of a token; the runtime object's word goes before the provider's (C11.4).
+
+        None, as from a provider that renews only when asked to, where saying it fails (H8).
+        """
         own = getattr(credential.runtime, "refresh_lead", None)
-        with provider.border:
-            if own is not None and (lead := own()) and lead > 0:
-                return float(lead)
-            return None if provider.refresher is None else provider.refresher.refresh_lead(credential)
+        try:
+            with provider.border:
+                if own is not None and (lead := own()) and lead > 0:
+                    return float(lead)
+                lead = None if provider.refresher is None else provider.refresher.refresh_lead(credential)
+                return None if lead is None else float(lead)
+        except TurnoutError as error:
+            log.warning("%s is renewed only when asked to: %s", ident(credential), error)
+            return None
 
     def _provider(self, credential: Credential) -> ProviderInstance | None:
         return self._generation().providers.get(credential.provider)

@@ -179,7 +179,13 @@ class Registry:
         provider = self._provider_of(credential)
         if provider.preparer is None:
             raise NotSupported("executor does not support http request preparation")
-        provider.preparer.prepare(request, credential)
+        try:
+            with provider.border:
+                provider.preparer.prepare(request, credential)
+        except PluginError as error:
+            if isinstance(error.__cause__, ValueError):  # the provider's word for a request to another origin
+                raise error.__cause__ from None
+            raise
 
     async def send(self, request: "httpx.Request", id: str) -> "httpx.Response":
         """Put a credential on an HTTP request and send it over the credential's own transport (C13.4, C13.6).

@@ -48,9 +48,15 @@ class Blame:
     line: int
     function: str
 
+    @property
+    def place(self) -> str:
+        """Where that is."""
+        return f"{self.function}(), {self.file}:{self.line}"
+
     def __str__(self) -> str:
-        at = f"{self.function}(), {self.file}:{self.line}"
-        return f"{self.whose} blocks it in {at}" if self.whose else f"no call of a plugin holds it up; seen in {at}"
+        if not self.whose:
+            return f"no call of a plugin holds it up; seen in {self.place}"
+        return f"{self.whose} blocks it in {self.place}"
 
 
 def blame(first: Sequence[FrameType], second: Sequence[FrameType], whose: Whose) -> Blame:
@@ -75,6 +81,23 @@ def stack_of(thread: int) -> Sequence[FrameType]:
         frames.append(frame)
         frame = frame.f_back
     return frames
+
+
+def lingering(whose: Whose) -> str:
+    """Plugins in whose code tasks of this run wait, and where, in words; empty when there are none.
+
+    For the end of a run: what refuses to be cancelled is still there when everything else has gone.
+    """
+    tasks = [trio.lowlevel.current_root_task()]
+    found: dict[str, None] = {}
+    for task in filter(None, tasks):
+        tasks += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+        for frame in reversed([frame for frame, _ in task.iter_await_frames()]):
+            owner = whose(frame.f_globals.get("__name__", ""))
+            if owner and owner != whose("turnout"):
+                found[f"{owner} in {_blame(owner, frame).place}"] = None
+                break
+    return ", ".join(found)
 
 
 def cpu_time_of(thread: int) -> float:

@@ -4,7 +4,7 @@ Where others write to the store as well, what they changed comes back the same w
 finds that somebody came between; then both changes are joined, and none is lost.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from typing import Any
@@ -112,15 +112,19 @@ class WriteBehind:
         """Follow what others write to the store, until closed; ends at once where nobody else can."""
         if not isinstance(self.store, Watcher):
             return
-        changes = self.store.watch()
+        changes: AsyncIterator[Sequence[Change]] | None = None
         pause = RETRY_FLOOR
         with self._watch_scope:
             while True:
                 try:
                     with self.border:
+                        if changes is None:
+                            changes = self.store.watch()
                         found = await anext(changes)
-                except (StoreError, PluginError) as error:
-                    log.warning("the store cannot be watched for now: %s", error)
+                except (StoreError, PluginError, StopAsyncIteration) as error:
+                    if not isinstance(error, StoreError):  # a generator that has raised gives nothing any more
+                        changes = None
+                    log.warning("the store cannot be watched for now: %s", str(error) or "it has stopped telling")
                     await trio.sleep(pause)
                     pause = min(2 * pause, RETRY_CAP)
                 else:

@@ -515,9 +515,9 @@ async def test_a_signal_before_anything_is_served_ends_the_start() -> None:
     assert codes == [0]
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
+def started(folder: Path, first: str = "") -> subprocess.Popen[str]:
     """`turnout run` in a process of its own, in a directory with its configuration and perhaps plugins."""
-    command = [sys.executable, "-c", "from turnout._cli import main; main(['run'])"]
+    command = [sys.executable, "-c", f"{first}\nfrom turnout._cli import main; main(['run'])"]
     paths = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -576,6 +576,46 @@ def test_a_second_signal_ends_the_process_even_if_a_plugin_refuses_to_end(
     assert process.returncode == 143
     assert time.monotonic() - began < 3
     assert "leaving it behind" in err
+
+
+def test_a_plugin_that_swallows_its_cancellation_is_named_and_left_behind_after_a_drain(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    """H9: the process ends in time, and with the exit code of a drain."""
+    stubborn = """
+import contextlib, trio
+class Stubborn:
+    api = 1
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings, context):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cls.linger)
+            yield cls()
+    @staticmethod
+    async def linger():
+        while True:
+            try:
+                await trio.sleep_forever()
+            except BaseException:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+    async def hear(self, event):
+        pass
+"""
+    install("acme-house", HOUSE, HOUSE_SOURCE)
+    install("acme-stubborn", "[turnout.observers]\nstubborn = acme_stubborn:Stubborn\n", stubborn)
+    (tmp_path / "turnout.toml").write_text(TEXT + "[observers.stubborn]\n")
+
+    with started(tmp_path, "from turnout import _cli_run; _cli_run.CLOSING_LIMIT = 0.5") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "serving http://127.0.0.1:1 (door)\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    told = next(line for line in err.splitlines() if "leaving it behind" in line)
+    assert "observer 'stubborn' (from acme-stubborn 1.0) in linger(), " in told
+    assert f"{tmp_path}/site/acme_stubborn.py:15 did not stop within 0.5 s" in told
 
 
 def test_what_the_system_refuses_is_told_with_the_plugin_it_refused(

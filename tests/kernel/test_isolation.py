@@ -5,15 +5,17 @@ from contextlib import asynccontextmanager
 from logging import getLogger
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Event
+from turnout import Ask, Event, Kernel, PluginFailed, Plugins, RateLimited, open_kernel, parse_config
 from turnout._supervise import CLOSE_LIMIT, RESTARTS, Supervisor
 from turnout.abc import Limits, PluginContext
-from turnout.errors import PluginError
-from turnout.testing import ScriptedProvider, scripted_kernel
+from turnout.errors import PluginError, TurnoutError
+from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
+from turnout.testing._house import NoTransport
 
 ASK = Ask(model="m")
 TOML = '[providers.p]\nmodels = [{ name = "m" }]\ncredentials = [{ name = "a", api_key = "key-a-0123456789" }]\n'
@@ -138,3 +140,146 @@ async def test_a_plugin_that_goes_on_failing_is_given_up(autojump_clock: MockClo
 
     assert len(opened) == 1 + RESTARTS
     assert told[-1].endswith("given up")
+
+
+def door(*ends: str) -> Any:
+    """A frontend that ends so, one time after the other, each a second after it began; then it serves until drained."""
+
+    class Door:
+        api: ClassVar[int] = 1
+        opened: ClassVar[list[float]] = []
+
+        async def serve(self, switch: Any, *, task_status: Any) -> None:
+            self.opened.append(trio.current_time())
+            number = len(self.opened)
+            task_status.started([f"door://{number}"])
+            if number > len(ends):
+                await switch.wait_draining()
+                return
+            await trio.sleep(1)
+            if ends[number - 1] == "raises":
+                raise ZeroDivisionError
+
+    return Door
+
+
+def text_of(*doors: str) -> str:
+    head = '[turnout]\nselector = "first"\nstore = "memory"\ntransport = "none"\n'
+    return head + TOML + "[observers.ear]\n" + "".join(f"[frontends.{name}]\n" for name in doors)
+
+
+@asynccontextmanager
+async def served(ear: Ear, **doors: type) -> AsyncIterator[Kernel]:
+    """A kernel with these frontends."""
+    offered: dict[str, dict[str, Any]] = {
+        "providers": {"p": given(ScriptedProvider())},
+        "stores": {"memory": given(MemoryStore())},
+    }
+    offered |= {"selectors": {"first": First}, "transports": {"none": NoTransport}}
+    plugins = Plugins.of({**offered, "frontends": doors, "observers": {"ear": given(ear)}})
+    async with open_kernel(parse_config(text_of(*doors)), plugins=plugins) as kernel:
+        yield kernel
+
+
+@pytest.mark.parametrize("end", ["raises", "returns unasked"])
+async def test_a_frontend_that_fails_while_it_serves_is_opened_again(end: str, autojump_clock: MockClock) -> None:
+    """H8: the same curve as every plugin's; calls go on meanwhile."""
+    frontend, ear = door(end, end), Ear()
+    async with served(ear, door=frontend) as kernel:
+        await trio.sleep(1.5)
+        await kernel.execute(ASK)
+        await trio.sleep(60)
+        assert kernel.addresses == {"door": ("door://3",)}
+        kernel.drain()
+        with trio.fail_after(1):
+            await kernel.wait_drained()
+
+    assert [at - frontend.opened[0] for at in frontend.opened] == [0, 2, 5]
+    told = [event for event in ear.heard if isinstance(event, PluginFailed)]
+    assert [(event.group, event.name) for event in told] == [("turnout.frontends", "door")] * 2
+
+
+async def test_a_frontend_that_goes_on_failing_is_given_up_while_another_one_serves(
+    autojump_clock: MockClock,
+) -> None:
+    """H8: then disabled and shown."""
+    frontend, ear = door(*["raises"] * 99), Ear()
+    async with served(ear, broken=frontend, sound=door()) as kernel:
+        await trio.sleep(1000)
+        await kernel.execute(ASK)
+        kernel.drain()
+        await kernel.wait_drained()
+
+    assert len(frontend.opened) == 1 + RESTARTS
+
+
+async def test_a_kernel_that_can_serve_nobody_any_more_ends_and_says_why(autojump_clock: MockClock) -> None:
+    """H8: whoever started the process can start it anew; one that runs on unheard helps nobody."""
+    frontend = door(*["raises"] * 99)
+    with pytest.raises(PluginError, match="frontend 'door': raised ZeroDivisionError"):
+        async with served(Ear(), door=frontend):
+            await trio.sleep_forever()
+
+    assert len(frontend.opened) == 1 + RESTARTS
+
+
+async def test_a_drain_does_not_wait_for_a_frontend_that_is_to_be_opened_again(autojump_clock: MockClock) -> None:
+    async with served(Ear(), door=door("raises")) as kernel:
+        await trio.sleep(1.5)
+        kernel.drain()
+        with trio.fail_after(0.1):
+            await kernel.wait_drained()
+
+
+async def test_a_frontend_that_cannot_take_on_what_it_let_pass_serves_on(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """H8, H10: `reconfigure` should raise nothing; the rest of the reload is in force."""
+
+    @attrs.frozen
+    class DoorSettings:
+        keys: int = 1
+
+    class Door(door()):  # type: ignore[misc]  # made above
+        Settings: ClassVar[type] = DoorSettings
+
+        def __init__(self, settings: DoorSettings) -> None:
+            self.settings = settings
+
+        def check(self, settings: DoorSettings) -> None:
+            pass
+
+        def reconfigure(self, settings: DoorSettings) -> None:
+            raise SystemExit(settings.keys)
+
+    async with served(Ear(), door=Door) as kernel:
+        await kernel.reload(parse_config(text_of("door") + "keys = 2\n"))
+        await kernel.execute(ASK)
+
+    assert "[frontends.door] is not in force as it should be" in caplog.text
+
+
+async def test_what_is_dirty_is_saved_before_a_plugin_can_keep_the_kernel_from_closing(
+    autojump_clock: MockClock,
+) -> None:
+    """H5, H9: the process may be ended any moment then."""
+    store = MemoryStore()
+    saved: list[bool] = []
+
+    class Lingers(Ear):
+        async def hear(self, event: Event) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(20)
+                    saved.append(("state", "a") in store.records)
+
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=100)))
+    text = '[retry]\nmax_wait = "0s"\n' + TOML + "[observers.lingers]\n"
+    async with scripted_kernel(text, {"p": provider}, store=store, observers={"lingers": Lingers()}) as kernel:
+        with pytest.raises(TurnoutError):
+            await kernel.execute(ASK)
+
+    assert saved == [True]
