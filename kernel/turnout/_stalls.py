@@ -26,6 +26,9 @@ LIMIT = 1.0
 START_LIMIT = 5.0
 """The same while nothing is served yet: importing plugins from a cold disk may take a while."""
 
+NOBODY_LIMIT = 5.0
+"""The same when nobody in particular is to blame: many short things to do, or a machine that gives us no processor."""
+
 AGAIN = 0.05
 """Seconds between the two looks."""
 
@@ -186,8 +189,11 @@ class Stalls:
         if not held and not self._first:
             self._first = frames
             return AGAIN
-        self._told = blame(self._first or frames, frames, self._whose)
+        found = blame(self._first or frames, frames, self._whose)
         self._first = ()
+        if not found.whose and self._silent < NOBODY_LIMIT:
+            return POLL
+        self._told = found
         log.warning("the event loop and every call stand still, for %.1f s by now: %s", self._silent, self._told)
         return POLL
 
