@@ -17,6 +17,7 @@ from turnout import Ask, Call, Credential
 from turnout_dialects import DIALECTS, StreamTranslator, translate_request
 from turnout_dialects.provider import CHAT_WAYS, translating
 from turnout_wire import BlockReader
+from turnout_wire.provider import HttpProvider
 
 RUNS = 7
 EVENTS = 300
@@ -64,14 +65,14 @@ def translated(events: list[bytes], source: str, target: str) -> bytes:
     return b"".join([*map(machine.feed, events), machine.end()])
 
 
-class Own:
+class Own(HttpProvider):
     """A provider whose operation does nothing, bare and wrapped."""
 
     translated = frozenset({"anthropic.messages", "gemini.generate", "openai.responses"})
     into = CHAT_WAYS
 
-    def now(self) -> float:
-        return 0.0
+    def shown(self, credential: Credential) -> dict[str, str]:
+        return {}
 
     def bare(self, call: Call) -> Any:
         return call
@@ -83,7 +84,7 @@ def passing(size: int) -> float:
     """Microseconds that the wrapping adds to a call in the provider's own dialect, with a body of so many bytes."""
     ask = Ask(model="gpt-6-astra", dialect="openai.chat", payload=b"x" * size)
     call = Call(ask=ask, credential=Credential(id="a", provider="p"), model="gpt-6-astra")
-    own = Own()
+    own = Own("http://127.0.0.1:9", now=time.time)
     return best(lambda: own.wrapped(call), 20_000) - best(lambda: own.bare(call), 20_000)
 
 

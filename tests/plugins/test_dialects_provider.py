@@ -22,6 +22,7 @@ from turnout import (
     InvalidRequest,
     Operation,
     Overloaded,
+    PaymentRequired,
     Protocol,
     RateLimited,
     Reply,
@@ -35,6 +36,7 @@ from turnout_anthropic import Anthropic, AnthropicSettings
 from turnout_dialects import BadRequest, Untranslatable
 from turnout_gemini import Gemini, GeminiSettings
 from turnout_openai import OpenAI, OpenAISettings
+from turnout_wire import UpstreamAnswer
 from turnout_wire.testing import HttpDouble, Script, ScriptedTransport, Step
 
 NOW = 1_790_000_000.0
@@ -421,6 +423,47 @@ async def test_a_refusal_of_the_upstream_is_its_verdict(source: str, name: str) 
 
     assert isinstance(verdict, RateLimited)
     assert verdict.retry_after == 7
+
+
+OTHERS = "another-clients-key-0123"
+
+
+async def after_another_client(provider: Any, answer: Script) -> Call:
+    """A call that gets this answer from an upstream which was sent another credential's key before."""
+    before = Script(headers=JSON, body=[json.dumps(OPENAI_RESPONSES.reply | OPENAI_CHAT.reply).encode()])
+    transport = ScriptedTransport(before, answer)
+    other = attrs.evolve(CREDENTIAL, id="other", api_key=Secret(OTHERS))
+    await provider.execute(attrs.evolve(call(MESSAGES, transport), credential=other))
+    return call(MESSAGES, transport)
+
+
+async def test_what_a_translator_tells_of_an_answer_shows_no_secret_of_any_credential() -> None:
+    """S45: an upstream that mixes its clients up, in a member that is told in the error."""
+    provider = OPENAI_RESPONSES.provider()
+    reply = json.dumps(OPENAI_RESPONSES.reply | {"status": f"key={OTHERS}"}).encode()
+    run = await after_another_client(provider, Script(headers=JSON, body=[reply]))
+    failure = await failure_of(lambda: provider.execute(run))
+
+    assert isinstance(failure, Protocol)
+    assert "is not a finished reply" in failure.message
+    assert OTHERS not in failure.message
+
+
+async def test_an_error_that_only_the_translator_sees_is_judged_as_this_vendors_own() -> None:
+    """B22, B24, S45: one that is spelled with an escape passes the search for it; the vendor's marks count."""
+    provider = OpenAI(OpenAISettings(vendor="xai"), now=lambda: NOW)
+    error = b'data: {"\\u0065rror":{"message":"key=%s, used all available credits","code":429}}\n\n' % OTHERS.encode()
+    run = await after_another_client(provider, Script(headers=SSE, body=[*OPENAI_CHAT.events[:2], error]))
+    with pytest.raises(UpstreamFailed) as caught:
+        async with provider.stream(run) as stream:
+            async for _ in stream:
+                pass
+    failure = caught.value.verdict
+
+    assert isinstance(failure, PaymentRequired)
+    assert isinstance(failure.detail, UpstreamAnswer)
+    assert b"used all available credits" in failure.detail.body
+    assert OTHERS not in failure.detail.body.decode() + failure.message
 
 
 @FOREIGN

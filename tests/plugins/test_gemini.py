@@ -1,6 +1,7 @@
 """The provider `gemini` against scripted transports: C2.1, B12, B22, B24, B25."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -183,3 +184,40 @@ async def test_a_quota_of_the_day_benches_for_an_hour_at_least(quota: str, delay
 
     assert isinstance(verdict, RateLimited)
     assert verdict.retry_after == wait
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "sent"),
+    [
+        (Operation.EMBED, {"model": "models/m", "content": {}}, {"model": "models/up", "content": {}}),
+        (
+            Operation.EMBED,
+            {"requests": [{"model": "models/m"}, {"model": "models/other"}, {}, 7]},
+            {"requests": [{"model": "models/up"}, {"model": "models/up"}, {}, 7]},
+        ),
+        (
+            Operation.COUNT,
+            {"generateContentRequest": {"model": "models/m", "contents": []}},
+            {"generateContentRequest": {"model": "models/up", "contents": []}},
+        ),
+    ],
+)
+async def test_a_model_that_a_body_names_again_gets_the_upstreams_name(
+    operation: Operation, body: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    """C2.1.1: it must be the one in the path."""
+    transport = ScriptedTransport(Script(headers=JSON, body=[b'{"embedding":{},"totalTokens":1}']))
+    ask = Ask(model="m", dialect="gemini.generate", operation=operation, payload=json.dumps(body).encode())
+    run = Call(ask=ask, credential=CREDENTIAL, model="up", transport=transport)
+    await (provider().count if operation is Operation.COUNT else provider().embed)(run)
+
+    assert json.loads(transport.requests[0].read()) == sent
+
+
+@pytest.mark.parametrize("body", [b'{ "content": {} }', b"{nonsense", b"[]", b"\xff"])
+async def test_a_body_that_names_no_model_goes_out_as_it_came(body: bytes) -> None:
+    transport = ScriptedTransport(Script(headers=JSON, body=[b'{"embedding":{}}']))
+    ask = Ask(model="m", dialect="gemini.generate", operation=Operation.EMBED, payload=body)
+    await provider().embed(Call(ask=ask, credential=CREDENTIAL, model="up", transport=transport))
+
+    assert transport.requests[0].read() == body

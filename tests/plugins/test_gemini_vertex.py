@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from turnout import Ask, Call, Credential, Metadata, Secret, Sent, Unauthorized
+from turnout import Ask, Call, Credential, Metadata, Operation, Secret, Sent, Unauthorized
 from turnout.abc import Counter, Embedder, HasTokenOrigin, ModelLister, Provider, Refresher, RequestPreparer, Sender
 from turnout.errors import UpstreamFailed
 from turnout_gemini import Vertex, VertexSettings
@@ -78,6 +78,71 @@ async def test_a_model_is_in_its_project_and_location(
     assert provider.origin(known).startswith(origin)
     assert sent.headers["authorization"] == f"Bearer {TOKEN}"
     assert sent.read() == BODY
+
+
+def asked(operation: Operation, body: bytes, transport: httpx.AsyncBaseTransport, dialect: str) -> Call:
+    ask = Ask(model="m", dialect=dialect, operation=operation, payload=body)
+    return Call(ask=ask, credential=credential(), model="gemini-3-pro", transport=transport)
+
+
+async def test_a_whole_request_is_counted_by_its_members() -> None:
+    """The Gemini API wraps it; Vertex does not."""
+    inner = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "tools": []}
+    body = json.dumps({"generateContentRequest": inner | {"model": "models/m"}}).encode()
+    transport = ScriptedTransport(Script(headers=JSON, body=[b'{"totalTokens":3}']))
+    await vertex().count(asked(Operation.COUNT, body, transport, "gemini.generate"))
+
+    (sent,) = transport.requests
+    assert json.loads(sent.read()) == inner
+
+
+ONE = {"content": {"parts": [{"text": "a"}]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "verb", "sent"),
+    [
+        (
+            ONE | {"model": "models/m", "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 2},
+            "embedContent",
+            ONE | {"embedContentConfig": {"taskType": "RETRIEVAL_QUERY", "outputDimensionality": 2}},
+        ),
+        (
+            {"requests": [ONE | {"model": "models/m", "title": "t"}, ONE]},
+            "batchEmbedContents",
+            {"requests": [ONE | {"embedContentConfig": {"title": "t"}}, ONE]},
+        ),
+        (
+            ONE | {"embedContentConfig": {"taskType": "CLUSTERING"}, "taskType": "OTHER"},
+            "embedContent",
+            ONE | {"embedContentConfig": {"taskType": "CLUSTERING"}},
+        ),
+    ],
+)
+async def test_embeddings_of_the_gemini_api_are_said_as_vertex_has_them(
+    body: dict[str, Any], verb: str, sent: dict[str, Any]
+) -> None:
+    transport = ScriptedTransport(Script(headers=JSON, body=[b'{"embeddings":[]}']))
+    await vertex().embed(asked(Operation.EMBED, json.dumps(body).encode(), transport, "gemini.generate"))
+
+    (request,) = transport.requests
+    assert str(request.url).endswith(f"gemini-3-pro:{verb}")
+    assert json.loads(request.read()) == sent
+
+
+async def test_openais_client_gets_embeddings_of_vertex() -> None:
+    vectors = {"embeddings": [{"values": [0.5]}, {"values": [1.0]}]}
+    transport = ScriptedTransport(Script(headers=JSON, body=[json.dumps(vectors).encode()]))
+    body = b'{"model":"m","input":["a","b"],"dimensions":1}'
+    reply = await vertex().embed(asked(Operation.EMBED, body, transport, "openai.embeddings"))
+
+    (request,) = transport.requests
+    assert str(request.url).endswith("gemini-3-pro:batchEmbedContents")
+    sized = {"embedContentConfig": {"outputDimensionality": 1}}
+    assert json.loads(request.read()) == {
+        "requests": [sized | {"content": {"parts": [{"text": text}]}} for text in "ab"]
+    }
+    assert [one["embedding"] for one in json.loads(reply.body)["data"]] == [[0.5], [1.0]]
 
 
 async def test_a_stream_is_asked_for_as_events() -> None:

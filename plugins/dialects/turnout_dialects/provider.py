@@ -17,7 +17,7 @@ one vendor never reach the client of another. What the provider's own operation 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial, wraps
 from types import TracebackType
@@ -25,7 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
-from turnout import Call, CountUnsupported, Failure, Inexpressible, InvalidRequest, Operation, Reply, Sent
+from turnout import Call, CountUnsupported, Credential, Failure, Inexpressible, InvalidRequest, Operation, Reply, Sent
 from turnout import Protocol as ProtocolBroken
 from turnout.abc import ReplyStream
 from turnout.errors import InvalidAsk, UpstreamFailed
@@ -43,7 +43,7 @@ from turnout_dialects._ways import (
     translated_to,
     way,
 )
-from turnout_wire import scrub, secrets_of, status_of_error, verdict
+from turnout_wire import scrub, status_of_error
 
 __all__ = [
     "ANTHROPIC_WAYS",
@@ -73,6 +73,14 @@ class TranslatingProvider(Protocol):
 
     def now(self) -> float:
         """POSIX seconds."""
+        ...
+
+    def judge(self, credential: Credential, status: int, body: bytes, /) -> Failure:
+        """The verdict of an error that the upstream told; it shows no secret."""
+        ...
+
+    def secrets_in(self, text: str, credential: Credential, /) -> Sequence[str]:
+        """What must not be shown of a text that the upstream wrote."""
         ...
 
 
@@ -112,7 +120,7 @@ async def _translated(provider: P, native: Callable[[P, Call], Awaitable[Reply]]
         body = found.reply(reply.body, id=_new_id(), now=provider.now())
         return Reply(body=body, remaining=reply.remaining)
     except BadReply as exc:
-        raise UpstreamFailed(_verdict(exc, call, provider.now())) from None
+        raise UpstreamFailed(_verdict(exc, provider, call)) from None
 
 
 def _thinking(call: Call) -> Call:
@@ -161,13 +169,12 @@ def _on_the_way(call: Call, found: Way) -> Call:
     return attrs.evolve(call, ask=ask, model=found.upstream)
 
 
-def _verdict(exc: BadReply, call: Call, now: float) -> Failure:
+def _verdict(exc: BadReply, provider: TranslatingProvider, call: Call) -> Failure:
     """What a reply means that cannot be translated: an error as if it had its status (B22), or nonsense (B15)."""
-    known = secrets_of(call.credential)
     if isinstance(exc, ErrorEvent):
-        body = encoded({"error": exc.error})
-        return verdict(status_of_error(exc.error), body, {}, now=now, operation=call.ask.operation, secrets=known)
-    return ProtocolBroken(message=scrub(str(exc), known))
+        return provider.judge(call.credential, status_of_error(exc.error), encoded({"error": exc.error}))
+    text = str(exc)
+    return ProtocolBroken(message=scrub(text, provider.secrets_in(text, call.credential)))
 
 
 def _new_id() -> str:
@@ -186,12 +193,12 @@ class _Opening:
         self._call = call
 
     async def __aenter__(self) -> ReplyStream:
-        call, now = self._call, self._provider.now
-        found = _way(self._provider, call, stream=True)
+        call, provider = self._call, self._provider
+        found = _way(provider, call, stream=True)
         self._source = self._native(_on_the_way(call, found))
         source = await self._source.__aenter__()
-        machine = found.stream(id=_new_id(), now=now())
-        return TranslatedStream(source, machine, lambda exc: _verdict(exc, call, now()))
+        machine = found.stream(id=_new_id(), now=provider.now())
+        return TranslatedStream(source, machine, lambda exc: _verdict(exc, provider, call))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

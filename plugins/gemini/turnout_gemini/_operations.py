@@ -6,12 +6,11 @@ The model is in the path, so bodies are not changed, but for a thinking suffix (
 from abc import abstractmethod
 from typing import ClassVar
 
-from turnout import Call, Credential, Failure, Operation, Reply
+from turnout import Call, Failure, Operation, Reply
 from turnout_dialects.provider import GEMINI_WAYS, Into, translated_to, translating, translating_stream
 from turnout_gemini._events import GENERATE
 from turnout_gemini._inner_models import has_several, named
 from turnout_gemini._refusals import MARKS, waiting
-from turnout_wire.exchange import Exchange
 from turnout_wire.provider import HttpProvider
 from turnout_wire.stream import OpenStream
 
@@ -59,13 +58,6 @@ class Operations(HttpProvider):
         same = call.model == ask.model or ask.operation is Operation.GENERATE
         return ask.payload if same else named(ask.payload, f"models/{call.model}")
 
-    def judge(
-        self,
-        credential: Credential,
-        exchange: Exchange,
-        status: int,
-        body: bytes,
-        operation: Operation = Operation.GENERATE,
-    ) -> Failure:
-        """The verdict of a refusal; how long a quota stays used up stands in Google's body."""
-        return waiting(super().judge(credential, exchange, status, body, operation), body)
+    def refined(self, found: Failure, body: bytes) -> Failure:
+        """The verdict, with how long a quota stays used up, which stands in Google's body."""
+        return waiting(found, body)

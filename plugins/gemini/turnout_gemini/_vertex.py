@@ -7,7 +7,7 @@ model list as the google-genai package 3.4.0 writes them.
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import ClassVar, final
+from typing import final
 from urllib.parse import quote
 
 import httpx
@@ -15,8 +15,7 @@ import httpx
 from turnout import Call, Credential, Operation, Sent, Unauthorized
 from turnout.abc import PluginContext
 from turnout.errors import UpstreamFailed
-from turnout_dialects.provider import GEMINI_WAYS, Into, translated_to
-from turnout_gemini._inner_models import unwrapped
+from turnout_gemini._inner_models import configured, unwrapped
 from turnout_gemini._operations import Operations
 from turnout_gemini._settings import VertexSettings
 from turnout_oauth import Renewing
@@ -30,10 +29,6 @@ class Vertex(Renewing, Operations):
     """Provider for Gemini on Vertex AI (C2.1). A credential's attributes `project` and `location` win."""
 
     Settings = VertexSettings
-    into: ClassVar[Into] = {
-        operation: ways for operation, ways in GEMINI_WAYS.items() if operation is not Operation.EMBED
-    }
-    translated: ClassVar[frozenset[str]] = translated_to(into)
 
     def __init__(self, settings: VertexSettings, *, now: Callable[[], float]) -> None:
         """`now` reads POSIX seconds; dates in headers and the life of tokens are measured by it."""
@@ -65,8 +60,10 @@ class Vertex(Renewing, Operations):
         return {"authorization": f"Bearer {token}"}
 
     def payload(self, call: Call) -> bytes:
-        """What the Gemini API counts as a whole request is counted by its members here."""
+        """The body, where the two APIs differ as this one takes it: whole requests to count, and embeddings."""
         body = super().payload(call)
+        if call.ask.operation is Operation.EMBED:
+            return configured(body)
         return unwrapped(body) if call.ask.operation is Operation.COUNT else body
 
     def path(self, call: Call, verb: str) -> str:

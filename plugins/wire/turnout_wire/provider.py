@@ -6,6 +6,7 @@ which operation. Requests and answers pass as the bytes that came.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import httpx
 import msgspec
@@ -27,6 +28,8 @@ _HEADER = "header:"
 
 _KEPT = 10_000
 """Credentials whose headers are kept ready."""
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 _NOTHING_MADE: tuple[None, httpx.Headers] = (None, httpx.Headers())
 
@@ -122,7 +125,7 @@ class HttpProvider(ABC):
             grammar,
             headers=lambda exchange: reply_headers(exchange.response.headers, dialect),
             remaining=lambda headers: self.remaining(call, headers, dialect=dialect),
-            judge=lambda exchange, status, body: self.judge(call.credential, exchange, status, body),
+            judge=lambda exchange, status, body: self.judge(call.credential, status, body, exchange.response.headers),
         )
 
     async def listed(
@@ -179,13 +182,15 @@ class HttpProvider(ABC):
         """
         if not 200 <= exchange.status < 300:
             error = await exchange.read_error()
-            raise UpstreamFailed(self.judge(credential, exchange, exchange.status, error, operation))
+            headers = exchange.response.headers
+            raise UpstreamFailed(self.judge(credential, exchange.status, error, headers, operation))
         if exchange.encoded:
             raise broken("the answer is compressed, although none was asked for")
         body = await exchange.read_body()
         said, found = told(body, members)
         if said:
-            raise UpstreamFailed(self.judge(credential, exchange, status_of_error(said), body, operation))
+            headers = exchange.response.headers
+            raise UpstreamFailed(self.judge(credential, status_of_error(said), body, headers, operation))
         if members and not found:
             raise broken(f"the answer is not a JSON object with {' or '.join(map(repr, members))}")
         return body
@@ -193,16 +198,24 @@ class HttpProvider(ABC):
     def judge(
         self,
         credential: Credential,
-        exchange: Exchange,
         status: int,
         body: bytes,
+        headers: Mapping[str, str] = _NO_HEADERS,
         operation: Operation = Operation.GENERATE,
     ) -> Failure:
         """The verdict of a refusal. No secret that this upstream has been sent gets out, whosever it is (S45)."""
-        others = self._known.within(body.decode("utf-8", "replace"))
-        secrets = (*secrets_of(credential), *others, parsed_base(self.base_url(credential)).host)
-        headers = exchange.response.headers
-        return verdict(status, body, headers, now=self._now(), operation=operation, secrets=secrets, marks=self.marks)
+        secrets = self.secrets_in(body.decode("utf-8", "replace"), credential)
+        found = verdict(status, body, headers, now=self._now(), operation=operation, secrets=secrets, marks=self.marks)
+        return self.refined(found, body)
+
+    def refined(self, found: Failure, body: bytes) -> Failure:  # noqa: ARG002  # for those whose bodies say more
+        """The verdict with what only this vendor's body says; the same here."""
+        return found
+
+    def secrets_in(self, text: str, credential: Credential) -> tuple[str, ...]:
+        """What `scrub` must take out of a text of this upstream: the credential's secrets, others' in it, the host."""
+        host = parsed_base(self.base_url(credential)).host
+        return (*secrets_of(credential), *self._known.within(text), host)
 
 
 def given(transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncBaseTransport:
