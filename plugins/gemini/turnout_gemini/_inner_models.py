@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 _EMBED_CONFIG = frozenset({"outputDimensionality", "taskType", "title"})
-"""What the Gemini API has beside the content, and Vertex in `embedContentConfig` (as google-genai 3.4.0 writes both)."""
+"""What the Gemini API has beside the content, and Vertex in `embedContentConfig` (as google-genai 3.4 writes both)."""
 
 _ABSENT = msgspec.Raw(b"")
 
