@@ -53,6 +53,7 @@ from turnout._refresh import RefreshRoom
 from turnout._registry import Registry
 from turnout._schedule import Schedule
 from turnout._served import Served
+from turnout._shared_limits import SharedLimits
 from turnout._stalls import watching
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
@@ -101,6 +102,7 @@ class Kernel:
         self._origins = Origins()
         self._observers = Observers()
         self._frontends: dict[str, Served] = {}
+        self._limits = SharedLimits()
         self._reloading = trio.Lock()
         self._started = False
         self._custody = Custody(
@@ -260,9 +262,15 @@ class Kernel:
         self._custody.affinity.unsaved.update(buckets)
         for bucket in buckets:
             self._custody.dirty.mark(KEEPERS, bucket)
+        self._live_on(writer)
+
+    def _live_on(self, writer: WriteBehind) -> None:
+        """Start what brings changes to a store and back."""
         self._rooms.start_soon(writer.run, name="write-behind")
         self._rooms.start_soon(writer.watch, name="following the store")
         self._rooms.start_soon(writer.gather, name="keeping affinity")
+        if self._limits.use(writer.store, writer.border):
+            self._rooms.start_soon(self._limits.run, name="sharing limits")
 
     def _new_writer(self, store: Store, config: Config) -> WriteBehind:
         return WriteBehind(self._custody, store, config.store, failed=self._store_failed, follow=self._follower.take)
@@ -360,9 +368,7 @@ class Kernel:
         """Start what lives on the open plugins, frontends last."""
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
-        self._rooms.start_soon(self._writer.run, name="write-behind")
-        self._rooms.start_soon(self._writer.watch, name="following the store")
-        self._rooms.start_soon(self._writer.gather, name="keeping affinity")
+        self._live_on(self._writer)
         self._rooms.start_soon(self._watch_clock, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
@@ -423,6 +429,7 @@ class Kernel:
             close_session=self.credentials.close_session,
             keep=keeping.keep,
             keeper=keeping.keeper,
+            places=self._limits,
         )
 
     async def _flush(self) -> bool:

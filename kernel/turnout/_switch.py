@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 import attrs
 
 from turnout._values import Answer, Ask, Decision, Model, Readiness
-from turnout.abc import AnswerStream
+from turnout.abc import AnswerStream, Places
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -25,3 +25,4 @@ class Switch:
     close_session: Callable[[str], Awaitable[None]]
     keep: Callable[[str, str], None]
     keeper: Callable[[str], Awaitable[str | None]]
+    places: Places

@@ -40,10 +40,13 @@ if TYPE_CHECKING:  # so that the pure ring may name protocols without importing 
 
 __all__ = [
     "API",
+    "Allotment",
+    "Allotter",
     "AnswerStream",
     "Binder",
     "Candidate",
     "Change",
+    "Claim",
     "Counter",
     "Embedder",
     "Exposer",
@@ -57,6 +60,7 @@ __all__ = [
     "Limits",
     "ModelLister",
     "Observer",
+    "Places",
     "PluginContext",
     "Provider",
     "Reader",
@@ -68,6 +72,7 @@ __all__ = [
     "Selector",
     "Sender",
     "SessionCloser",
+    "Share",
     "Store",
     "Switch",
     "Tier",
@@ -438,6 +443,69 @@ class Leaser(Protocol):
         ...
 
 
+@attrs.frozen(kw_only=True)
+class Share:
+    """What another process showed with its last claim on a limit.
+
+    Attributes:
+        used: places that it used.
+        wanted: places that it asked for.
+    """
+
+    used: int
+    wanted: int
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """What one process wants of a limit that all who share a store keep together.
+
+    Attributes:
+        name: of the limit.
+        limit: places in all.
+        used: places in use: they are held whatever the others have.
+        wanted: places to hold from now on; if they are fewer than those in use, the others come free as calls end.
+        seconds: for which they are held at most, by the store's clock.
+    """
+
+    name: str
+    limit: int
+    used: int
+    wanted: int
+    seconds: float
+
+    def granted(self, others: int) -> int:
+        """How many of them it may use while the others hold so many; it holds these, or those in use if more."""
+        return max(0, min(self.wanted, self.limit - others))
+
+
+@attrs.frozen(kw_only=True)
+class Allotment:
+    """What became of a claim.
+
+    Attributes:
+        granted: places that may be used until the next claim, or until the seconds are over. Fewer than are in use when
+            the others hold the rest: then as many must come free first.
+        others: who else has claims on the limit that are not over.
+    """
+
+    granted: int
+    others: Sequence[Share]
+
+
+@runtime_checkable
+class Allotter(Protocol):
+    """A store that divides limits among the processes that share it, so that together they keep them."""
+
+    async def allot(self, claims: Sequence[Claim]) -> Sequence[Allotment]:
+        """Put these claims in place of the earlier ones of this process, and give what each got, in order.
+
+        Each is judged by `Claim.granted`, one after the other, whoever else claims meanwhile. What is kept need not
+        survive a crash. Waits for two seconds at most; raises StoreError.
+        """
+        ...
+
+
 @runtime_checkable
 class Reader(Protocol):
     """A store that can give one record without listing all of them."""
@@ -484,8 +552,28 @@ class AnswerStream(Protocol):
     async def __anext__(self) -> Chunk: ...
 
 
+class Places(Protocol):
+    """Places under limits of a frontend's own, counted over every process that shares a store which is an `Allotter`.
+
+    A name says what is counted, and for whom: the same in every process, and nothing secret.
+    """
+
+    async def enter(self, name: str, limit: int) -> bool:
+        """Take a place; False when there is none. Waits only while others may give one back that they do not use."""
+        ...
+
+    def leave(self, name: str) -> None:
+        """Give a place back."""
+        ...
+
+
 class Switch(Protocol):
     """What a frontend may do with the kernel, and nothing else."""
+
+    @property
+    def places(self) -> Places:
+        """Places under limits that hold over all processes."""
+        ...
 
     async def execute(self, ask: Ask) -> Answer:
         """Conduct a call that does not stream; raises TurnoutError."""

@@ -31,6 +31,7 @@ PURE = {
     "_ledger",
     "_schedule",
     "_affinity",
+    "_allowance",
     "_due",
     "_renewal",
 }
@@ -45,7 +46,7 @@ NURSERY_ROOMS = {
 DOWNHILL: list[set[str]] = [
     {"errors", "_verdicts"},
     {"_values"},
-    {"_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_due", "_renewal"},
+    {"_names", "_readings", "_catalogue", "_ledger", "_schedule", "_affinity", "_allowance", "_due", "_renewal"},
     {"_events"},
     {"abc"},
     {"_plugins", "_config"},

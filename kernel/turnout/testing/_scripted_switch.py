@@ -8,7 +8,9 @@ from typing import Self, final
 import attrs
 import trio
 
+from turnout._shared_limits import SharedLimits
 from turnout._values import EMPTY, Answer, Ask, Chunk, Decision, Model, Operation, Readiness, Reply
+from turnout.abc import Places
 from turnout.errors import Draining
 
 Execute = Callable[[Ask], Awaitable[Reply]]
@@ -69,6 +71,7 @@ class ScriptedSwitch:
         keepers: what it was told to remember of who keeps what.
         cancelled: how many calls were cancelled.
         open: how many calls are running.
+        places: under limits, of this one process.
     """
 
     on_execute: Execute = answer_ok
@@ -83,6 +86,7 @@ class ScriptedSwitch:
     keepers: dict[str, str] = attrs.field(factory=dict)
     cancelled: int = 0
     open: int = 0
+    places: Places = attrs.field(factory=SharedLimits)
     _decisions: dict[str, Decision] = attrs.field(factory=dict)
     _scopes: set[trio.CancelScope] = attrs.field(factory=set)
     _draining: trio.Event = attrs.field(factory=trio.Event)

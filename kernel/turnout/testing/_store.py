@@ -10,6 +10,7 @@ import trio
 from turnout._values import Record
 from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError
+from turnout.testing._check_allotting import check_allotting
 from turnout.testing._law import Laws
 
 _law = Laws("Store", "Stores")
@@ -79,7 +80,7 @@ AWKWARD_IDS = (
 
 
 async def check_store(open_store: OpenStore) -> None:
-    """Check that a store keeps the laws of `turnout.abc.Store`.
+    """Check that a store keeps the laws of `turnout.abc.Store`, and of `Allotter` if it is one.
 
     `open_store` opens an empty place, and the same one when called again. Raises AssertionError that names the law that
     was broken. It waits as long as the store does; a store that keeps its records elsewhere is checked as well for what
@@ -97,6 +98,7 @@ async def check_store(open_store: OpenStore) -> None:
         await _check_deletion(store)
     async with open_store() as store:
         _law(not await _held(store), "what was deleted stays away when the store is opened again")
+    await check_allotting(open_store)
 
 
 async def _check_versions(store: Store) -> None:

@@ -1,10 +1,17 @@
-"""Who may come in now: a limit per client key, one for all, and a short queue before the second (section 4)."""
+"""Who may come in now: a limit per client key, one for all, and a short queue before the second (section 4).
 
-from collections import Counter, deque
+The places of a client are counted over every process that shares a store (G11); those of all clients are this
+process's own, which they protect.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import final
 
 import trio
 
+from turnout.abc import Places
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
 
@@ -16,47 +23,58 @@ RETRY_SOON = 1.0
 class Admission:
     """Places for requests in flight. `enter` takes one, `leave` gives it back; both are cheap when there is room.
 
+    `key` names this frontend among those that count in the same `places`.
+
     Attributes:
         limits: may be replaced at any time; who is in stays in.
     """
 
-    def __init__(self, limits: ClientLimits) -> None:
+    def __init__(self, limits: ClientLimits, places: Places, key: str) -> None:
         self.limits = limits
-        self._by_client: Counter[str] = Counter()
+        self._places = places
+        self._key = key
         self._queue: deque[trio.Event] = deque()
         self.in_flight = 0
 
     async def enter(self, client: str) -> None:
         """Take a place; waits in the queue at most `queue_wait`. Raises Refusal with 429 or 503."""
-        if self._by_client[client] >= self.limits.per_key:
+        if not await self._places.enter(self._name("requests", client), self.limits.per_key):
             raise Refusal(
                 "rate_limited",
                 f"this key has {self.limits.per_key} requests in flight already",
                 retry_after=RETRY_SOON,
                 close=True,
             )
-        self._by_client[client] += 1
         if self.in_flight < self.limits.requests and not self._queue:
             self.in_flight += 1
             return
         try:
             await self._wait_turn()
         except BaseException:  # a place per client must come back however the wait ended
-            self._drop(client)
+            self._places.leave(self._name("requests", client))
             raise
 
     def leave(self, client: str) -> None:
         """Give the place back, to the first in the queue if somebody waits."""
-        self._drop(client)
+        self._places.leave(self._name("requests", client))
         if self._queue:
             self._queue.popleft().set()
         else:
             self.in_flight -= 1
 
-    def _drop(self, client: str) -> None:
-        self._by_client[client] -= 1
-        if not self._by_client[client]:
-            del self._by_client[client]
+    @asynccontextmanager
+    async def socket(self, client: str) -> AsyncIterator[None]:
+        """Hold a place for a websocket; its turns take places of their own. Raises Refusal with 429."""
+        name = self._name("sockets", client)
+        if not await self._places.enter(name, self.limits.sockets_per_key):
+            raise Refusal("rate_limited", "this key has too many websockets open", retry_after=RETRY_SOON, close=True)
+        try:
+            yield
+        finally:
+            self._places.leave(name)
+
+    def _name(self, what: str, client: str) -> str:
+        return f"{self._key} {what} {client}"
 
     async def _wait_turn(self) -> None:
         if len(self._queue) >= self.limits.queue:

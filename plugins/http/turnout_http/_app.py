@@ -7,7 +7,6 @@ before the key is judged, and only pages that declare themselves public are serv
 import itertools
 import re
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from logging import Logger
@@ -41,14 +40,14 @@ class App:
         settings: Settings,
         hosts: Hosts,
         *,
+        admission: Admission,
         explain: Callable[[str], Decision | None],
         log: Logger,
         now: Callable[[], float],
     ) -> None:
-        self._admission = Admission(settings.limits)
+        self._admission = admission
         self.follow(pages, settings, hosts)
         self._strikes = Strikes()
-        self._sockets: Counter[str] = Counter()
         self._explain = explain
         self._log = log
         self._now = now
@@ -121,8 +120,6 @@ class App:
             raise Refusal("bad_request", "malformed request: no websocket is served here", close=True)
         if self.draining:
             raise Draining("this server is closing")
-        if self._sockets[visit.client] >= self._admission.limits.sockets_per_key:
-            raise Refusal("rate_limited", "this key has too many websockets open", retry_after=1.0, close=True)
 
         @asynccontextmanager
         async def admit() -> AsyncIterator[None]:
@@ -137,11 +134,8 @@ class App:
             told = self._tellable(error, id)
             return _answers.error_answer(told, visit.dialect, now=self._now(), request_id=id, committed=committed)
 
-        self._sockets[visit.client] += 1
-        try:
+        async with self._admission.socket(visit.client):
             await page.socket(Door(admit, tell), visit, receive, reply)
-        finally:
-            self._sockets[visit.client] -= 1
 
     def _check_caller(self, scope: Scope, head: Head) -> None:
         host = head[b"host"]

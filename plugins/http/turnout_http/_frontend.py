@@ -11,6 +11,7 @@ from turnout import Operation
 from turnout.abc import PluginContext, Switch
 from turnout.errors import ConfigError
 from turnout_http._addresses import Address, bind, bound_address
+from turnout_http._admission import Admission
 from turnout_http._app import App
 from turnout_http._gemini import Gemini, SharedModels
 from turnout_http._generate import Generate
@@ -61,6 +62,7 @@ def application(switch: Switch, settings: HttpSettings, bound: Sequence[Address]
         pages(switch, settings),
         settings,
         Hosts(settings.hosts, bound),
+        admission=Admission(settings.limits, switch.places, context.key),
         explain=switch.explain,
         log=context.log,
         now=context.now,

@@ -27,13 +27,13 @@ class ClientLimits:
         header_bytes: request line and headers together.
         header_fields: number of header lines.
         body_bytes: size of a request body.
-        per_key: requests of one client key in flight.
+        per_key: requests of one client key in flight, over all processes that share the store.
         requests: requests in flight in all.
         queue: requests that may wait for one of those places.
         queue_wait: how long they may wait.
         connections: open connections in all.
         per_address: open connections of one address; loopback has no limit.
-        sockets_per_key: open websockets of one client key.
+        sockets_per_key: open websockets of one client key, over all processes that share the store.
         socket_life: how long a websocket may stay open, whatever it does.
         socket_ping: between two pings, which keep a quiet websocket alive on its way and show one that is dead.
     """

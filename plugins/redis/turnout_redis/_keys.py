@@ -46,6 +46,10 @@ class Keys:
         """A hash: the lease of one credential."""
         return f"{self.prefix}:lease:{digest_of('lease', id)}"
 
+    def allotments(self, name: str) -> str:
+        """A hash: who holds how much of one limit."""
+        return f"{self.prefix}:allot:{digest_of('allot', name)}"
+
 
 def digest_of(kind: str, id: str) -> str:
     """What stands for a record in keys."""

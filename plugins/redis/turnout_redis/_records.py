@@ -23,9 +23,10 @@ TRIES: Final = 10
 
 @final
 class Records:
-    """The records of one store. `writer` names this node among those that share it.
+    """The records of one store.
 
     Attributes:
+        writer: names this node among those that share it.
         refused: why no secret is kept on this server (G7), empty when it is sound.
         fences: of the leases that this node holds, by the id of the credential.
     """
@@ -38,7 +39,7 @@ class Records:
         self._server = server
         self._keys = keys
         self._sealing = sealing
-        self._writer = writer
+        self.writer = writer
         self._log = log
         self._seq = 0
         self._last: dict[str, int] = {}
@@ -89,7 +90,7 @@ class Records:
             SAVE,
             [keys.record(digest), keys.changes, keys.seq, keys.about, keys.lease(id)],
             *(self._sealing.header, "" if if_version is None else if_version, last, kind, raw(id), data, by),
-            *(self._writer, digest, self.fences.get(id, "") if kind == SEALED else "", keys.news),
+            *(self.writer, digest, self.fences.get(id, "") if kind == SEALED else "", keys.news),
         )
         return word, int(number)
 
@@ -117,7 +118,7 @@ class Records:
             f"the {kind} of {id!r} cannot be removed",
             DELETE,
             [keys.record(digest), keys.changes, keys.seq],
-            *(self._writer, digest, keys.news),
+            *(self.writer, digest, keys.news),
         )
 
     async def changes(self) -> Sequence[Change]:
@@ -127,7 +128,7 @@ class Records:
         async for rows, last in Pages(self._server, self._keys, self._seq):
             for row in rows:
                 known = self._last.get(row.digest, 0)
-                if row.writer == self._writer:
+                if row.writer == self.writer:
                     continue
                 record = await self._sound(row)
                 if row.data is not None and record is None:

@@ -78,3 +78,36 @@ if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'until', 0)
 return 1
 """
+
+ALLOT: Final = """
+-- KEYS: one for each claim; ARGV: writer, then limit, used, wanted and milliseconds of each. A field of a key is what
+-- one writer has: used, wanted, held, until. Answers each claim with what is granted, and used, wanted of each other.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local answers = {}
+for number, key in ipairs(KEYS) do
+    local limit, used, wanted, lasts = tonumber(ARGV[4 * number - 2]), tonumber(ARGV[4 * number - 1]),
+        tonumber(ARGV[4 * number]), tonumber(ARGV[4 * number + 1])
+    local answer, taken, rows = {0}, 0, redis.call('HGETALL', key)
+    for at = 1, #rows, 2 do
+        local theirs, wish, held, ends = string.match(rows[at + 1], '(%d+) (%d+) (%d+) (%d+)')
+        if tonumber(ends) <= now then
+            redis.call('HDEL', key, rows[at])
+        elseif rows[at] ~= ARGV[1] then
+            taken = taken + tonumber(held)
+            table.insert(answer, theirs)
+            table.insert(answer, wish)
+        end
+    end
+    answer[1] = math.max(0, math.min(wanted, limit - taken))
+    if wanted > 0 or used > 0 then
+        redis.call('HSET', key, ARGV[1], string.format('%d %d %d %d', used, wanted, math.max(used, answer[1]),
+            now + lasts))
+        if redis.call('PTTL', key) < lasts then redis.call('PEXPIRE', key, lasts) end
+    else
+        redis.call('HDEL', key, ARGV[1])
+    end
+    answers[number] = answer
+end
+return answers
+"""

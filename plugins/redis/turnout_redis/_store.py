@@ -9,8 +9,9 @@ from typing import ClassVar, Final, final
 import trio
 
 from turnout import Record
-from turnout.abc import Change, Lease, PluginContext
+from turnout.abc import Allotment, Change, Claim, Lease, PluginContext
 from turnout.errors import StoreError
+from turnout_redis._allotments import allot
 from turnout_redis._keys import Keys
 from turnout_redis._leases import give_back, take
 from turnout_redis._news import News
@@ -108,6 +109,10 @@ class Redis:
             await give_back(self._server, self._keys, lease)
         except StoreError as error:
             self._log.warning("%s; it ends by itself", error)
+
+    async def allot(self, claims: Sequence[Claim]) -> Sequence[Allotment]:
+        """Divide limits among the nodes; see `turnout.abc.Allotter`."""
+        return await allot(self._server, self._keys, self._records.writer, claims)
 
     async def rotate_key(self) -> int:
         """Seal with a new key from now on and re-wrap every secret; gives how many. Raises StoreError."""

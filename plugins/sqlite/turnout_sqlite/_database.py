@@ -73,6 +73,16 @@ def writing(connection: Connection) -> Iterator[None]:
 
 
 @contextmanager
+def unsynced(connection: Connection) -> Iterator[None]:
+    """Commits of the block need not survive a power loss: nothing waits for the disk."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextmanager
 def reading(connection: Connection) -> Iterator[None]:
     """A transaction that sees one state of the database."""
     connection.execute("BEGIN")
@@ -94,6 +104,7 @@ def _set_up(connection: Connection) -> None:
     with writing(connection):
         if connection.execute("PRAGMA user_version").fetchone() == (0,):
             _make_tables(connection)
+        _make_allotments(connection)
 
 
 def _check_owner(connection: Connection) -> None:
@@ -104,6 +115,14 @@ def _check_owner(connection: Connection) -> None:
         raise StoreError("it is the database of another program")
     if format > FORMAT:
         raise StoreError(f"the database has format {format}, this version knows {FORMAT}: nothing is changed")
+
+
+def _make_allotments(connection: Connection) -> None:
+    """In databases of an older version, too: it leaves a table alone that it does not know."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS allotments (name BLOB NOT NULL, holder TEXT NOT NULL, used INTEGER NOT NULL, "
+        "wanted INTEGER NOT NULL, held INTEGER NOT NULL, until REAL NOT NULL, PRIMARY KEY (name, holder)) STRICT"
+    )
 
 
 def _make_tables(connection: Connection) -> None:

@@ -13,7 +13,7 @@ LONGEST: Final = 3600.0
 def take(connection: Connection, id: str, seconds: float) -> Lease | None:
     """Take a lease; None while somebody else has it. Its fence is one more than that of the last. Raises StoreError."""
     with translated(f"the lease of {id!r} cannot be taken"), writing(connection):
-        now = _now(connection)
+        now = store_now(connection)
         row = connection.execute("SELECT fence, until FROM leases WHERE id = ?", (raw(id),)).fetchone()
         fence, until = row or (0, 0.0)
         if now < until <= now + LONGEST:
@@ -33,7 +33,7 @@ def give_back(connection: Connection, lease: Lease) -> None:
         connection.execute("UPDATE leases SET until = 0 WHERE id = ? AND fence = ?", (raw(lease.id), lease.fence))
 
 
-def _now(connection: Connection) -> float:
+def store_now(connection: Connection) -> float:
     """POSIX seconds; by Julian days, since `unixepoch` has whole seconds only before SQLite 3.42."""
     (now,) = connection.execute("SELECT (julianday('now') - 2440587.5) * 86400.0").fetchone()
     return float(now)

@@ -29,9 +29,10 @@ Row = tuple[str, bytes, int, bytes]
 
 @final
 class Records:
-    """The records of one database. `writer` names this one among those that have it open.
+    """The records of one database.
 
     Attributes:
+        writer: names this process among those that have it open.
         fences: of the leases that this process holds, by the id of the credential.
     """
 
@@ -40,7 +41,7 @@ class Records:
         self._connection = connection
         self._keys = keys
         self._versions = versions
-        self._writer = writer
+        self.writer = writer
         self._log = log
         self.fences: dict[str, int] = {}
         self._seq = 0
@@ -81,7 +82,7 @@ class Records:
                 "INSERT INTO records (kind, id, version, data, sealed_by, seq, writer) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, data = excluded.data, "
                 "sealed_by = excluded.sealed_by, seq = excluded.seq, writer = excluded.writer",
-                (kind, raw(id), version, data, sealed_by, self._last_seq() + 1, self._writer),
+                (kind, raw(id), version, data, sealed_by, self._last_seq() + 1, self.writer),
             )
         if kind == SEALED:
             self._versions.note(kind, id, version)
@@ -119,7 +120,7 @@ class Records:
             self._connection.execute(
                 "UPDATE records SET data = NULL, sealed_by = '', version = version + 1, seq = ?, writer = ? "
                 "WHERE kind = ? AND id = ? AND data IS NOT NULL",
-                (self._last_seq() + 1, self._writer, kind, raw(id)),
+                (self._last_seq() + 1, self.writer, kind, raw(id)),
             )
         if kind == SEALED:
             self._versions.note(kind, id, 0)
@@ -135,7 +136,7 @@ class Records:
                 last = self._last_seq()
                 rows = self._connection.execute(
                     "SELECT kind, id, version, data FROM records WHERE seq > ? AND writer <> ? ORDER BY seq",
-                    (self._seq, self._writer),
+                    (self._seq, self.writer),
                 ).fetchall()
             found = [
                 Change(

@@ -8,8 +8,9 @@ from typing import ClassVar, TypeVar, final
 import trio
 
 from turnout import Record
-from turnout.abc import Change, Lease, PluginContext
+from turnout.abc import Allotment, Change, Claim, Lease, PluginContext
 from turnout.errors import StoreError
+from turnout_sqlite._allotments import allot
 from turnout_sqlite._leases import give_back, take
 from turnout_sqlite._opening import Opened
 from turnout_sqlite._settings import SqliteSettings
@@ -93,6 +94,10 @@ class Sqlite:
             await self._in_thread(lambda _: give_back(self._opened.connection, lease))
         except StoreError as error:
             self._log.warning("%s; it ends by itself", error)
+
+    async def allot(self, claims: Sequence[Claim]) -> Sequence[Allotment]:
+        """Divide limits among the processes; see `turnout.abc.Allotter`."""
+        return await self._in_thread(lambda _: allot(self._opened.connection, self._records.writer, claims))
 
     async def rotate_key(self) -> int:
         """Re-wrap every secret with a new key, in pieces between which others are served; gives how many."""
