@@ -17,7 +17,7 @@ from store_setup import (
     NOW,
     WHEN,
     check_that_a_cancelled_save_is_whole,
-    check_that_a_cooldown_outlives_a_restart,
+    check_that_states_outlive_a_restart,
     full_disk,
     mode,
     store_context,
@@ -617,9 +617,9 @@ async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
     assert not any(name.startswith(".new-") for name in names(place))
 
 
-async def test_a_cooldown_outlives_a_restart(place: Path) -> None:
+async def test_cooldowns_backoff_levels_and_affinity_outlive_a_restart(place: Path) -> None:
     """O18, D5."""
-    await check_that_a_cooldown_outlives_a_restart(lambda: files(place))
+    await check_that_states_outlive_a_restart(lambda: files(place))
     assert b"canary" not in (place / "anna.state.jsonl").read_bytes()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from coredis.exceptions import ResponseError
-from store_setup import store_context
+from store_setup import check_that_sessions_are_shared, check_that_states_outlive_a_restart, store_context
 from valkey_server import LIMIT, Valkey, running
 
 from turnout import Record, Secret
@@ -84,6 +84,16 @@ async def test_it_can_be_watched_leased_and_rotated(server: Valkey, key: Path) -
         assert isinstance(store, Watcher)
         assert isinstance(store, Leaser)
         assert isinstance(store, KeyRotator)
+
+
+async def test_cooldowns_backoff_levels_and_affinity_outlive_a_restart(server: Valkey, key: Path) -> None:
+    """O18, D5."""
+    await check_that_states_outlive_a_restart(lambda: opened(server, key))
+
+
+async def test_nodes_share_what_sessions_prefer(server: Valkey, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Design 14."""
+    await check_that_sessions_are_shared(lambda: opened(server, key), monkeypatch)
 
 
 async def test_no_secret_is_on_the_server_in_clear(own_server: Valkey, key: Path) -> None:

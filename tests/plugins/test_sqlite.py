@@ -16,7 +16,8 @@ from store_setup import (
     NOW,
     WHEN,
     check_that_a_cancelled_save_is_whole,
-    check_that_a_cooldown_outlives_a_restart,
+    check_that_sessions_are_shared,
+    check_that_states_outlive_a_restart,
     full_disk,
     mode,
     store_context,
@@ -81,9 +82,14 @@ async def test_the_sqlite_store_can_do_more_than_a_store_must(place: Path) -> No
         assert isinstance(store, KeyRotator)
 
 
-async def test_a_cooldown_outlives_a_restart(place: Path) -> None:
+async def test_cooldowns_backoff_levels_and_affinity_outlive_a_restart(place: Path) -> None:
     """O18, D5."""
-    await check_that_a_cooldown_outlives_a_restart(lambda: sqlite(place))
+    await check_that_states_outlive_a_restart(lambda: sqlite(place))
+
+
+async def test_processes_share_what_sessions_prefer(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Design 14."""
+    await check_that_sessions_are_shared(lambda: sqlite(place), monkeypatch)
 
 
 async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:

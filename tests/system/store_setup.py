@@ -6,18 +6,20 @@ import resource
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
-from turnout import Ask, RateLimited
+from turnout import Ask, Kernel, RateLimited, _write_behind
 from turnout.abc import Limits, PluginContext, Store
 from turnout.errors import CoolingDown, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
+
+LIMIT = 20.0
 
 NOW = 1_800_000_000.0
 WHEN = "20270115T080000Z"
@@ -52,17 +54,62 @@ def full_disk(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
-async def check_that_a_cooldown_outlives_a_restart(open_store: OpenStore) -> None:
-    """The second kernel does not call the upstream at all."""
-    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=600)))
-    text = '[providers.scripted]\n[[providers.scripted.credentials]]\nname = "anna"\napi_key = "sk-canary-1234567890"\n'
-    text += '[[providers.scripted.models]]\nname = "m"\n'
-    for expected in (UpstreamFailed, CoolingDown):
-        async with open_store() as store, scripted_kernel(text, {"scripted": limited}, store=store) as kernel:
-            with pytest.raises(expected):
-                await kernel.execute(Ask(model="m", payload=b"{}"))
+TOML = """
+[retry]
+passes = 2
+max_wait = "{wait}"
+[providers.scripted]
+models = [{{ name = "m" }}, {{ name = "n" }}]
+credentials = [
+    {{ name = "anna", api_key = "sk-canary-1234567890" }},
+    {{ name = "ben", api_key = "key-of-ben-0123456789" }},
+]
+"""
+SESSION = Ask(model="n", affinity="session-7", payload=b"{}")
 
-    assert limited.called() == ["anna"]
+
+def kernel_on(store: Store, provider: ScriptedProvider, wait: str = "0s") -> AbstractAsyncContextManager[Kernel]:
+    """A kernel with two credentials; `wait` is how long a call may wait for one to recover."""
+    return scripted_kernel(TOML.format(wait=wait), {"scripted": provider}, store=store)
+
+
+async def check_that_states_outlive_a_restart(open_store: OpenStore) -> None:
+    """Cooldowns, how often in a row it failed, and what a session prefers: the second kernel asks no upstream."""
+    limited = ScriptedProvider()
+    limited.script(*[Script(failure=RateLimited())] * 2, credential="anna")
+    limited.script(*[Script(failure=RateLimited(retry_after=600))] * 2, credential="ben")
+    async with open_store() as store, kernel_on(store, limited, "30s") as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="m", payload=b"{}"))
+        await kernel.execute(Ask(model="n", payload=b"{}"))
+        preferred = (await kernel.execute(SESSION)).decision.served_by
+        before = kernel.credentials.state("ben")
+    again = ScriptedProvider()
+    async with open_store() as store, kernel_on(store, again) as kernel:
+        assert kernel.credentials.state("ben") == before
+        assert kernel.credentials.state("anna").models["m"].quota.backoff_level == 2
+        with pytest.raises(CoolingDown):
+            await kernel.execute(Ask(model="m", pin="ben", payload=b"{}"))
+        assert again.called() == []
+        assert {(await kernel.execute(SESSION)).decision.served_by for _ in range(3)} == {preferred}
+
+
+async def check_that_sessions_are_shared(open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that one kernel serves goes on at the same credential on the other."""
+    monkeypatch.setattr(_write_behind, "AFFINITY_PACE", 0.05)
+    async with AsyncExitStack() as stack:
+        one, two = [
+            await stack.enter_async_context(
+                kernel_on(await stack.enter_async_context(open_store()), ScriptedProvider())
+            )
+            for _ in range(2)
+        ]
+        await one.execute(Ask(model="n", payload=b"{}"))
+        preferred = (await one.execute(SESSION)).decision.served_by
+        with trio.fail_after(LIMIT):
+            while not two._custody.affinity.statistics().entries:  # noqa: ASYNC110  # it comes from the other one
+                await trio.sleep(0.02)
+        assert {(await two.execute(SESSION)).decision.served_by for _ in range(3)} == {preferred}
 
 
 async def check_that_a_cancelled_save_is_whole(open_store: OpenStore) -> None:

@@ -1,8 +1,7 @@
 """A store in memory, and the laws that every store keeps."""
 
 import itertools
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable
 from typing import ClassVar, final
 
 import trio
@@ -12,11 +11,9 @@ from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing._check_allotting import check_allotting
 from turnout.testing._law import Laws
+from turnout.testing._shared_store import OpenStore, check_leases, check_reading
 
 _law = Laws("Store", "Stores")
-
-OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
-"""Opens the same place each time; what was saved before is there again."""
 
 
 @final
@@ -82,9 +79,10 @@ AWKWARD_IDS = (
 async def check_store(open_store: OpenStore) -> None:
     """Check that a store keeps the laws of `turnout.abc.Store`, and of `Allotter` if it is one.
 
-    `open_store` opens an empty place, and the same one when called again. Raises AssertionError that names the law that
-    was broken. It waits as long as the store does; a store that keeps its records elsewhere is checked as well for what
-    is left when it is opened a second time.
+    `open_store` opens an empty place, and the same one when called again; that of a store with leases is called while
+    the first is open. The laws of `Reader` and `Leaser` are checked where the store is one. Raises AssertionError that
+    names the law that was broken. It waits as long as the store does; a store that keeps its records elsewhere is
+    checked as well for what is left when it is opened a second time.
     """
     async with open_store() as store:
         await _check_versions(store)
@@ -92,6 +90,8 @@ async def check_store(open_store: OpenStore) -> None:
         await _check_kinds_and_ids(store)
         await _check_concurrency(store)
         await _check_cancellation(store)
+        await check_reading(store)
+        await check_leases(store, open_store)
         before = await _held(store)
     async with open_store() as store:
         _law(await _held(store) == before, "what was saved is there, with its version, when the store is opened again")
