@@ -537,6 +537,11 @@ class Transport(Protocol):
 
         The stream of a response may say `closes_at_once = True` when its `aclose()` never waits and never fails:
         a provider then closes it without a shield and a limit.
+
+        It may have a method `post(posting, body)` as well, for a POST that goes out again and again with another body.
+        A posting has the `url`, the `headers` without the body's length, which nobody changes, and `made`, where the
+        transport keeps what it made of them. It waits for the head of the answer, raises what `handle_async_request`
+        raises, and gives a tuple: status, headers, what has come of the body, and the rest as a stream or None.
         """
         ...
 

@@ -5,7 +5,7 @@ cancellation before the caller has it; whichever comes first, once.
 """
 
 from collections.abc import AsyncIterator
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import httpx
 import trio
@@ -14,7 +14,9 @@ from turnout_transport._connections import Connection
 from turnout_transport._failures import mark_sent
 from turnout_transport._limiters import Holder
 from turnout_transport._origin_pool import OriginPool
-from turnout_transport._requests import Message, encode
+from turnout_transport._requests import Message, encode, posting_head
+
+Answer: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes, "ReplyBody | None"]
 
 EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
@@ -119,6 +121,24 @@ class ReplyBody(httpx.AsyncByteStream):
             place.release()
 
 
+class Posting(Protocol):
+    """What `BoundTransport.post` sends again and again; see `turnout.abc.Transport`."""
+
+    url: httpx.URL
+    headers: httpx.Headers
+    made: object
+
+
+class Made(NamedTuple):
+    """The head of a posting, up to the length of its body, for one pool."""
+
+    pool: OriginPool
+    head: bytes
+
+    def __repr__(self) -> str:
+        return f"<head of {len(self.head)} bytes>"  # which holds a secret
+
+
 class BoundTransport(httpx.AsyncBaseTransport):
     """Connections for one credential: to its origin and nowhere else."""
 
@@ -136,28 +156,40 @@ class BoundTransport(httpx.AsyncBaseTransport):
         Raises httpx's transport errors, each with `request_sent`; LocalProtocolError for a request that leaves the
         credential's origin (S11), before anything is connected.
         """
+        status, fields, first, rest = await self._exchange(encode(request, self._pool.origin))
+        body = rest or ReplyBody(first, None)
+        return httpx.Response(status, headers=fields, stream=body, extensions=EXTENSIONS)
+
+    async def post(self, posting: Posting, body: bytes) -> Answer:
+        """Send a posting with a body, as `handle_async_request` does: status, headers, body so far, and its rest.
+
+        httpx's objects for a request and a response, and its head made anew, cost 60 µs a call.
+        """
+        made = posting.made
+        if type(made) is not Made or made.pool is not self._pool:
+            posting.made = made = Made(self._pool, posting_head(posting.url, posting.headers, self._pool.origin))
+        head = b"%bContent-Length: %d\r\n\r\n" % (made.head, len(body))
+        return await self._exchange(Message(head, body, bodiless_reply=False))
+
+    async def _exchange(self, message: Message) -> Answer:
         pool = self._pool
-        message = encode(request, pool.origin)
         place = Place(pool)
-        response = None
+        answer = None
         try:
             if self._limiter is not None:
                 await place.borrow(self._limiter, pool.terms.max_wait, pool.origin)
             await place.borrow(pool.limiter, pool.terms.max_wait, pool.origin)
-            connection = await place.send(message)
-            response = _response(connection, place)
+            answer = _answer(await place.send(message), place)
         finally:
-            if response is None:
+            if answer is None:
                 place.release()
-        return response
+        return answer
 
 
-def _response(connection: Connection, place: Place) -> httpx.Response:
+def _answer(connection: Connection, place: Place) -> Answer:
     reply = connection.reply
-    status, headers, first = reply.status, reply.headers, reply.take()
+    status, fields, first = reply.status, reply.headers, reply.take()
     if reply.complete:
         place.release()  # the reply is in memory: the next request need not wait until somebody has read it
-        body = ReplyBody(first, None)
-    else:
-        body = ReplyBody(first, place)
-    return httpx.Response(status, headers=headers, stream=body, extensions=EXTENSIONS)
+        return status, fields, first, None
+    return status, fields, b"", ReplyBody(first, place)

@@ -5,7 +5,7 @@ upstream (S52); `set-cookie`, lengths, encodings and an upstream's own content t
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import httpx
 
@@ -70,8 +70,13 @@ def request_headers(headers: Mapping[str, str], dialect: str) -> dict[str, str]:
 
 def reply_headers(headers: httpx.Headers, dialect: str) -> dict[str, str]:
     """Those of an upstream's headers that a client may see. A bad or repeated one is left out."""
+    return reply_fields(headers.raw, dialect)
+
+
+def reply_fields(fields: Sequence[tuple[bytes, bytes]], dialect: str) -> dict[str, str]:
+    """`reply_headers` of the headers as they came."""
     allowed = _REPLY_FIELDS[dialect]
-    found = [(name, value) for raw_name, value in headers.raw if (name := raw_name.lower()) in allowed]
+    found = [(name, value) for raw_name, value in fields if (name := raw_name.lower()) in allowed]
     kept = {name.decode(): text for name, value in found if _VALUE.fullmatch(text := value.decode("latin-1").strip())}
     if len(kept) < len(found):
         names = [name for name, _ in found]

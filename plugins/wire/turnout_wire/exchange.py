@@ -4,7 +4,8 @@ Every wait is the caller's to cancel. Whatever way the block is left, the respon
 closing is shielded, because it usually happens inside a cancelled scope, and bounded, because an upstream may hang.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +27,38 @@ ERROR_SECONDS = 2.0
 
 _CLOSING_SECONDS = 1.0
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes, httpx.AsyncByteStream | None]
+"""Status, headers, the part of the body that is here already, and the rest of it, None when that was all."""
+
+Post = Callable[["Posting", bytes], Awaitable[Answer]]
+
+
+class Posting:
+    """Where and with which headers the same POST goes again and again; only its body differs.
+
+    Attributes:
+        headers: nobody changes them any more; the length of the body is not among them.
+        made: what the transport that posts it has made of it, None before it has.
+    """
+
+    __slots__ = ("headers", "made", "url")
+
+    def __init__(self, url: httpx.URL, headers: httpx.Headers) -> None:
+        self.url = url
+        self.headers = headers
+        self.made: object = None
+
+    def request(self, body: bytes, more: Mapping[str, str] = _NO_HEADERS) -> httpx.Request:
+        """The same as a request, for a transport that knows of no postings; `more` are headers for this one only."""
+        # A stream instead of `content=`, with which httpx would build the headers three times; it copies those given
+        request = httpx.Request("POST", self.url, headers=self.headers, stream=httpx.ByteStream(body))
+        request.headers["content-length"] = str(len(body))
+        if more:
+            request.headers.update(more)
+        return request
+
 
 class Exchange:
     """A request under way, as an async context manager. Entering waits for the headers of the answer.
@@ -33,7 +66,8 @@ class Exchange:
     Entering and reading raise UpstreamFailed when the way to the upstream fails.
 
     Attributes:
-        response: its status and headers.
+        status: HTTP status of the answer.
+        fields: its headers as they came.
         media_type: content type without its parameters, lower-case; empty when there is none.
         encoding: content encoding, lower-case; `identity` when there is none.
     """
@@ -42,34 +76,47 @@ class Exchange:
         "_body",
         "_closes_at_once",
         "_expected",
+        "_first",
         "_read",
-        "_request",
+        "_send",
         "_stream",
-        "_transport",
         "encoding",
+        "fields",
         "media_type",
-        "response",
+        "status",
     )
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
-        self._transport = transport
-        self._request = request
+    def __init__(self, send: Callable[[], Awaitable[Answer]]) -> None:
+        self._send = send
         self._read = 0
+
+    @classmethod
+    def of(cls, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Self:
+        """Any request."""
+        return cls(partial(_answered, transport, request))
+
+    @classmethod
+    def posting(cls, transport: httpx.AsyncBaseTransport, posting: Posting, body: bytes) -> Self:
+        """A posting; a transport that has a way of its own for them gets it as it is (`turnout.abc.Transport`)."""
+        post: Post | None = getattr(transport, "post", None)
+        return cls.of(transport, posting.request(body)) if post is None else cls(partial(post, posting, body))
 
     async def __aenter__(self) -> Self:
         try:
-            response = await self._transport.handle_async_request(self._request)
+            self.status, self.fields, self._first, stream = await self._send()
         except UPSTREAM_EXCEPTIONS as exc:
             raise UpstreamFailed(verdict_of_exception(exc)) from exc
-        if not isinstance(response.stream, httpx.AsyncByteStream):
-            raise TypeError("the transport gave a response that cannot be read asynchronously")
-        self.response = response
-        self._stream = response.stream
-        self._body: AsyncIterator[bytes] = aiter(response.stream)
+        self._stream = stream
+        self._body: AsyncIterator[bytes] | None = None if stream is None else aiter(stream)
         # What never waits while it closes needs no shield and no limit, which cost 8 µs a call
-        self._closes_at_once: bool = getattr(response.stream, "closes_at_once", False)
-        self._note(response.headers.raw)
+        self._closes_at_once: bool = getattr(stream, "closes_at_once", False)
+        self._note(self.fields)
         return self
+
+    @property
+    def headers(self) -> httpx.Headers:
+        """The answer's headers, for those who look one up by name."""
+        return httpx.Headers(self.fields)
 
     def _note(self, fields: list[tuple[bytes, bytes]]) -> None:
         """One pass over the headers: looking one up in httpx's takes longer than this."""
@@ -82,6 +129,8 @@ class Exchange:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._stream is None:
+            return
         if self._closes_at_once:
             await self._stream.aclose()
             return
@@ -95,19 +144,18 @@ class Exchange:
                 return
 
     @property
-    def status(self) -> int:
-        """HTTP status of the answer."""
-        return self.response.status_code
-
-    @property
     def encoded(self) -> bool:
         """Whether the body is compressed, although we asked for none: such a body is never decoded (B20)."""
         return self.encoding not in {"", "identity"}
 
     async def read_more(self) -> bytes:
         """The next bytes of the body, empty at its end. Waits; raises UpstreamFailed when it is cut off."""
+        if self._first:
+            piece, self._first = self._first, b""
+            self._read += len(piece)
+            return piece
         try:
-            while True:
+            while self._body is not None:
                 piece = await anext(self._body)
                 if piece:
                     self._read += len(piece)
@@ -145,6 +193,13 @@ class Exchange:
             except UpstreamFailed:
                 return bytes(data[:ERROR_LIMIT])
         return bytes(data[:ERROR_LIMIT])
+
+
+async def _answered(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:
+    response = await transport.handle_async_request(request)
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise TypeError("the transport gave a response that cannot be read asynchronously")
+    return response.status_code, response.headers.raw, b"", response.stream
 
 
 def broken(message: str) -> UpstreamFailed:
