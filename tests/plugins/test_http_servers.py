@@ -9,7 +9,7 @@ import ssl
 import struct
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,40 +118,40 @@ def dechunk(answer: bytes) -> bytes:
 Serve = Callable[..., Any]
 
 
+@asynccontextmanager
+async def open_house(
+    server: str, switch: ScriptedSwitch | None = None, *, drain: float = 1.0, grace: float = 1.0, **settings: Any
+) -> AsyncIterator[House]:
+    """Serve a scripted switch and, at the end, drain and prove that everything came home."""
+    switch = switch or ScriptedSwitch()
+    limits = ClientLimits(**settings.pop("limits", {}))
+    own = Settings(
+        listen=("127.0.0.1:0",),
+        keys=(Secret(KEY),),
+        server=settings.pop("server", server),
+        limits=limits,
+        drain_grace=Seconds(grace),
+        **settings,
+    )
+    context = PluginContext(
+        key="http",
+        group="turnout.frontends",
+        limits=Limits(),
+        drain=drain,
+        now=trio.current_time,
+        draw=lambda: 0.5,
+        log=logging.getLogger("turnout.frontends.http"),
+    )
+    async with trio.open_nursery() as nursery, Http.open(own, context) as http:
+        addresses = await nursery.start(partial(http.serve, switch))
+        yield House(int(addresses[0].rpartition(":")[2]), switch, list(addresses))
+        switch.drain(drain)
+    assert switch.open == 0
+
+
 @pytest.fixture(params=SERVERS)
 def serve(request: pytest.FixtureRequest) -> Serve:
-    """A context manager that serves a scripted switch and, at its end, drains and proves that everything came home."""
-
-    @asynccontextmanager
-    async def serving(
-        switch: ScriptedSwitch | None = None, *, drain: float = 1.0, grace: float = 1.0, **settings: Any
-    ) -> AsyncIterator[House]:
-        switch = switch or ScriptedSwitch()
-        limits = ClientLimits(**settings.pop("limits", {}))
-        own = Settings(
-            listen=("127.0.0.1:0",),
-            keys=(Secret(KEY),),
-            server=settings.pop("server", request.param),
-            limits=limits,
-            drain_grace=Seconds(grace),
-            **settings,
-        )
-        context = PluginContext(
-            key="http",
-            group="turnout.frontends",
-            limits=Limits(),
-            drain=drain,
-            now=trio.current_time,
-            draw=lambda: 0.5,
-            log=logging.getLogger("turnout.frontends.http"),
-        )
-        async with trio.open_nursery() as nursery, Http.open(own, context) as http:
-            addresses = await nursery.start(partial(http.serve, switch))
-            yield House(int(addresses[0].rpartition(":")[2]), switch, list(addresses))
-            switch.drain(drain)
-        assert switch.open == 0
-
-    return serving
+    return partial(open_house, request.param)
 
 
 async def test_port_zero_is_reported_as_what_it_became(serve: Serve) -> None:
@@ -348,6 +348,25 @@ async def test_clients_that_stop_reading_hold_back_the_upstream_and_are_cut(serv
     assert sent < clients * 128  # 8 MiB each: what the kernels' socket buffers take, not what the stream would give
 
 
+async def test_a_client_that_reads_a_large_answer_slowly_gets_all_of_it(serve: Serve) -> None:
+    """C-4: the write limit is for those who take nothing, however long the whole answer takes."""
+    size = 16 * 1024 * 1024
+
+    async def large(_ask: Ask) -> Reply:
+        return Reply(body=b"x" * size)
+
+    switch = ScriptedSwitch(on_execute=large)
+    async with serve(switch, limits={"write_stall": 1.0}) as house, await house.connect() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        await stream.send_all(post(more=b"Connection: close\r\n"))
+        got = 0
+        while piece := await stream.receive_some(256 * 1024):
+            got += len(piece)
+            await trio.sleep(0.08 * len(piece) / (512 * 1024))
+
+    assert got > size
+
+
 async def test_a_client_that_only_half_closes_still_gets_its_answer(serve: Serve) -> None:
     """C-5."""
 
@@ -504,8 +523,24 @@ async def test_a_body_is_asked_for_only_when_it_is_wanted(serve: Serve) -> None:
     assert status(answer) == 200
 
 
+async def test_a_client_of_http_1_0_is_never_told_to_continue(serve: Serve) -> None:
+    """RFC 9110, 10.1.1: it would take that for the answer."""
+    request = post(more=b"Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0")
+    async with serve() as house, await house.connect() as stream:
+        head, _, body = request.partition(b"\r\n\r\n")
+        await stream.send_all(head + b"\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await stream.send_all(body)
+        answer = await read_all(stream)
+
+    assert status(answer) == 200
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 MODELS = b"GET /v1/models HTTP/1.1\r\n"
+
+SOUND_CHUNKS = b'10\r\n{"model":"fast"}\r\n0\r\n\r\n'
 
 SMUGGLING: dict[str, tuple[bytes, set[int]]] = {
     "length and chunked": (
@@ -515,10 +550,15 @@ SMUGGLING: dict[str, tuple[bytes, set[int]]] = {
         {400},
     ),
     "two lengths": (post(more=b"Content-Length: 5\r\n"), {400}),
+    "two lengths that agree": (post(more=b"Content-Length: 16\r\n"), {400}),
+    "list of lengths that agree": (post().replace(b"Length: 16", b"Length: 16, 16"), {400}),
     "signed length": (post(b"").replace(b"Length: 0", b"Length: +5"), {400}),
     "list of lengths": (post(b"").replace(b"Length: 0", b"Length: 0, 5"), {400}),
     "unknown coding": (CHUNKED.replace(b"chunked", b"xchunked"), {400, 501}),
     "chunked not last": (CHUNKED.replace(b"chunked", b"chunked, identity"), {400, 501}),
+    "chunked behind another coding": (CHUNKED.replace(b"chunked", b"gzip, chunked") + SOUND_CHUNKS, {400, 501}),
+    "chunked behind nothing": (CHUNKED.replace(b"chunked", b", chunked") + SOUND_CHUNKS, {400, 501}),
+    "chunked in HTTP/1.0": (CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + SOUND_CHUNKS, {400}),
     "chunked twice": (CHUNKED.replace(b"chunked", b"chunked, chunked"), {400, 501}),
     "folded header": (MODELS + HEAD + b"X-A: 1\r\n b\r\n\r\n", {400}),
     "folded coding": (CHUNKED.replace(b" chunked", b"\r\n chunked"), {400}),
@@ -528,6 +568,9 @@ SMUGGLING: dict[str, tuple[bytes, set[int]]] = {
     "space before colon": (MODELS + HEAD + b"X-A : 1\r\n\r\n", {400}),
     "space before length's colon": (post(b"").replace(b"Length:", b"Length :"), {400}),
     "nul in a value": (MODELS + HEAD + b"X-A: a\x00b\r\n\r\n", {400}),
+    "control character in a value": (MODELS + HEAD + b"X-A: a\x01b\r\n\r\n", {400}),
+    "delete in a value": (MODELS + HEAD + b"X-A: a\x7fb\r\n\r\n", {400}),
+    "method in lower case": (MODELS.replace(b"GET", b"get") + HEAD + b"\r\n", {400, 405}),
     "nul in the path": (b"GET /v1/mo\x00dels HTTP/1.1\r\n" + HEAD + b"\r\n", {400}),
     "CONNECT": (b"CONNECT 127.0.0.1:443 HTTP/1.1\r\n" + HEAD + b"\r\n", {400, 405, 501}),
     "TRACE": (b"TRACE / HTTP/1.1\r\n" + HEAD + b"\r\n", {400, 405, 501}),
@@ -564,6 +607,29 @@ async def test_a_request_with_two_readings_is_refused_and_what_follows_never_run
     assert status(answer) in expected
     assert answer.count(b"HTTP/1.1 ") == 1
     assert not switch.asks
+
+
+ODD_CHUNKS = {
+    "space behind the size": b'10 \r\n{"model":"fast"}\r\n0\r\n\r\n',
+    "carriage return in an extension": b'10;a\rb\r\n{"model":"fast"}\r\n0\r\n\r\n',
+    "nul in an extension": b'10;\x00\r\n{"model":"fast"}\r\n0\r\n\r\n',
+    "bare line feed behind a trailer": b'10\r\n{"model":"fast"}\r\n0\r\nX-A: a\n\n',
+    "folded trailer": b'10\r\n{"model":"fast"}\r\n0\r\nX-A: a\r\n b\r\n\r\n',
+}
+
+
+@pytest.mark.parametrize("chunks", ODD_CHUNKS.values(), ids=ODD_CHUNKS.keys())
+async def test_what_comes_late_behind_odd_chunks_is_never_a_request(serve: Serve, chunks: bytes) -> None:
+    """S50: whoever reads such a body another way may still be sending it when we have answered."""
+    async with serve() as house, await house.connect() as stream:
+        await stream.send_all(CHUNKED + chunks)
+        answer = await read_until(stream, b"\r\n\r\n")
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(SMUGGLED)
+        answer += await read_all(stream)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer.lower()
 
 
 async def test_a_coding_in_a_trailer_changes_nothing(serve: Serve) -> None:
@@ -705,9 +771,21 @@ async def test_a_cancelled_frontend_leaves_at_once(serve: Serve) -> None:
     assert switch.open == 0
 
 
-async def test_over_tls_calls_and_streams_work_and_a_hello_in_clear_text_is_turned_away(
-    serve: Serve, tmp_path: Path
-) -> None:
+@attrs.frozen
+class Tls:
+    """A certificate for the server, and clients that trust it."""
+
+    serve: Serve
+    trusting: ssl.SSLContext
+
+    async def connect(self, house: House) -> trio.SSLStream[trio.SocketStream]:
+        stream = trio.SSLStream(await house.connect(), self.trusting, server_hostname="127.0.0.1")
+        await stream.do_handshake()
+        return stream
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -715,15 +793,68 @@ async def test_over_tls_calls_and_streams_work_and_a_hello_in_clear_text_is_turn
     issued.private_key_pem.write_to_path(key)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
+    return Tls(partial(open_house, "auto", tls_certificate=str(certificate), tls_key=str(key)), trusting)
 
-    async with serve(server="auto", tls_certificate=str(certificate), tls_key=str(key)) as house:
+
+async def test_over_tls_calls_and_streams_work_and_a_hello_in_clear_text_is_turned_away(tls: Tls) -> None:
+    async with tls.serve() as house:
         assert house.addresses == [f"https://127.0.0.1:{house.port}"]
         assert b"HTTP" not in await house.talk(GET)
-        async with trio.SSLStream(await house.connect(), trusting, server_hostname="127.0.0.1") as stream:
+        async with await tls.connect(house) as stream:
             await stream.send_all(STREAM)
             assert dechunk(await read_until(stream, b"0\r\n\r\n")) == b'data: {"n":1}\n\ndata: [DONE]\n\n'
             await stream.send_all(GET)
             assert status(await read_until(stream, b'"list"')) == 200
+
+
+async def test_over_tls_an_answer_reaches_a_client_whose_body_nobody_reads(tls: Tls) -> None:
+    """S1: it is not lost in a reset."""
+    refused = post(b"x" * 3_000_000).replace(KEY.encode(), b"a-wrong-key-of-somebody")
+    async with tls.serve() as house:
+        stream = await tls.connect(house)
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(refused)
+        answer = await read_all(stream)
+        await trio.aclose_forcefully(stream)
+
+    assert status(answer) == 401
+    assert b"unauthorized" in answer
+
+
+async def test_over_tls_the_end_of_an_answer_is_told_as_tls_tells_it(tls: Tls) -> None:
+    """A client of HTTP/1.0 knows by it that a stream is whole; anybody can end a connection beneath."""
+    async with tls.serve() as house:
+        stream = await tls.connect(house)
+        await stream.send_all(STREAM.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        answer = await read_all(stream)
+        await trio.aclose_forcefully(stream)
+
+    assert answer.endswith(b"data: [DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    "sent", [post(b'{"model":', length=50), STREAM, GET[:30]], ids=["in a body", "in an answer", "in a head"]
+)
+async def test_over_tls_a_client_that_is_cut_off_leaves_nothing_behind(tls: Tls, sent: bytes) -> None:
+    """C-1, C-2, C-7: an end that TLS did not announce is the end."""
+    switch = ScriptedSwitch(on_stream=endless)
+    async with tls.serve(switch) as house:
+        stream = await tls.connect(house)
+        await stream.send_all(sent)
+        if sent is STREAM:
+            await read_until(stream, b"data: 1\n\n")
+        await trio.aclose_forcefully(stream)
+        await house.settled()
+
+    assert len(switch.asks) == (sent is STREAM)
+
+
+async def test_a_handshake_that_hangs_is_cut(tls: Tls, autojump_clock: trio.testing.MockClock) -> None:
+    """A6, at the door."""
+    async with tls.serve() as house:
+        began = trio.current_time()
+        assert await house.talk(b"\x16\x03\x01") == b""
+        assert trio.current_time() - began < 20
 
 
 @pytest.fixture(params=SERVERS)

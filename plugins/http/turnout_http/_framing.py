@@ -51,7 +51,11 @@ def check_framing(scope: Mapping[str, Any], head: Head) -> None:
         raise _malformed("its version of HTTP is not spoken here")
     if scope["method"] in {"CONNECT", "TRACE"}:
         raise Refusal("method_not_allowed", "this is no proxy", close=True)
-    if b"transfer-encoding" in head and (b"content-length" in head or scope["http_version"] != "1.1"):
+    if b"transfer-encoding" in head and (
+        b"content-length" in head
+        or scope["http_version"] != "1.1"
+        or head[b"transfer-encoding"].strip().lower() != b"chunked"  # llhttp takes any list that ends with it
+    ):
         raise _malformed("a body has either a content-length or transfer-encoding: chunked")
     if b"upgrade" in head and not is_websocket(scope, head):
         raise _malformed("there is nothing to upgrade to")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import final
 
@@ -19,6 +20,9 @@ from turnout_http._silence import PROBE, wait_reset
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 MAX_RECV = 2**16
+
+PIECE = 64 * 1024
+"""Bytes that a client must take within the write limit: a whole reply of many megabytes may take it longer."""
 
 HANDSHAKE = 10.0
 
@@ -65,6 +69,8 @@ class Connection:
                 await self._read(protocol)
             finally:
                 await protocol.handle(Closed())
+        if isinstance(self._stream, trio.SSLStream) and self._closing and not self._broken:
+            await _part(self._stream)
 
     async def _protocol_send(self, event: Event) -> None:
         """Write, or note what the protocol tells about itself."""
@@ -81,12 +87,13 @@ class Connection:
             if self._broken:
                 return
             self._broken = True  # until all is out: a cancelled write has sent an unknown part
-            with trio.move_on_after(self._limits.write_stall):
-                try:
-                    await self._stream.send_all(data)
-                    self._broken = False
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass
+            try:
+                for start in range(0, len(data), PIECE):
+                    with trio.fail_after(self._limits.write_stall):
+                        await self._stream.send_all(data[start : start + PIECE])
+                self._broken = False
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                pass
         if self._broken:
             self._reading.cancel()
 
@@ -158,6 +165,18 @@ async def _handshake(stream: trio.SSLStream[trio.SocketStream]) -> bool:
             return False
         return True
     return False
+
+
+async def _part(stream: trio.SSLStream[trio.SocketStream]) -> None:
+    """Say that no more comes, as TLS says it and as TCP does, and take what is still on its way (see LINGER)."""
+    transport = stream.transport_stream
+    with trio.move_on_after(LINGER):
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.unwrap()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await transport.send_eof()
+            while await transport.receive_some(MAX_RECV):
+                pass
 
 
 async def _cancel_when(wait: Callable[[], Awaitable[None]], scope: trio.CancelScope) -> None:

@@ -3,13 +3,14 @@
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast, final
 
 import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody
+from hypercorn.protocol.events import Body, EndBody, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
@@ -26,8 +27,11 @@ EARLY = 64 * 1024
 
 WAITING_MESSAGES = 10
 
-_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|\x00")
-"""Bare line ends, folded lines and NUL in a request's head: readers differ on them (S50)."""
+_AMBIGUOUS = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\n(?i:content-length):[^\n]*,")
+"""Bare line ends, folded lines, control characters, lists of lengths: readers differ, and h11 is lenient (S50)."""
+
+_METHOD = re.compile(rb"[A-Z-]+ ")
+"""How a request begins: methods are upper case, and hypercorn makes others so."""
 
 
 @final
@@ -162,11 +166,11 @@ class Protocol(H11Protocol):
     def _judge_head(self, head: bytes, *, complete: bool) -> int:
         """Status that refuses this head, 0 when it may pass."""
         sound = head if complete or not head.endswith(b"\r") else head[:-1]
-        if _AMBIGUOUS.search(sound):
+        if _AMBIGUOUS.search(sound) or (complete and not _METHOD.match(head)):
             return 400
         if len(head) > self._limits.header_bytes or head.count(b"\n") > self._limits.header_fields + 1:
             return 431
-        return 0
+        return 400 if head.lower().count(b"\ncontent-length:") > 1 else 0  # h11 takes two that agree for one
 
     def _take_early(self, data: bytes) -> None:
         """Bytes behind a whole request.
@@ -215,7 +219,16 @@ class Protocol(H11Protocol):
             self.stream = stream
             await stream.begin(request)
         else:
+            # h11 reads chunk lines and trailers leniently. Whoever stands in front of us and reads them another way
+            # may take for a body what is a request to us: the connection ends with this one (S50).
+            self._ahead |= any(name == b"transfer-encoding" for name, _ in request.headers)
             await self._create_stream(request)
+
+    async def stream_send(self, event: Any) -> None:
+        """Send a part of the answer; its head says when the connection ends with it."""
+        if self._ahead and isinstance(event, Response) and all(name != b"connection" for name, _ in event.headers):
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _pass_on(self, stream: HTTPStream | WSStream, event: Any) -> None:
         if isinstance(event, h11.Data):

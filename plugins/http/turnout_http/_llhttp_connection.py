@@ -229,7 +229,7 @@ class Connection:
             self._shared,
             self._scope,
             keep=self._parser.should_keep_alive(),
-            expects=any(name == b"expect" for name, _ in self._headers),
+            expects=self._expects_continue(),
         )
         if self._arrived is not None:
             self._arrived.set()
@@ -245,6 +245,12 @@ class Connection:
         self._head_bytes = 0
         if self._exchange is not None and not self._ahead:
             self._exchange.end()
+
+    def _expects_continue(self) -> bool:
+        """Whether the client waits for `100 Continue`, which one of HTTP/1.0 never does (RFC 9110, 10.1.1)."""
+        return self._parser.get_http_version() == "1.1" and any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in self._headers
+        )
 
     def _head_size(self) -> int:
         """Bytes of a head that came together with a piece of the body."""
