@@ -31,7 +31,7 @@ PATIENCE: Final = 1.0
 """Seconds that a call waits at the most for places that others hold and do not use, or for a store that hangs."""
 
 WAITERS: Final = 32
-"""Calls that wait so under one limit; more are refused at once."""
+"""Calls that may always wait so under one limit; more of them only while there may be a place for each."""
 
 PRESENCE: Final = Claim(name="processes", limit=1 << 20, used=1, wanted=1, seconds=30.0)
 """Tells how many processes share the store, so that each knows its part when it cannot ask."""
@@ -150,7 +150,7 @@ class SharedLimits:
     async def _wait(self, account: Account) -> bool:
         """Wait for a place while there may be one; gives whether there is."""
         account.peak = max(account.peak, account.used + account.waiting + 1)
-        if self._store is None or self._away or account.waiting >= WAITERS:
+        if self._store is None or self._away or account.waiting >= max(WAITERS, account.limit - account.used):
             return False
         asked_after = self._claims
         account.waiting += 1

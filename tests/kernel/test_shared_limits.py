@@ -148,6 +148,22 @@ async def test_all_places_can_be_taken_and_not_one_more(autojump_clock: MockCloc
         assert sum(process.used for process in processes) == 20
 
 
+async def test_a_burst_into_an_idle_process_gets_every_place_there_is(autojump_clock: MockClock) -> None:
+    """G11: how many may wait for the store is bounded by the limit, not below it."""
+    limit = 4 * WAITERS
+    entered: list[bool] = []
+    async with running(1) as (process,):
+
+        async def call() -> None:
+            entered.append(await process.enter(limit))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(limit):
+                nursery.start_soon(call)
+
+    assert entered == [True] * limit
+
+
 async def test_limits_are_told_apart_by_name(autojump_clock: MockClock) -> None:
     async with running(2) as (one, other):
         assert await one.enter(1, "a")
