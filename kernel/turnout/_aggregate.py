@@ -5,7 +5,10 @@ from types import MappingProxyType
 
 import attrs
 
+from turnout._quick import quick
 from turnout._values import ACTIVE, DISABLED, ERROR, NO_QUOTA, CredentialState, ErrorRecord, ModelState, Quota
+
+_CredentialState = quick(CredentialState)
 
 
 def following(
@@ -36,7 +39,7 @@ def following(
             unavailable = False
             models[name] = attrs.evolve(entry, unavailable=False, next_retry_after=None)
     stands = state.status is DISABLED
-    return CredentialState(
+    return _CredentialState(
         status=DISABLED if stands else ACTIVE if error is None else ERROR,
         status_message=state.status_message if stands else message,
         unavailable=unavailable,

@@ -30,6 +30,7 @@ from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotat
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._pick_log import log_pick
+from turnout._quick import quick
 from turnout._ready import ReadyView
 from turnout._recovery import Recovery
 from turnout._refresh import RefreshRoom
@@ -53,6 +54,8 @@ from turnout.errors import (
 
 T = TypeVar("T")
 Attempt = Callable[[Run, Entry, Credential, Upstream], Awaitable[T]]
+
+_Answer, _Call = quick(Answer), quick(Call)
 
 PAUSE, OVERLOAD_PAUSE, PAUSE_CAP = 0.05, 1.0, 2.0
 """Seconds before another try at an origin that has failed in the same call: full jitter up to this, doubled each time.
@@ -133,7 +136,7 @@ class Conductor:
         except BaseException as error:
             self._decide(run, error)
             raise
-        return Answer(reply=reply, decision=self._decide(run, None))
+        return _Answer(reply=reply, decision=self._decide(run, None))
 
     def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call: entering waits for the first payload, leaving closes the upstream at once.
@@ -316,7 +319,7 @@ class Conductor:
         if generation.transport is not None:
             with generation.transport_border:
                 transport = generation.transport.for_credential(credential)
-        call = Call(ask=run.ask, credential=credential, model=upstream.model, transport=transport)
+        call = _Call(ask=run.ask, credential=credential, model=upstream.model, transport=transport)
         return generation.providers[credential.provider], call
 
     async def _execute(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> Reply:

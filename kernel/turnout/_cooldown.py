@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, final
 
 import attrs
 
+from turnout._quick import quick
 from turnout._values import CredentialState, ModelState, Quota
 from turnout._verdicts import (
     Failure,
@@ -96,6 +97,9 @@ class Sentence(NamedTuple):
     quota: Quota
 
 
+_Quota = quick(Quota)
+
+
 def block(
     verdict: Failure,
     earlier: ModelState | CredentialState,
@@ -139,7 +143,7 @@ def _rate_limit(
             level = 0
         pause, level = backoff(level)
         until = now + pause
-    return Sentence(until, Quota(exceeded=True, reason="quota", next_recover_at=until, backoff_level=level))
+    return Sentence(until, _Quota(exceeded=True, reason="quota", next_recover_at=until, backoff_level=level))
 
 
 def backoff(level: int) -> tuple[float, int]:

@@ -53,7 +53,7 @@ class Member:
 
     def depending_on(self, recorded: str) -> Sequence["Entry"]:
         """Entries that an outcome under this name concerns; the empty name's sees the aggregate of all (C10.7)."""
-        own = self._by_recorded.get(recorded, [])
+        own = self._by_recorded.get(recorded, ())
         return [*own, *self._by_recorded[""]] if recorded and "" in self._by_recorded else own
 
     def add(self, entry: "Entry", recorded: tuple[str, ...]) -> None:
@@ -133,10 +133,9 @@ class Entry:
 
     def assume(self, standing: Standing) -> None:
         """Take over a standing."""
-        self.kind = standing.kind
-        self.half = standing.half
-        self.due = standing.due or 0.0
-        self.until = standing.until or 0.0
+        self.kind, until, due, self.half = standing
+        self.due = due or 0.0
+        self.until = until or 0.0
 
     def took(self, seconds: float) -> None:
         """Feed the moving average of latencies."""

@@ -14,6 +14,7 @@ from turnout._generation import Generation
 from turnout._ledger import record, restore, settled
 from turnout._observers import Observers
 from turnout._origins import Origins
+from turnout._quick import quick
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
 from turnout._values import Credential, CredentialState, Outcome
@@ -21,6 +22,8 @@ from turnout._verdicts import ON_ORIGIN, Done, Failure, Unauthorized, Verdict
 from turnout.errors import TurnoutError
 
 DONE = Done()
+
+_Outcome = quick(Outcome)
 
 log = getLogger("turnout.plugins")
 
@@ -52,7 +55,7 @@ class Judge:
         if not heard and type(verdict) is Done and before is not None and settled(before, recorded):
             self._origins.succeeded(credential.origin)
             return  # nothing changes and nobody listens, so that the outcome is not even made
-        outcome = Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
+        outcome = _Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
         if before is not None:
             self._settle(run, credential, outcome, before)
         if run.generation.observe is not None:

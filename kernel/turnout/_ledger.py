@@ -27,6 +27,7 @@ from turnout._cooldown import (
     record_origin,
     speaks_against_origin,
 )
+from turnout._quick import quick
 from turnout._values import ACTIVE, CLEAN, DISABLED, ERROR, CredentialState, ErrorRecord, ModelState, Outcome
 from turnout._verdicts import (
     ON_ORIGIN,
@@ -87,6 +88,8 @@ class Change(NamedTuple):
     changed: bool
     refresh: bool = False
 
+
+_ModelState = quick(ModelState)
 
 UNTRIED: Final = ModelState()
 """What is known about a model that never failed."""
@@ -178,7 +181,7 @@ def restore(before: CredentialState, current: CredentialState, model: str) -> Cr
         return current
     if not model:
         return attrs.evolve(before, models=current.models, needs_login=current.needs_login, refused=current.refused)
-    models = dict(current.models)
+    models = current.models.copy()
     if model in before.models:
         models[model] = before.models[model]
     else:
@@ -212,7 +215,7 @@ def _succeed_model(state: CredentialState, model: str, now: float) -> Credential
     well = entry is not None and clear(entry)
     if (well or entry is None) and clear(state):
         return state
-    models = dict(state.models)
+    models = state.models.copy()
     if not well:
         models[model] = reset(entry or UNTRIED, now)
     stays = len(models) > 1 and any(troubled(other, now) for name, other in models.items() if name != model)
@@ -228,8 +231,8 @@ def _fail_model(
     old = state.models.get(model, UNTRIED)
     stands = old.status is DISABLED
     error = _error(verdict, old.last_error)
-    models = dict(state.models)
-    models[model] = ModelState(
+    models = state.models.copy()
+    models[model] = _ModelState(
         status=DISABLED if stands else ERROR,
         status_message=old.status_message if stands else error.message,
         unavailable=True,
@@ -263,9 +266,10 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
 def _error(verdict: Failure, last: ErrorRecord | None) -> ErrorRecord:
     """What to write down about a failure: what stands there already when it is the same again, 1 µs less."""
     retryable = verdict.blame is ON_ORIGIN or type(verdict) is RateLimited
-    if last is not None and (last.code, last.message, last.retryable) == (verdict.code, verdict.message, retryable):
+    code, message = verdict.code, verdict.message
+    if last is not None and last.code == code and last.message == message and last.retryable is retryable:
         return last
-    return ErrorRecord(code=verdict.code, message=verdict.message, retryable=retryable)
+    return ErrorRecord(code=code, message=message, retryable=retryable)
 
 
 def _alike(before: CredentialState, after: CredentialState) -> bool:

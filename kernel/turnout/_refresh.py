@@ -39,6 +39,9 @@ AT_ONCE_PER_ORIGIN = 10
 LIMIT = 60.0
 """Seconds that one refresh may take."""
 
+LEAST_SLEEP = 0.001
+"""Seconds. What is left may be less than Trio's clock can add to its time: waking at once, for ever, would follow."""
+
 LOOK_AGAIN = 1.0
 """Seconds until a lease that somebody else holds, or a store that is away, is looked at again."""
 
@@ -166,7 +169,7 @@ class RefreshRoom:
     async def _sleep_until_due(self) -> None:
         self._wake = trio.Event()
         pause = self._due[0][0] - self._now() if self._due else math.inf
-        with trio.move_on_after(max(0.0, pause)):
+        with trio.move_on_after(max(LEAST_SLEEP, pause)):
             await self._wake.wait()
 
     def _start_what_is_due(self) -> None:

@@ -79,7 +79,8 @@ class Roster:
     def update(self, member: Member, state: CredentialState, recorded: str | None, now: float) -> None:
         """Take over a new state; `recorded` names the model it is about, None for any change at all."""
         before, member.state = member.state, state
-        self._mark(member)
+        if not state.models or not before.models:
+            self._mark(member)
         if recorded is None or not same_for_all(before, state):
             entries: Sequence[Entry] = list(member.entries.values())
         else:

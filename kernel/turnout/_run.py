@@ -8,9 +8,12 @@ import trio
 from turnout._attempts import Tries
 from turnout._generation import Generation
 from turnout._names import ModelName
+from turnout._quick import quick
 from turnout._values import Ask, Attempt, Credential, CredentialState, Decision, Operation
 from turnout._verdicts import CountUnsupported, Inexpressible, Verdict
 from turnout.errors import TurnoutError, UpstreamFailed
+
+_Attempt, _Decision = quick(Attempt), quick(Decision)
 
 
 class Taken(NamedTuple):
@@ -103,7 +106,7 @@ class Run:
     def note(self, credential: Credential, model: str, began: float, now: float, verdict: Verdict) -> float:
         """Add a line to the decision record; gives the seconds that the attempt took. Times are on Trio's clock."""
         self.attempts.append(
-            Attempt(
+            _Attempt(
                 credential=credential.id,
                 provider=credential.provider,
                 model=model,
@@ -119,7 +122,7 @@ class Run:
     ) -> Decision:
         """The record of this call as it stands, after so many seconds; `now` in POSIX seconds."""
         code = "" if error is None else error.code if isinstance(error, TurnoutError) else "cancelled"
-        return Decision(
+        return _Decision(
             id=self.id,
             model=self.ask.model,
             operation=self.operation,

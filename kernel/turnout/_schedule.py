@@ -157,8 +157,7 @@ class Schedule:
         entry.member.in_flight += 1
         if not entry.half or not self._half_open:
             return False
-        home = self._home(entry)
-        return home is not None and home.begin_probe(entry)
+        return entry.tier is not None and self._rosters[entry.provider].home(entry).begin_probe(entry)
 
     def end(
         self, candidate: Candidate, *, probe_over: bool = True, release: bool = True, took: float | None = None
@@ -175,9 +174,8 @@ class Schedule:
             entry.took(took)
         if probe_over and entry.probing:
             entry.probing = False
-            home = self._home(entry)
-            if home is not None:
-                home.end_probe(entry)
+            if entry.tier is not None:
+                self._rosters[entry.provider].home(entry).end_probe(entry)
 
     # -- when nobody can be picked
 
@@ -277,9 +275,6 @@ class Schedule:
         roster.drop(member)
         if not roster.members:
             del self._rosters[roster.provider]
-
-    def _home(self, entry: Entry) -> Shard | None:
-        return self._rosters[entry.provider].home(entry) if entry.tier is not None else None
 
     def _consult(self, providers: Sequence[str], base: str, now: float) -> list[Shard]:
         """The groups of these providers, promoted, in their order; those that do not exist are left out."""

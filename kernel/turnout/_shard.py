@@ -62,13 +62,15 @@ class Shard:
 
     def settle(self, entry: Entry, standing: Standing) -> None:
         """Put an entry where this standing belongs (C5.4)."""
-        self._leave(entry)
+        if entry.place or entry.kind is IS_OFF:
+            self._leave(entry)
         entry.assume(standing)
-        kind = standing.kind
+        kind = entry.kind
         if kind is IS_READY:
             self._follow(entry)
             return
-        self._bench(entry)
+        if entry.admitted:
+            self._bench(entry)
         if kind is IS_OFF:
             self.off[entry.key] = entry
             return
@@ -78,11 +80,11 @@ class Shard:
     def promote(self, now: float) -> None:
         """Look again at those whose time has come (C5.6)."""
         for waiting in (self.cooling, self.blocked):
-            while waiting.next_due() <= now:
+            while waiting.due <= now:
                 entry = waiting.pop()
                 if entry is not None:
                     self.settle(entry, entry.judge(now))
-        self.due = min(self.cooling.next_due(), self.blocked.next_due())
+        self.due = min(self.cooling.due, self.blocked.due)
 
     def best(self, passes: Filter | None) -> Tier[Entry] | None:
         """The highest tier with a ready entry that passes (C5.8), None when there is none."""
@@ -107,7 +109,7 @@ class Shard:
             return False
         entry.probing = True
         self.probes[entry.key] = entry
-        self._follow(entry)
+        self._bench(entry)
         return True
 
     def end_probe(self, entry: Entry) -> None:

@@ -73,9 +73,9 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
 def same_for_all(one: CredentialState, other: CredentialState) -> bool:
     """Whether two states agree in what concerns every model alike, so that only their models tell them apart."""
     return (
-        (one.status is DISABLED) is (other.status is DISABLED)
-        and one.unusable_until == other.unusable_until
-        and (not one.needs_login) is (not other.needs_login)
+        one.unusable_until == other.unusable_until
+        and one.needs_login == other.needs_login
+        and (one.status is DISABLED) is (other.status is DISABLED)
     )
 
 
@@ -103,7 +103,7 @@ def _waiting(state: ModelState | CredentialState, retry: float, now: float) -> S
     quota = state.quota
     recovery = quota.next_recover_at
     until = recovery if recovery is not None and recovery > now else retry
-    return Standing(IS_COOLING if quota.exceeded else IS_BLOCKED, until, min(retry, until))
+    return Standing(IS_COOLING if quota.exceeded else IS_BLOCKED, until, min(until, retry))
 
 
 def _of_pool(members: list[Standing]) -> Standing:

@@ -140,7 +140,7 @@ DISABLED: Final = Status.DISABLED
 """To be used where it counts: a member that is looked up on its enum costs 0.45 µs on Python 3.11, a global 0.02."""
 
 
-def _frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _frozen_mapping(value: Mapping[str, Any]) -> MappingProxyType[str, Any]:
     return value if type(value) is MappingProxyType else MappingProxyType(dict(value))
 
 
@@ -174,7 +174,7 @@ class ErrorRecord:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Quota:
     """Rate-limit state (C1.3). `backoff_level` is the exponent of C10.6, 0 to 11."""
 
@@ -188,7 +188,7 @@ NO_QUOTA = Quota()
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class ModelState:
     """What is known about one model on one credential (C1.2)."""
 
@@ -202,7 +202,7 @@ class ModelState:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class CredentialState:
     """What outcomes change about a credential.
 
@@ -219,7 +219,7 @@ class CredentialState:
     next_retry_after: float | None = None
     last_error: ErrorRecord | None = None
     quota: Quota = NO_QUOTA
-    models: Mapping[str, ModelState] = attrs.field(default=EMPTY, converter=_frozen_mapping)
+    models: MappingProxyType[str, ModelState] = attrs.field(default=EMPTY, converter=_frozen_mapping)
     updated_at: float | None = None
     needs_login: str = ""
     refused: str = ""
@@ -309,7 +309,7 @@ class Ask:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Call:
     """One attempt, as a provider gets it.
 
@@ -365,7 +365,7 @@ class Chunk(NamedTuple):
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Outcome:
     """How one upstream call ended, for one credential and model (C10.1).
 
@@ -381,7 +381,7 @@ class Outcome:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Attempt:
     """One line of a decision record. Times are seconds since the call began."""
 
@@ -394,7 +394,7 @@ class Attempt:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Decision:
     """How one call was conducted: who was asked, how each attempt ended, who served it. No prompts, no secrets.
 
@@ -427,7 +427,7 @@ class Decision:
 
 
 @final
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, weakref_slot=False)
 class Answer:
     """A finished call: the provider's reply, and how it came about (O42)."""
 

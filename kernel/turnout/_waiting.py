@@ -31,13 +31,18 @@ _PLACES = count(1)
 
 
 class Waiting(Generic[W]):
-    """A heap of waiters by `due`. `len()` counts the living, iterating gives them in no order."""
+    """A heap of waiters by `due`. `len()` counts the living, iterating gives them in no order.
 
-    __slots__ = ("_heap", "_living")
+    Attributes:
+        due: the soonest of all, or an earlier one of somebody who left; infinity when nobody waits.
+    """
+
+    __slots__ = ("_heap", "_living", "due")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, W]] = []
         self._living = 0
+        self.due = inf
 
     def __len__(self) -> int:
         return self._living
@@ -53,6 +58,7 @@ class Waiting(Generic[W]):
         waiter.place = place = next(_PLACES)
         self._living += 1
         heappush(self._heap, (waiter.due, place, waiter))
+        self.due = self._heap[0][0]
 
     def drop(self, waiter: W) -> None:
         """It waits no longer."""
@@ -60,8 +66,10 @@ class Waiting(Generic[W]):
         self._living -= 1
 
     def pop(self) -> W | None:
-        """Take out the one at `next_due`; None when it had left before."""
-        _, place, waiter = heappop(self._heap)
+        """Take out the one at `due`; None when it had left before."""
+        heap = self._heap
+        _, place, waiter = heappop(heap)
+        self.due = heap[0][0] if heap else inf
         if waiter.place != place:
             return None
         waiter.place = 0
@@ -83,7 +91,3 @@ class Waiting(Generic[W]):
             for child in range(2 * at + 1, min(2 * at + 3, len(heap))):
                 heappush(frontier, (heap[child][0], child))
         return None if best == inf else best
-
-    def next_due(self) -> float:
-        """The soonest `due`, or an earlier one of somebody who left; infinity when nobody waits."""
-        return self._heap[0][0] if self._heap else inf

@@ -3,7 +3,7 @@
     python tests/bench/kernel.py
 
 The pool has 100 credentials; the decision record, the ledger and the schedule are on, as always. Each figure is the
-best of several rounds, so that what else the machine does counts as little as it can.
+best of many short rounds, some of which no neighbour on the machine disturbs.
 """
 
 import time
@@ -14,7 +14,7 @@ import trio
 from turnout import Ask, Chunk, Kernel
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 
-ROUNDS, CALLS = 15, 300
+ROUNDS, CALLS = 300, 15
 ASK = Ask(model="m", payload=b"{}", id="bench")
 
 

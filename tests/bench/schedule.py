@@ -4,8 +4,9 @@
 
 `pick` is what a call pays: the ready view, round robin's choice, and the move of the rotation. `+ success` adds the
 call's begin and end and the ledger's judgement; `+ rate limit + recovery` records a 429 and lets its time pass, so that
-the credential leaves and comes back. `refusal` is a call that comes while everybody cools. The best of several runs
-counts. `contract` is the compiled system that the contract comes from, measured on another machine.
+the credential leaves and comes back. `refusal` is a call that comes while everybody cools. The best of many short
+runs counts. `plain loop` tells machines apart: a hundred turns of a loop that multiplies and adds. `contract` is the
+compiled system that the contract comes from, measured on another machine.
 """
 
 import gc
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from turnout import Ask, Credential, CredentialState, Done, Outcome, RateLimited
 from turnout._ledger import Policy, record, settled
+from turnout._quick import quick
 from turnout._schedule import Schedule
 from turnout._values import CLEAN
 from turnout.abc import Candidate
@@ -27,6 +29,7 @@ POLICY = Policy()
 LIMIT = RateLimited(retry_after=1.0)  # made by the provider
 SELECT = RoundRobin().select
 ASK = Ask(model="m")
+OUTCOME = quick(Outcome)  # made by the kernel in this way
 CONTRACT = {100: (0.4, 3.2, 30.0), 1_000: (0.4, 3.2, 377.0), 10_000: (None, None, 5_500.0)}
 TARGETS = (2.5, 8.0, 25.0)
 
@@ -80,7 +83,7 @@ class Bench:
             self.now += 1.0
 
     def judge(self, choice: Candidate, verdict: Done | RateLimited) -> None:
-        outcome = Outcome(credential=choice.id, provider="p", model="m", verdict=verdict)
+        outcome = OUTCOME(credential=choice.id, provider="p", model="m", verdict=verdict)
         change = record(self.states[choice.id], outcome, self.now, POLICY)
         self.states[choice.id] = change.state
         self.schedule.update(choice.id, change.state, "m", self.now)
@@ -101,14 +104,21 @@ class Bench:
             self.schedule.update(id, record(CLEAN, outcome, self.now, POLICY).state, "m", self.now)
 
 
-def best(run: Callable[[int], None], times: int = 5_000, runs: int = 9) -> float:
-    """Microseconds of CPU for one step: the best of several runs, so that neighbours on the machine do not count."""
+def best(run: Callable[[int], None], times: int = 200, runs: int = 300) -> float:
+    """Microseconds of CPU for one step: the best of many short runs, some of which no neighbour disturbs."""
     found = float("inf")
     for _ in range(runs):
         began = time.process_time()
         run(times)
         found = min(found, (time.process_time() - began) / times * 1e6)
     return found
+
+
+def plain_loop(times: int) -> None:
+    for _ in range(times):
+        total = 0
+        for number in range(100):
+            total += number * number
 
 
 def row(count: int) -> list[float]:
@@ -126,6 +136,7 @@ def row(count: int) -> list[float]:
 
 
 def main(counts: Sequence[int]) -> None:
+    print(f"plain loop: {best(plain_loop):.2f} µs")
     heads = ("pick", "+ success", "+ limit + recovery", "fill, each", "build, each", "register one more", "refusal")
     print(f"{'credentials':>12}", *(f"{head:>18}" for head in heads))
     rows = {}

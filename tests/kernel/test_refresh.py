@@ -10,11 +10,23 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Kernel, Metadata, PaymentRequired, RateLimited, Secret, Transient, Unauthorized
+from turnout import (
+    Ask,
+    Credential,
+    Kernel,
+    Metadata,
+    PaymentRequired,
+    RateLimited,
+    Secret,
+    Transient,
+    Unauthorized,
+    open_kernel,
+)
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential
 from turnout.errors import PoolError, UpstreamFailed
-from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel, scripted_plugins
+from turnout.testing._house import scripted_config
 
 ASK = Ask(model="m")
 START = 1_800_000_000
@@ -74,6 +86,17 @@ def of_key(id: str) -> Credential:
 TOML = '[retry]\nmax_wait = "30s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
 
 
+class Steps(trio.abc.Instrument):
+    """Counts the steps that tasks of one name take."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.taken = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.taken += task.name == self._name
+
+
 def metadata(kernel: Kernel, id: str) -> Metadata:
     credential = kernel.credentials.get(id)
     assert credential is not None
@@ -96,6 +119,32 @@ async def test_a_token_is_renewed_its_lead_before_it_ends(autojump_clock: MockCl
         assert credential.last_refreshed_at == pytest.approx(START + at + 1)
         await trio.sleep(3600)
         assert len(provider.refreshed) == 2
+
+
+async def test_a_rest_that_is_too_short_for_the_clock_is_slept_over(mock_clock: MockClock) -> None:
+    """The refresh room must not spin: at 131.01 s on Trio's clock, what is added to it is at least 2.8e-14 s."""
+    provider = Renewing()
+    plugins = scripted_plugins({"scripted": provider})
+
+    def wall() -> float:
+        return trio.current_time() - 30.4
+
+    async with open_kernel(scripted_config(TOML), plugins=plugins, wall=wall, draw=lambda: 0.0) as kernel:
+        mock_clock.jump(131.01)
+        due = math.nextafter(kernel._clock.now(), math.inf)
+        assert trio.current_time() + (due - kernel._clock.now()) == trio.current_time()
+        await kernel.credentials.register(attrs.evolve(oauth("a", -START), next_refresh_after=due))
+        steps = Steps("refresh")
+        trio.lowlevel.add_instrument(steps)
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.taken < 10
+        assert provider.refreshed == []
+        mock_clock.jump(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert [id for _, id in provider.refreshed] == ["a"]
+        mock_clock.autojump_threshold = 0
 
 
 async def test_at_most_sixteen_run_at_once_and_ten_per_origin(autojump_clock: MockClock) -> None:

@@ -82,7 +82,7 @@ def test_the_heap_gives_the_earliest_of_those_that_pass(
             waiting.drop(sleeper)
         elif step == "pop":
             soonest = min((s.due for s in sleepers if s.place), default=None)
-            while waiting.next_due() <= due:
+            while waiting.due <= due:
                 gone = waiting.pop()
                 assert gone is None or (gone.due == soonest and not gone.place)
                 soonest = min((s.due for s in sleepers if s.place), default=None)
@@ -91,7 +91,7 @@ def test_the_heap_gives_the_earliest_of_those_that_pass(
     passing = [s.until for number, s in enumerate(sleepers) if s.place and number not in left_out]
 
     assert len(waiting) == len(awake)
-    assert waiting.next_due() <= min((s.due for s in awake), default=float("inf"))
+    assert waiting.due <= min((s.due for s in awake), default=float("inf"))
     assert waiting.earliest(None) == min((s.until for s in awake), default=None)
     assert waiting.earliest(lambda s: sleepers.index(s) not in left_out) == min(passing, default=None)
 

@@ -1,3 +1,4 @@
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -11,15 +12,18 @@ from turnout import (
     Chunk,
     Credential,
     CredentialState,
+    Done,
     ErrorRecord,
     Metadata,
     ModelState,
     Operation,
+    Outcome,
     Quota,
     Reply,
     Secret,
     Status,
 )
+from turnout._quick import quick
 from turnout._values import CLEAN, NO_QUOTA
 from turnout.errors import InvalidAsk
 
@@ -106,6 +110,33 @@ def test_a_new_snapshot_leaves_the_old_one_alone() -> None:
     assert not before.disabled
     assert after.runtime is runtime
     assert after.attributes is before.attributes
+
+
+@pytest.mark.parametrize(
+    ("cls", "values"),
+    [
+        (Quota, {"exceeded": True, "backoff_level": 3}),
+        (ModelState, {"unavailable": True, "updated_at": 4.0}),
+        (CredentialState, {"models": MappingProxyType({"m": ModelState()}), "needs_login": "why"}),
+        (Outcome, {"credential": "a", "provider": "p", "model": "m", "verdict": Done()}),
+    ],
+)
+def test_a_value_that_is_built_quickly_is_the_same_and_as_frozen(cls: type[Any], values: dict[str, Any]) -> None:
+    built = quick(cls)(**values)
+
+    assert type(built) is cls
+    assert built == cls(**values)
+    assert repr(built) == repr(cls(**values))
+    assert attrs.evolve(built) == built
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(built, next(iter(values)), None)
+
+
+def test_building_quickly_takes_the_same_arguments_and_no_others() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        quick(Quota)(level=1)  # type: ignore[call-arg]  # that is the point
+    with pytest.raises(TypeError, match="missing"):
+        quick(Outcome)(model="m")  # type: ignore[call-arg]  # likewise
 
 
 @pytest.mark.parametrize("field", ["id", "provider"])
