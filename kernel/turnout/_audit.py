@@ -28,7 +28,8 @@ def note(path: Path, what: str, ids: Sequence[str], now: float) -> None:
         "credentials": list(ids),
     }
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([one for one in path.parents if not os.path.lexists(one)]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would leave those in between to the umask
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
