@@ -1,10 +1,15 @@
 """Refuses wrong arguments of public calls by name, before anything happens."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
-from turnout._values import Ask, refuse
+import attrs
+
+from turnout._config import Config
+from turnout._records import encode_credential
+from turnout._values import Ask, Credential, Metadata, Operation, Secret, refuse
 
 _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("model", str, "a text"),
@@ -14,9 +19,21 @@ _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("session", str, "a text"),
     ("affinity", str | None, "a text or None"),
     ("pin", str | None, "a text or None"),
+    ("operation", Operation, "an Operation"),
+    ("websocket", bool, "True or False"),
     ("deadline", int | float | None, "a number of seconds or None"),
     ("headers", Mapping, "a mapping"),
     ("metadata", Mapping, "a mapping"),
+)
+
+_TIMES = ("created_at", "updated_at", "last_refreshed_at", "next_refresh_after")
+
+_CREDENTIAL_KINDS: tuple[tuple[str, Any, str], ...] = (
+    *((name, str, "a text") for name in ("id", "index", "label", "prefix", "file_name", "origin")),
+    *((name, Secret | None, "a Secret or None") for name in ("api_key", "proxy_url")),
+    *((name, int | float | None, "POSIX seconds or None") for name in _TIMES),
+    ("disabled", bool, "True or False"),
+    ("metadata", Metadata | None, "Metadata or None"),
 )
 
 _PLAIN = frozenset({dict, MappingProxyType})
@@ -24,20 +41,58 @@ _PLAIN = frozenset({dict, MappingProxyType})
 
 
 def checked(ask: Ask) -> Ask:
-    """The ask itself, if it is one; raises InvalidAsk that names what is wrong. A blank pin is none (C1.19)."""
+    """The ask, if it is one; raises InvalidAsk that names what is wrong. A pin is trimmed, a blank one none (C1.19)."""
     if type(ask) is Ask and _is_plain(ask):
         return ask
     if not isinstance(ask, Ask):
         refuse(f"expected an Ask, got {type(ask).__name__}", "ask")
-    for name, kind, wanted in _KINDS:
-        value = getattr(ask, name)
-        if not isinstance(value, kind):
-            refuse(f"ask.{name} must be {wanted}, not {type(value).__name__}", f"ask.{name}")
+    _check_kinds("ask", ask, _KINDS)
     if not ask.model.strip():
         refuse("ask.model is blank", "ask.model")
-    if ask.deadline is not None and not ask.deadline > 0:
+    if ask.deadline is not None and (isinstance(ask.deadline, bool) or not ask.deadline > 0):
         refuse(f"ask.deadline must be above 0 seconds, not {ask.deadline!r}", "ask.deadline")
-    return ask
+    pin = None if ask.pin is None else ask.pin.strip() or None
+    return ask if pin == ask.pin else attrs.evolve(ask, pin=pin)
+
+
+def checked_credential(credential: object) -> Credential:
+    """The credential, if it is one that can be used and kept; raises InvalidAsk that names what is wrong."""
+    if not isinstance(credential, Credential):
+        refuse(f"expected a Credential, got {type(credential).__name__}", "credential")
+    _check_kinds("credential", credential, _CREDENTIAL_KINDS)
+    for key, value in credential.attributes.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            refuse(f"credential.attributes[{key!r}] must be a text under a text", "credential.attributes")
+    for name in _TIMES:
+        value = getattr(credential, name)
+        if value is not None and (isinstance(value, bool) or not -inf < value < inf):
+            refuse(f"credential.{name} must be POSIX seconds or None, not {value!r}", f"credential.{name}")
+    try:
+        encode_credential(credential)
+    except ValueError as error:
+        refuse(str(error), "credential.metadata")
+    return credential
+
+
+def checked_config(config: object) -> Config:
+    """The configuration, if it is one; raises InvalidAsk."""
+    if not isinstance(config, Config):
+        refuse(f"expected a Config, got {type(config).__name__}", "config")
+    return config
+
+
+def checked_text(value: object, argument: str) -> str:
+    """The text, if it is one; raises InvalidAsk that names the argument."""
+    if not isinstance(value, str):
+        refuse(f"{argument} must be a text", argument)
+    return value
+
+
+def _check_kinds(owner: str, value: object, kinds: Iterable[tuple[str, Any, str]]) -> None:
+    for name, kind, wanted in kinds:
+        found = getattr(value, name)
+        if not isinstance(found, kind):
+            refuse(f"{owner}.{name} must be {wanted}, not {type(found).__name__}", f"{owner}.{name}")
 
 
 def _is_plain(ask: Ask) -> bool:
@@ -45,6 +100,8 @@ def _is_plain(ask: Ask) -> bool:
     return (
         type(ask.model) is str
         and bool(ask.model.strip())
+        and type(ask.operation) is Operation
+        and type(ask.websocket) is bool
         and type(ask.payload) is bytes
         and type(ask.dialect) is type(ask.id) is type(ask.session) is str
         and ask.pin is None

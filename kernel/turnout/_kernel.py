@@ -32,7 +32,7 @@ from turnout._affinity import BUCKETS, Affinity
 from turnout._affinity_records import AFFINITY, KEEPERS
 from turnout._assemble import Chosen, choose, generation_of
 from turnout._catalogue import Catalogue, Serves
-from turnout._checks import checked
+from turnout._checks import checked, checked_config, checked_text
 from turnout._clock import Clock
 from turnout._conduct import Conductor
 from turnout._config import Config
@@ -162,7 +162,7 @@ class Kernel:
 
     def explain(self, id: str) -> Decision | None:
         """The decision record of a recent call, None when it is not known any more."""
-        return self._decisions.explain(id)
+        return self._decisions.explain(checked_text(id, "id"))
 
     def expose(self) -> Mapping[str, str]:
         """Text that observers offer, such as metrics: media type to text."""
@@ -204,7 +204,7 @@ class Kernel:
         changed. Waits for plugins to open.
         """
         async with self._reloading:
-            chosen = choose(config, self._plugins)
+            chosen = choose(checked_config(config), self._plugins)
             self._check_frontends(chosen)
             old = self._conductor.generation
             furnished = await self._house.furnish(chosen, config)
@@ -491,6 +491,7 @@ async def open_kernel(
 
     Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
     """
+    checked_config(config)
     known = Plugins.discover(os.environ) if plugins is None else plugins
     made = Kernel(config, known, wall, draw, renew=renew, sockets=sockets, watch_stalls=watch_stalls)
     async with made.live() as kernel:

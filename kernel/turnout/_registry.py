@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from turnout._checks import checked_credential, checked_text
 from turnout._custody import Custody
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation, ProviderInstance
@@ -56,7 +57,7 @@ class Registry:
 
     def get(self, id: str) -> Credential | None:
         """A credential, None when there is none of this id (C3.5.1)."""
-        return self._custody.credentials.get(_text(id, "id"))
+        return self._custody.credentials.get(checked_text(id, "id"))
 
     def state(self, id: str) -> CredentialState:
         """What is known about a credential. Raises UnknownCredential."""
@@ -148,8 +149,7 @@ class Registry:
         self._custody.put(bound, state=state, serves=self._serves(bound))
 
     def _sound(self, credential: object) -> Credential:
-        if not isinstance(credential, Credential):
-            refuse(f"expected a Credential, got {type(credential).__name__}", "credential")
+        credential = checked_credential(credential)
         if credential.provider not in self._generation().providers:
             refuse(f"no provider {credential.provider!r} is configured", "credential.provider")
         if credential.id != credential.id.strip():
@@ -173,9 +173,10 @@ class Registry:
     def prepare(self, request: "httpx.Request", id: str) -> None:
         """Put a credential on an HTTP request that its provider knows how to sign (C13.2). Records no outcome.
 
-        Raises UnknownCredential, NotSupported, PluginError, and ValueError for a request to another origin.
+        Raises UnknownCredential, InvalidAsk, NotSupported, PluginError, and ValueError for a request to another origin.
         """
         credential = self._known(id)
+        _there_is(request)
         provider = self._provider_of(credential)
         if provider.preparer is None:
             raise NotSupported("executor does not support http request preparation")
@@ -190,9 +191,10 @@ class Registry:
     async def send(self, request: "httpx.Request", id: str) -> "httpx.Response":
         """Put a credential on an HTTP request and send it over the credential's own transport (C13.4, C13.6).
 
-        Waits; raises UnknownCredential, NotSupported, UpstreamFailed, PluginError.
+        Waits; raises UnknownCredential, InvalidAsk, NotSupported, UpstreamFailed, PluginError.
         """
         credential = self._known(id)
+        _there_is(request)
         provider = self._provider_of(credential)
         if provider.sender is None:
             raise NotSupported("executor does not send raw requests")
@@ -214,7 +216,7 @@ class Registry:
 
         Raises PluginError once all were told, if one of them failed.
         """
-        if not _text(session, "session").strip():
+        if not checked_text(session, "session").strip():
             return
         failed: PluginError | None = None
         for provider in self._generation().providers.values():
@@ -228,5 +230,6 @@ class Registry:
             raise failed
 
 
-def _text(value: object, argument: str) -> str:
-    return value if isinstance(value, str) else refuse(f"{argument} must be a text", argument)
+def _there_is(request: object) -> None:
+    if request is None:
+        refuse("http request is nil", "request")

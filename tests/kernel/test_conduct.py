@@ -606,20 +606,34 @@ BAD_ASKS = (
     (Ask(model="m", deadline=0), "ask.deadline"),
     (Ask(model="m", deadline=-1), "ask.deadline"),
     (Ask(model="m", deadline=math.nan), "ask.deadline"),
+    (Ask(model="m", deadline=True), "ask.deadline"),
     (Ask(model="m", pin=b"a"), "ask.pin"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", operation="generate"), "ask.operation"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", websocket="yes"), "ask.websocket"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", headers=None), "ask.headers"),  # type: ignore[arg-type]  # that is the point
     ({"model": "m"}, "ask"),
 )
 
 
 @pytest.mark.parametrize(("ask", "argument"), BAD_ASKS, ids=str)
 @BOTH
-async def test_a_wrong_argument_is_named_and_nothing_happens(mode: str, ask: Ask, argument: str) -> None:
+async def test_a_wrong_ask_is_named_and_nothing_happens(mode: str, ask: Ask, argument: str) -> None:
     provider = ScriptedProvider()
     async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
         with pytest.raises(InvalidAsk) as caught:
             await run(kernel, mode, ask)
         assert caught.value.argument == argument
         assert provider.calls == []
+
+
+@pytest.mark.parametrize(("pin", "called"), [("", "a"), ("  ", "a"), (" b ", "b"), ("b", "b")])
+@BOTH
+async def test_a_pin_is_trimmed_and_a_blank_one_is_none(mode: str, pin: str, called: str) -> None:
+    """C1.19."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        await run(kernel, mode, Ask(model="m", pin=pin))
+        assert provider.called() == [called]
 
 
 def test_every_error_of_the_pool_is_an_error_of_turnout() -> None:

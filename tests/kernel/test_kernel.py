@@ -23,7 +23,7 @@ from turnout import (
 )
 from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
 from turnout._records import encode_credential
-from turnout.errors import ConfigError, CoolingDown, Draining, PluginError, UpstreamFailed
+from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
 
 ASK = Ask(model="m")
@@ -122,6 +122,25 @@ async def test_a_damaged_record_is_left_out_and_the_others_load(autojump_clock: 
     async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
         await kernel.execute(ASK)
     assert store.records["secret", "b"].data == b"\xff"
+
+
+async def test_a_wrong_argument_of_the_kernel_is_named_and_nothing_changes(autojump_clock: MockClock) -> None:
+    """H2: as for a file that is wrong."""
+    wrong: Any
+    for wrong in (None, TOML, {"providers": {}}):
+        with pytest.raises(InvalidAsk) as caught:
+            async with open_kernel(wrong):
+                pass
+        assert caught.value.argument == "config"
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        for wrong in (None, TOML):
+            with pytest.raises(InvalidAsk) as caught:
+                await kernel.reload(wrong)
+            assert caught.value.argument == "config"
+        with pytest.raises(InvalidAsk) as caught:
+            kernel.explain(["id"])  # type: ignore[arg-type]  # that is the point
+        assert caught.value.argument == "id"
+        assert (await kernel.execute(ASK)).decision.served_by == "a"
 
 
 async def test_draining_takes_no_new_calls_and_lets_those_under_way_finish(autojump_clock: MockClock) -> None:

@@ -1,5 +1,8 @@
 """Credentials managed while the kernel runs."""
 
+import math
+from typing import Any
+
 import attrs
 import pytest
 import trio
@@ -206,6 +209,39 @@ async def test_bad_arguments_are_named_and_change_nothing(autojump_clock: MockCl
         assert registry.list() == ()
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("api_key", "a text"),
+        ("proxy_url", "http://proxy.test"),
+        ("disabled", "no"),
+        ("prefix", None),
+        ("label", 3),
+        ("origin", 3),
+        ("metadata", {"access_token": "x"}),
+        ("metadata", Metadata({"access_token": object()})),
+        ("attributes", {"priority": 5}),
+        ("attributes", {5: "priority"}),
+        ("created_at", "yesterday"),
+        ("next_refresh_after", math.nan),
+        ("next_refresh_after", math.inf),
+        ("last_refreshed_at", True),
+    ],
+)
+async def test_a_wrong_field_of_a_credential_is_named_and_nothing_changes(
+    autojump_clock: MockClock, field: str, value: Any
+) -> None:
+    """C1.1."""
+    store = MemoryStore()
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
+        for change in (kernel.credentials.register, kernel.credentials.update):
+            with pytest.raises(InvalidAsk) as caught:
+                await change(attrs.evolve(credential(), **{field: value}))
+            assert caught.value.argument == f"credential.{field}"
+        assert kernel.credentials.list() == ()
+    assert store.records == {}
+
+
 async def test_a_credential_whose_origin_makes_no_sense_is_refused(autojump_clock: MockClock) -> None:
     class Picky(ScriptedProvider):
         def origin(self, credential: Credential) -> str:
@@ -253,6 +289,19 @@ async def test_raw_requests_are_prepared_sent_and_injected(autojump_clock: MockC
         assert kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
         assert not kernel.credentials.inject({}, "nobody")  # type: ignore[arg-type]
         assert kernel.credentials.state("a").models == {}
+
+
+async def test_raw_requests_that_are_none_are_told_or_left_alone(autojump_clock: MockClock) -> None:
+    """C13.2, C13.4, C13.5: an unknown credential is told first; injecting is silent."""
+    async with scripted_kernel(TOML, {"scripted": Signing()}) as kernel:
+        await kernel.credentials.register(credential())
+        with pytest.raises(UnknownCredential):
+            kernel.credentials.prepare(None, "nobody")  # type: ignore[arg-type]  # that is the point
+        with pytest.raises(InvalidAsk, match="http request is nil"):
+            kernel.credentials.prepare(None, "a")  # type: ignore[arg-type]  # likewise
+        with pytest.raises(InvalidAsk, match="http request is nil"):
+            await kernel.credentials.send(None, "a")  # type: ignore[arg-type]  # likewise
+        assert not kernel.credentials.inject(None, "a")  # type: ignore[arg-type]  # likewise
 
 
 async def test_a_provider_without_the_capability_says_so(autojump_clock: MockClock) -> None:
