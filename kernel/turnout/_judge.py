@@ -11,7 +11,7 @@ from turnout._cooldown import PASSING, speaks_against_origin
 from turnout._custody import Custody
 from turnout._events import OutcomeRecorded
 from turnout._generation import Generation
-from turnout._ledger import record, restore, settled
+from turnout._ledger import benched_since, record, restore, settled
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._quick import quick
@@ -57,18 +57,20 @@ class Judge:
             return  # nothing changes and nobody listens, so that the outcome is not even made
         outcome = _Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
         if before is not None:
-            self._settle(run, credential, outcome, before)
+            self._settle(run, credential, outcome, before, took)
         if run.generation.observe is not None:
             _teach(run.generation, outcome, took)
         if self._observers:
             self._observers.tell(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
 
-    def _settle(self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState) -> None:
+    def _settle(self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState, took: float) -> None:
         policy = run.generation.policy
         verdict = outcome.verdict
         if isinstance(verdict, Done):
             self._origins.succeeded(credential.origin)
             if settled(before, outcome.model):
+                return
+            if policy.half_open and benched_since(before, outcome.model, self._now(), took):
                 return
         if isinstance(verdict, Unauthorized) and self._renewed_since(credential):
             run.kept.add(credential.id)

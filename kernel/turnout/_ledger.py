@@ -138,6 +138,18 @@ def settled(state: CredentialState, model: str) -> bool:
     return clear(state) and (entry is None or clear(entry))
 
 
+def benched_since(state: CredentialState, model: str, now: float, took: float) -> bool:
+    """Whether this model was benched while an attempt ran that took so many seconds and succeeded.
+
+    That was under way before the failure, so it does not say that the failure is over: otherwise an upstream that fails
+    half of what it is asked is never left alone while there are many at a time (B32).
+    """
+    entry = state.models.get(model)
+    if entry is None or entry.updated_at is None or entry.next_retry_after is None:
+        return False
+    return entry.unavailable and entry.next_retry_after > now and entry.updated_at > now - took
+
+
 def half_open(state: ModelState, now: float) -> bool:
     """Whether a block of this model is over and no success has followed yet: one probe at a time (design 8)."""
     if state.status is not ERROR:

@@ -1,7 +1,7 @@
 """What holds for either transport, `pool` and `httpx`, over real sockets on loopback: rows of the acceptance tables."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from typing import Protocol
 
@@ -571,3 +571,25 @@ async def test_a_host_field_of_the_caller_does_not_count(open_way: OpenWay) -> N
         await (await way.bound(origin).handle_async_request(request)).aclose()
 
     assert b"evil" not in seen[0]
+
+
+async def test_kept_connections_that_keep_dying_are_not_resent_on_for_ever(open_way: OpenWay) -> None:
+    """B32: an upstream that resets every other request is not asked twice for each of them."""
+    seen = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal seen
+        while await read_request(stream):
+            seen += 1
+            if seen % 2 == 0:
+                reset(stream)
+                return
+            await stream.send_all(OK)
+
+    requests = 200
+    async with peer(serve) as origin, open_way() as way:
+        for _ in range(requests):
+            with suppress(httpx.TransportError):
+                await call(way.bound(origin), origin)
+
+    assert seen <= 1.1 * requests + 5

@@ -29,6 +29,7 @@ LIMIT = 20.0
 CONFIG = """\
 [turnout]
 drain = "1s"
+transport = "{transport}"
 
 [stores.sqlite]
 path = "{folder}/store"
@@ -114,11 +115,13 @@ async def open_house(
     more: str = "",
     server: str = "auto",
     keys: Sequence[str] = (),
+    transport: str = "pool",
+    limit: float = LIMIT,
 ) -> AsyncIterator[House]:
     """A house with these credentials, the first one preferred.
 
     `urls` replaces the upstream of some of them, `more` are further tables, `server` is the frontend's setting, `keys`
-    are those of its clients, of which the house's own is the first.
+    are those of its clients, of which the house's own is the first; all of it ends after `limit` seconds.
     """
     keys = keys or [secrets.token_urlsafe(24)]
     async with open_upstream(script) as upstream:
@@ -133,9 +136,10 @@ async def open_house(
             deadlines=f"[deadlines]\n{limits}" if limits else "",
             more=more,
             server=server,
+            transport=transport,
             credentials=credentials,
         )
-        with trio.fail_after(LIMIT):
+        with trio.fail_after(limit):
             async with turnout.open_kernel(turnout.parse_config(text)) as kernel:
                 headers = {"authorization": f"Bearer {keys[0]}", "content-type": "application/json"}
                 url = kernel.addresses["http"][0]

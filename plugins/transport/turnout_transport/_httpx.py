@@ -22,6 +22,7 @@ from turnout_transport._httpcore import COURSE, Course, Network, translated
 from turnout_transport._limiters import CredentialLimiters, Holder
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
+from turnout_transport._resends import Resends
 from turnout_transport._tls import tls_context
 
 TALKATIVE = ("httpx", "httpcore", "h2", "hpack")
@@ -107,6 +108,7 @@ class Httpx:
             limiter=trio.CapacityLimiter(settings.max_requests),
             settings=settings,
             connect_limit=self._connect_limit,
+            resends=Resends(),
         )
 
 
@@ -119,6 +121,7 @@ class Line:
     limiter: trio.CapacityLimiter
     settings: HttpxSettings
     connect_limit: float
+    resends: Resends
 
 
 class BoundHttpx(httpx.AsyncBaseTransport):
@@ -142,6 +145,7 @@ class BoundHttpx(httpx.AsyncBaseTransport):
                 await holder.borrow(self._limiter, max_wait, line.origin)
             await holder.borrow(line.limiter, max_wait, line.origin)
             course, found = await self._send(request)
+            line.resends.served()
             body = HttpxBody(cast("Body", found.stream), course, holder)
             await self._judge_head(found, body)
             response = httpx.Response(
@@ -158,8 +162,10 @@ class BoundHttpx(httpx.AsyncBaseTransport):
             return course, await self._try(request, course)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             # As in `Place.send`: a kept connection that died unanswered was closed while our request was under way.
-            if course.fresh or course.answered or not isinstance(request.stream, Whole):
+            whole = isinstance(request.stream, Whole)
+            if course.fresh or course.answered or not whole or not self._line.resends.allowed:
                 raise
+            self._line.resends.resent()
         course = self._course()
         try:
             return course, await self._try(request, course)

@@ -17,6 +17,7 @@ from turnout_transport._failures import failure
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy
 from turnout_transport._replies import ReplyParser
+from turnout_transport._resends import Resends
 
 
 @final
@@ -99,15 +100,19 @@ class OriginPool:
         self._idle: dict[Connection, None] = {}
         self._open: set[Connection] = set()
         self._connects = self._reuses = self._resends = 0
+        self._trust = Resends()
         self._closed = False
 
     def take_idle(self) -> Connection | None:
-        """The connection that was put back last, if it is still sound; O(1) for each that is not."""
+        """The connection that was put back last, if it is still sound; O(1) for each that is not.
+
+        None for an origin whose kept connections keep dying: its requests go out on new ones for a while.
+        """
         self._shelf.expire()
         while self._idle:
             connection, _ = self._idle.popitem()
             self._shelf.take(connection)
-            if not connection.is_stale():
+            if self._trust.allowed and not connection.is_stale():
                 self._reuses += 1
                 return connection
             self._close(connection)
@@ -131,6 +136,10 @@ class OriginPool:
         """Take a connection from whoever used it: kept when its exchange ended soundly, closed otherwise."""
         if self._closed or not connection.reusable:
             self._close(connection)
+            return
+        self._trust.served()
+        if not self._trust.allowed:
+            self._close(connection)
         else:
             self._idle[connection] = None
             self._shelf.put(connection, self)
@@ -144,6 +153,7 @@ class OriginPool:
     def note_resend(self) -> None:
         """Count a request that is sent again."""
         self._resends += 1
+        self._trust.resent()
 
     def close(self) -> None:
         """Close every connection, those in use too; no new one is made any more. Does not wait."""

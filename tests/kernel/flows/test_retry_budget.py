@@ -104,6 +104,35 @@ async def test_an_upstream_that_resets_half_of_all_is_left_for_the_sound_one(
     assert Counter(provider.called())["a"] <= 0.05 * requests
 
 
+class Overtaken(ScriptedProvider):
+    """Its first call of `a` succeeds after a second, the next one fails at once; everything else succeeds."""
+
+    async def _begin(self, call: Call) -> Script:
+        self.calls.append(call)
+        if self.called() == ["a"]:
+            await trio.sleep(1)
+        elif call.credential.id == "a" and self.called().count("a") == 2:
+            return Script(failure=Protocol(sent=Sent.MAYBE))
+        return Script()
+
+
+@pytest.mark.parametrize(("more", "left_alone"), [("", True), ("[health]\nhalf_open = false\n", False)])
+async def test_a_success_that_was_under_way_before_a_failure_does_not_end_the_bench(
+    more: str, left_alone: bool, autojump_clock: MockClock
+) -> None:
+    """B32: with many in flight, any of them would bring a failing upstream back. Off, C10.3 holds to the letter."""
+    provider = Overtaken()
+    text = pool("a", "b").replace('name = "a"\n', 'name = "a"\npriority = 10\n')
+    async with scripted_kernel(text + more, {"p": provider}) as kernel:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kernel.execute, ASK)
+            await trio.sleep(0.5)
+            await kernel.execute(ASK)
+        await kernel.execute(ASK)
+
+    assert provider.called() == ["a", "a", "b", "b" if left_alone else "a"]
+
+
 @pytest.mark.parametrize("failure", RESETS)
 @pytest.mark.parametrize("requests", [1000, pytest.param(10_000, marks=pytest.mark.long)])
 async def test_two_upstreams_that_reset_half_of_all_see_no_storm(
