@@ -22,7 +22,7 @@ from turnout._assemble import choose
 from turnout._cli_reload import Hangups
 from turnout._cli_stop import LAST_LIMIT, Stop
 from turnout._config import Config
-from turnout._line import Line
+from turnout._line import Line, Message
 from turnout._membership import Handed
 from turnout._plugins import Plugins
 from turnout._respawn import FAILED, End, GiveUp, House, next_step
@@ -30,6 +30,12 @@ from turnout.abc import Binder, Leaser, Watcher
 
 END_LIMIT: Final = LAST_LIMIT + 0.2
 """Seconds that processes get once they are told to end: each ends itself within `LAST_LIMIT`. Then they are killed."""
+
+TICK: Final = 1.0
+SILENCE: Final = 30
+"""Seconds of ours without a sign of life after which a process that serves is killed: its loop stands still, so it
+serves nobody, and holds on to the connections that it has accepted. They are counted one by one, each while we were
+awake: who was stopped together with all processes finds nobody silent."""
 
 log = getLogger("turnout.run")
 
@@ -94,6 +100,17 @@ class Process:
     def serving(self) -> float | None:
         """Seconds for which it has served, None when it does not yet."""
         return None if self.serves_since is None else trio.current_time() - self.serves_since
+
+    async def hear(self) -> Message | None:
+        """The next message; None when it is gone, or was killed because nothing is heard of it any more."""
+        silent = 0
+        while self.serves_since is None or silent < SILENCE:
+            with trio.move_on_after(TICK):
+                return await self.line.hear()
+            silent += 1
+        log.error("the process with the id %d has shown no life for %d s and is killed", self.child.pid, SILENCE)
+        self.child.kill()
+        return None
 
     async def end(self, code: int) -> None:
         """End it within `END_LIMIT`, by force if need be, and wait for that."""
@@ -179,8 +196,9 @@ class Processes:
         try:
             if self._stop.asked.is_set():
                 await process.line.say({"order": "drain"})
-            while (message := await process.line.hear()) is not None:
-                self._serves(number, process, message["serving"])
+            while (message := await process.hear()) is not None:
+                if "serving" in message:
+                    self._serves(number, process, message["serving"])
             served = process.serving
             return End(code=await process.child.wait(), served=served)
         finally:

@@ -98,6 +98,7 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
                         _warn_root()
                     else:
                         await member.tell(kernel.addresses)
+                        nursery.start_soon(member.show_life)
                     async with trio.open_nursery() as until_stopped:
                         until_stopped.start_soon(follow, kernel, config, stamps, hangups)
                         await stop.asked.wait()

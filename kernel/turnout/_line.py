@@ -1,8 +1,9 @@
 """What the supervisor and one of its processes say to each other, over a pair of sockets that both ends hold.
 
 A message is one line of JSON. The supervisor gives orders: `{"order": "drain"}`, `"reload"`, or `"end"` with the exit
-`"code"`. A process says `{"serving": {KEY: [ADDRESS, …]}}` once it does. The end of the line says that the other one
-is gone, however it went: so nobody is left behind, and nobody has to watch process ids.
+`"code"`. A process says `{"serving": {KEY: [ADDRESS, …]}}` once it does, and `{"alive": true}` now and then from there
+on: one that falls silent stands still. The end of the line says that the other one is gone, however it went: so nobody
+is left behind, and nobody has to watch process ids.
 """
 
 import json
@@ -14,6 +15,9 @@ import trio
 
 LONGEST: Final = 1 << 20
 """Bytes of a message: both ends are ours, so a longer one is a mistake."""
+
+BEAT: Final = 1.0
+"""Seconds between two signs of life of a process that serves."""
 
 Message = Mapping[str, Any]
 

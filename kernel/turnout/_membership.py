@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Self, final
 
 import attrs
+import trio
 
 from turnout._cli_reload import Hangups
 from turnout._cli_stop import Stop
-from turnout._line import Line
+from turnout._line import BEAT, Line
 
 
 @final
@@ -64,6 +65,12 @@ class Membership:
     async def tell(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Say that this process serves."""
         await self._line.say({"serving": {key: list(served) for key, served in addresses.items()}})
+
+    async def show_life(self) -> None:
+        """Say that this process's loop goes round, until cancelled: a supervisor replaces one that stands still."""
+        while True:
+            await self._line.say({"alive": True})
+            await trio.sleep(BEAT)
 
     async def heed(self, stop: Stop, hangups: Hangups) -> None:
         """Do as the supervisor says until cancelled; drain when it is gone, so that no process is left behind."""

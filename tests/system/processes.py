@@ -208,11 +208,17 @@ class Gateway:
 
 @contextmanager
 def running_gateway(
-    config: str, folder: Path, *, key: str, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+    config: str,
+    folder: Path,
+    *,
+    key: str,
+    env: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    turnout: Sequence[str] = (TURNOUT,),
 ) -> Iterator[Gateway]:
     """A gateway with this configuration, which reads its client key from `TURNOUT_KEY`."""
     file = folder / "turnout.toml"
     file.write_text(config)
-    command = [TURNOUT, "run", *arguments, str(file)]
+    command = [*turnout, "run", *arguments, str(file)]
     with Process(command, env={"TURNOUT_KEY": key} | dict(env or {}), cwd=folder) as process:
         yield Gateway(process, key)

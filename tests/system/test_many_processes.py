@@ -2,20 +2,25 @@
 
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import re
 import secrets
 import signal
 import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import LIMIT, TURNOUT, Gateway, Process, RemoteUpstream, running_gateway
+from processes import LIMIT, TURNOUT, Gateway, Process, RemoteUpstream, clean_environment, running_gateway
 
+from turnout_oauth.testing import OAuthServer
 from turnout_upstream import Rule, Script, plays
 
 CONFIG = """\
@@ -139,9 +144,10 @@ def state(pid: int) -> str:
 
 
 @contextmanager
-def crew(text: str, folder: Path) -> Iterator[Crew]:
+def crew(text: str, folder: Path, turnout: Sequence[str] = (TURNOUT,)) -> Iterator[Crew]:
     """Nothing of it is left when the block ends, whatever happened in it."""
-    with running_gateway(text, folder, key=secrets.token_urlsafe(24), arguments=PROCESSES) as gateway:
+    key = secrets.token_urlsafe(24)
+    with running_gateway(text, folder, key=key, arguments=PROCESSES, turnout=turnout) as gateway:
         gateway.process.stderr.wait_for(r"(?s)(process \d serves.*){2}")
         crew = Crew(gateway)
         yield crew
@@ -214,6 +220,31 @@ def test_a_killed_process_takes_its_own_calls_with_it_and_is_replaced(tmp_path: 
         both.gateway.process.stderr.wait_for(r"process 1 was killed by SIGKILL; another takes its place at once")
         both.gateway.process.stderr.wait_for(r"(?s)(process 1 serves.*){2}")
         assert both.pids()[1] != first
+        with both.only(1):
+            assert both.gateway.chat("m").status == 200
+        drained(both)
+
+
+IMPATIENT = """
+from turnout import _cli_processes
+from turnout._cli import main
+_cli_processes.SILENCE = 3
+main()
+"""
+"""`turnout`, whose supervisor waits three seconds for a sign of life, and not thirty."""
+
+
+def test_a_process_that_stands_still_is_killed_and_replaced(tmp_path: Path, upstream: RemoteUpstream) -> None:
+    """While the other one serves on, whose signs of life are heard."""
+    impatient = (sys.executable, "-c", IMPATIENT)
+    with crew(config(tmp_path, upstream.url), tmp_path, impatient) as both:
+        first, second = both.pids()[1], both.pids()[2]
+        os.kill(first, signal.SIGSTOP)
+        said = both.gateway.process.stderr
+        said.wait_for(rf"the process with the id {first} has shown no life for 3 s and is killed")
+        said.wait_for(r"process 1 was killed by SIGKILL; another takes its place at once")
+        said.wait_for(r"(?s)(process 1 serves.*){2}")
+        assert both.pids()[2] == second
         with both.only(1):
             assert both.gateway.chat("m").status == 200
         drained(both)
@@ -296,6 +327,83 @@ def test_a_rest_that_one_process_learnt_is_respected_by_the_other(tmp_path: Path
         drained(both)
 
     assert len(upstream.requests(1)) == 1
+
+
+LOGINS = """
+[providers.logins]
+plugin = "openai"
+base_url = "{url}/v1"
+
+[providers.logins.oauth]
+token_url = "{tokens}/token"
+client_id = "client"
+client_secret = "s3cret-of-the-client"
+
+[[providers.logins.models]]
+name = "t"
+"""
+
+
+@contextmanager
+def token_endpoint(server: OAuthServer, gate: threading.Event) -> Iterator[str]:
+    """It answers nobody before the gate is open, so that two who ask for the same would meet there."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["content-length"]))
+            answer = server.answer(form, {name.lower(): value for name, value in self.headers.items()})
+            gate.wait(LIMIT)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as door:
+        thread = threading.Thread(target=door.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{door.server_address[1]}"
+        finally:
+            door.shutdown()
+            thread.join()
+
+
+def add_login(file: Path) -> None:
+    """A login whose access token has ended, as an operator brings it to the store."""
+    login = {"refresh_token": "refresh-1", "access_token": "ended", "expires_at": 1}
+    text = json.dumps([{"id": "login", "provider": "logins", "metadata": login}])
+    command = [TURNOUT, "credentials", "import", "--config", str(file), "-"]
+    env = clean_environment() | {"TURNOUT_KEY": secrets.token_urlsafe(24)}
+    subprocess.run(command, input=text, text=True, env=env, check=True, capture_output=True, timeout=LIMIT)
+
+
+def test_a_login_that_is_due_in_every_process_is_renewed_by_one(tmp_path: Path, upstream: RemoteUpstream) -> None:
+    """E2 with `--processes`: one request for all; each of them serves with the token that it brought."""
+    tokens, gate = OAuthServer(), threading.Event()
+    tokens.issue("refresh-1")
+    with token_endpoint(tokens, gate) as url:
+        text = config(tmp_path, upstream.url) + LOGINS.format(url=upstream.url, tokens=url)
+        file = tmp_path / "turnout.toml"
+        file.write_text(text)
+        add_login(file)
+        with crew(text, tmp_path) as both:
+            with both.kept(1) as (one,), both.kept(2) as (two,):
+                gate.set()
+                for kept in (one, two):
+                    answer = kept.ask("POST", "/v1/chat/completions", {"model": "t", "messages": []})
+                    assert answer.read()
+                    assert answer.status == 200
+            drained(both)
+
+    assert [form["refresh_token"] for form in tokens.forms] == ["refresh-1"]
+    keys = [request.key for request in upstream.requests(2)]
+    assert len(keys) == 2
+    assert set(keys).isdisjoint({"ended", ""})
+    assert len(set(keys)) == 1
 
 
 def test_a_process_gets_the_operators_environment_and_no_secret_in_its_arguments(
