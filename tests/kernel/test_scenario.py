@@ -1,5 +1,9 @@
 """Scenarios: what they can do, and that they tell the truth about it."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from turnout import (
@@ -17,7 +21,7 @@ from turnout import (
     Unauthorized,
     Verdict,
 )
-from turnout.errors import ConfigError, CoolingDown, NoCredential, UnknownCredential, UpstreamFailed
+from turnout.errors import ConfigError, CoolingDown, InvalidAsk, NoCredential, UnknownCredential, UpstreamFailed
 from turnout.testing import (
     Announce,
     Count,
@@ -52,6 +56,8 @@ models = [{ name = "m" }]
 credentials = [{ name = "a", api_key = "key-of-a-0123456789" }, { name = "b", api_key = "key-of-b-0123456789" }]
 """
 
+TEXT: Any = "429"
+NOTHING: Any = None
 TOKEN = Credential(id="t", provider="p", metadata=Metadata({"access_token": "t0", "expires_at": 1_800_001_000}))
 
 
@@ -188,6 +194,40 @@ def test_fill_first_is_a_word_in_the_configuration() -> None:
 def test_a_wrong_configuration_is_raised() -> None:
     with pytest.raises(ConfigError, match="colour"):
         Scenario(config=f'{CONFIG}\n[health]\ncolour = "red"\n').run()
+
+
+@pytest.mark.parametrize(
+    ("make", "argument"),
+    [
+        (lambda: Wait(-1), "seconds"),
+        (lambda: Wait(math.nan), "seconds"),
+        (lambda: Wait(TEXT), "seconds"),
+        (lambda: Execute("m", cancel_after=-1), "cancel_after"),
+        (lambda: Stream("m", pause=math.inf), "pause"),
+        (lambda: Stream("m", take=-1), "take"),
+        (lambda: Script(wait=-1), "wait"),
+        (lambda: Script(gap=NOTHING), "gap"),
+        (lambda: Announce("a", "m"), "names"),
+        (lambda: RecordOutcome("a", TEXT), "verdict"),
+        (lambda: Play("a", [TEXT]), "script"),
+        (lambda: Together([TEXT]), "steps"),
+        (lambda: Scenario(config=CONFIG, steps=[TEXT]), "steps"),
+        (lambda: Scenario(config=CONFIG, scripts={"a": [TEXT]}).run(), "script"),
+        (lambda: Scenario(config=CONFIG, default=TEXT).run(), "script"),
+    ],
+    ids=[f"mistake {number}" for number in range(15)],
+)
+def test_what_a_scenario_cannot_do_is_told_before_it_is_played(make: Callable[[], object], argument: str) -> None:
+    with pytest.raises(InvalidAsk) as caught:
+        make()
+    assert caught.value.argument == argument
+
+
+def test_a_step_about_an_unknown_credential_is_told_in_its_result() -> None:
+    steps = [Announce("z", ["n"]), Update("z", changes={"label": "x"}), Remove("z"), Reset("z"), Enable("z")]
+    report = Scenario(config=CONFIG, steps=steps).run()
+    assert [type(error) for error in report.errors] == [UnknownCredential] * len(steps)
+    assert sorted(report.credentials) == ["a", "b"]
 
 
 def test_the_same_seed_gives_the_same_report() -> None:

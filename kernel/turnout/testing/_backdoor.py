@@ -33,7 +33,8 @@ def record(kernel: Kernel, id: str, verdict: Verdict, model: str) -> None:
 
 
 def announce(kernel: Kernel, id: str, models: Sequence[str]) -> None:
-    """Have a credential serve exactly these models."""
+    """Have a credential serve exactly these models. Raises UnknownCredential."""
+    kernel.credentials.state(id)
     kernel._custody.serve(id, {model: (model,) for model in models})
 
 

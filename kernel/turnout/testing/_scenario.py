@@ -52,7 +52,7 @@ class Scenario:
     default: Script | Verdict = OK
     refreshes: Mapping[str, Sequence[Renewal]] = EMPTY
     lead: float | None = 300.0
-    steps: Sequence[do.Step] = ()
+    steps: Sequence[do.Step] = attrs.field(default=(), converter=do.checked_steps)
     selector: Any = None
     store: Any = None
     seed: int = 0

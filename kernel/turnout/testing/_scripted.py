@@ -1,5 +1,6 @@
 """A provider whose outcomes are written down in advance, and that remembers what it was asked."""
 
+import math
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -8,9 +9,17 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from turnout._values import EMPTY, Call, Chunk, Credential, Remaining, Reply
+from turnout._values import EMPTY, Call, Chunk, Credential, Remaining, Reply, refuse
 from turnout._verdicts import Failure
 from turnout.errors import UpstreamFailed
+
+
+def not_negative(owner: object, field: Any, value: Any) -> None:
+    """A validator: a number that is not negative, and finite, or None where that is the default."""
+    if value is None and field.default is None:
+        return
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        refuse(f"{type(owner).__name__}.{field.name} must be a number from 0 on, not {value!r}", field.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -31,8 +40,8 @@ class Script:
     failure: Failure | None = None
     body: bytes = b"{}"
     chunks: Sequence[Chunk] | None = None
-    wait: float = 0.0
-    gap: float = 0.0
+    wait: float = attrs.field(default=0.0, validator=not_negative)
+    gap: float = attrs.field(default=0.0, validator=not_negative)
     refuse: bool = True
     raises: BaseException | None = None
     headers: Mapping[str, str] = EMPTY

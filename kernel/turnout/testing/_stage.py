@@ -12,7 +12,7 @@ from turnout._events import CallDecided, Event, OutcomeRecorded
 from turnout._kernel import Kernel
 from turnout._values import EMPTY, Call, Chunk, Credential, Decision, Metadata, Outcome
 from turnout._verdicts import Failure
-from turnout.errors import TurnoutError, UpstreamFailed
+from turnout.errors import TurnoutError, UnknownCredential, UpstreamFailed
 from turnout.testing import _backdoor
 from turnout.testing import _steps as do
 from turnout.testing._house import START, scripted_config
@@ -163,7 +163,7 @@ class Stage:
             return attrs.evolve(step.credential, **step.changes)
         known = self.kernel.credentials.get(step.credential)
         if known is None:
-            raise LookupError(f"there is no credential {step.credential!r} to change")
+            raise UnknownCredential(f"there is no credential {step.credential!r} to change", argument="credential")
         return attrs.evolve(known, **step.changes)
 
     async def sleep(self, seconds: float) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from turnout._values import Ask, Credential
+from turnout._values import Ask, Credential, refuse
 from turnout._verdicts import Failure, Verdict
-from turnout.testing._scripted import Script
+from turnout.testing._scripted import Script, not_negative
 
 
 def _ask(ask: Ask | str) -> Ask:
@@ -15,17 +15,31 @@ def _ask(ask: Ask | str) -> Ask:
 
 
 def _names(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        refuse(f"several names are due, not the text {names!r}", "names")
     return tuple(names)
 
 
-def _steps(steps: "Iterable[Step]") -> "tuple[Step, ...]":
-    return tuple(steps)
+def checked_steps(steps: "Iterable[Step]") -> "tuple[Step, ...]":
+    """The steps, if all of them are; raises InvalidAsk."""
+    steps = tuple(steps)
+    for step in steps:
+        if not isinstance(step, Step):
+            refuse(f"a {type(step).__name__} is no step of a scenario", "steps")
+    return steps
+
+
+def _verdict(step: object, field: object, value: Any) -> None:  # noqa: ARG001 # a validator's arguments
+    if not isinstance(value, Verdict):
+        refuse(f"a verdict is due, not {value!r}", "verdict")
 
 
 def scripted(script: Script | Verdict) -> Script:
-    """A script as it is; a verdict as the script of a call that ends so."""
+    """A script as it is; a verdict as the script of a call that ends so. Raises InvalidAsk for anything else."""
     if isinstance(script, Script):
         return script
+    if not isinstance(script, Verdict):
+        refuse(f"a Script or a verdict is due, not {script!r}", "script")
     return Script(failure=script) if isinstance(script, Failure) else Script()
 
 
@@ -48,7 +62,7 @@ class Execute(Step):
     """
 
     ask: Ask = attrs.field(converter=_ask)
-    cancel_after: float | None = attrs.field(default=None, kw_only=True)
+    cancel_after: float | None = attrs.field(default=None, kw_only=True, validator=not_negative)
 
 
 @attrs.frozen
@@ -56,7 +70,7 @@ class Count(Step):
     """Count tokens; gives the `Answer`."""
 
     ask: Ask = attrs.field(converter=_ask)
-    cancel_after: float | None = attrs.field(default=None, kw_only=True)
+    cancel_after: float | None = attrs.field(default=None, kw_only=True, validator=not_negative)
 
 
 @attrs.frozen
@@ -71,9 +85,9 @@ class Stream(Step):
     """
 
     ask: Ask = attrs.field(converter=_ask)
-    take: int | None = attrs.field(default=None, kw_only=True)
-    pause: float = attrs.field(default=0.0, kw_only=True)
-    cancel_after: float | None = attrs.field(default=None, kw_only=True)
+    take: int | None = attrs.field(default=None, kw_only=True, validator=not_negative)
+    pause: float = attrs.field(default=0.0, kw_only=True, validator=not_negative)
+    cancel_after: float | None = attrs.field(default=None, kw_only=True, validator=not_negative)
 
 
 @attrs.frozen
@@ -89,7 +103,7 @@ class RecordOutcome(Step):
     """Record how a call that somebody else made has ended (C10)."""
 
     credential: str
-    verdict: Verdict
+    verdict: Verdict = attrs.field(validator=_verdict)
     model: str = ""
 
 
@@ -97,7 +111,7 @@ class RecordOutcome(Step):
 class Wait(Step):
     """Let so many seconds pass."""
 
-    seconds: float
+    seconds: float = attrs.field(validator=not_negative)
 
 
 @attrs.frozen
@@ -198,11 +212,11 @@ class Play(Step):
 class Together(Step):
     """Do these at the same time, and wait for all of them; gives their results."""
 
-    steps: tuple[Step, ...] = attrs.field(converter=_steps)
+    steps: tuple[Step, ...] = attrs.field(converter=checked_steps)
 
 
 @attrs.frozen
 class Series(Step):
     """Do these one after the other, inside of `Together`; gives their results."""
 
-    steps: tuple[Step, ...] = attrs.field(converter=_steps)
+    steps: tuple[Step, ...] = attrs.field(converter=checked_steps)
