@@ -1,6 +1,6 @@
 """A committed stream, as the caller of the kernel gets it: read in its own task, or handed over from another one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ class LiveStream:
     also when the caller left early (O36): the credential evidently works.
     """
 
-    __slots__ = ("_ended", "_slot", "_source", "_verdict", "decision", "headers")
+    __slots__ = ("_ended", "_slot", "_source", "decision", "headers")
 
     decision: Decision
 
@@ -29,18 +29,13 @@ class LiveStream:
         self._source = source
         self._slot = slot
         self._ended = ended
-        self._verdict: Verdict = DONE
         self.headers = source.headers
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Chunk:
-        try:
-            return await self._source.next_chunk()
-        except UpstreamFailed as failure:
-            self._verdict = failure.verdict
-            raise
+    def __anext__(self) -> Coroutine[Any, Any, Chunk]:
+        return self._source.next_chunk()  # and not awaited here: one coroutine less for every chunk
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,14 +43,15 @@ class LiveStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failed = self._source.failure
         try:
             await self._source.__aexit__(kind, error, trace)
         except UpstreamFailed as failure:
-            self._verdict = failure.verdict
+            failed = failure
             raise
         finally:
             self._slot.__exit__(None, None, None)
-            self._ended(self._verdict)
+            self._ended(DONE if failed is None else failed.verdict)
 
 
 class HandedStream:

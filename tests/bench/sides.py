@@ -26,6 +26,7 @@ queue = 5000
 connections = 5000
 header_timeout = "60s"
 body_idle = "60s"
+keep_alive = "300s"
 [deadlines]
 connect = "60s"
 [stores.sqlite]

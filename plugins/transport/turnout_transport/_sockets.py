@@ -9,7 +9,8 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import trio
 
@@ -71,22 +72,27 @@ class SocketStream(RawStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait for bytes; empty at the end. Cancelled, it has taken nothing. Raises BrokenResourceError."""
-        buffer = bytearray(max_bytes or READ_SIZE)
-        count = await self.receive_into(memoryview(buffer))
-        return bytes(memoryview(buffer)[:count])
+        buffer = memoryview(bytearray(max_bytes or READ_SIZE))
+        count = None
+        while count is None:
+            await self.wait_readable()
+            count = self.receive_nowait(buffer)
+        return bytes(buffer[:count])
 
-    async def receive_into(self, buffer: memoryview) -> int:
-        """Wait for bytes and put them at the beginning of a buffer; how many, none at the end. As `receive_some`."""
-        while True:
-            if self._sock.fileno() < 0:
-                raise trio.ClosedResourceError("this connection was closed by us")
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                return self._sock.recv_into(buffer)
-            except BlockingIOError:
-                continue
-            except OSError as exc:
-                raise self._broken(exc) from exc
+    def wait_readable(self) -> Coroutine[Any, Any, None]:
+        """Wait for bytes or an end; raises ClosedResourceError."""
+        if self._sock.fileno() < 0:
+            raise trio.ClosedResourceError("this connection was closed by us")
+        return trio.lowlevel.wait_readable(self._sock)  # noqa: ASYNC105  # the caller awaits it
+
+    def receive_nowait(self, buffer: memoryview) -> int | None:
+        """Put what is there into a buffer; how many bytes, none at the end, None when nothing is there yet."""
+        try:
+            return self._sock.recv_into(buffer)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise self._broken(exc) from exc
 
     def close(self) -> None:
         """Close without waiting; a task that waits on it gets ClosedResourceError. May be called twice."""
