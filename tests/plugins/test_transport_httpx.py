@@ -122,7 +122,7 @@ async def test_cancelled_calls_do_not_use_up_places() -> None:
                     nursery.start_soon(call, transport, origin)
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 nursery.cancel_scope.cancel()
-        assert transport._lines[origin].limiter.borrowed_tokens == 0
+        assert transport._lines[origin].places.taken == 0
         assert len(transport._limiters) == 0
 
 

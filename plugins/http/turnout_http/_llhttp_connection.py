@@ -136,8 +136,7 @@ class Connection:
                 await self._exchange.wait_changed()
 
     def _feed(self, data: memoryview) -> None:
-        if self._exchange is None and not self._head_bytes:
-            self.due = trio.current_time() + self._shared.limits.header_timeout
+        begins = not self._head_bytes
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -145,6 +144,8 @@ class Connection:
             self._take_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError:
             self._spoil(MALFORMED)
+        if begins and self._exchange is None:  # a head that came whole, as nearly all do, needs no limit
+            self.due = trio.current_time() + self._shared.limits.header_timeout
         if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
             self._spoil(HEAD_TOO_LARGE)
 

@@ -57,11 +57,11 @@ class Page:
     endpoint: Endpoint
     socket: SocketEndpoint | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; raises Refusal for a method that this page does not answer."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve a request; raises Refusal at once for a method that this page does not answer."""
         if scope["method"] not in self.methods:
             raise Refusal("method_not_allowed", f"this page answers {' and '.join(self.methods)}")
-        await self.endpoint(scope, receive, send)
+        return self.endpoint(scope, receive, send)
 
 
 def pattern(path: str) -> re.Pattern[str]:

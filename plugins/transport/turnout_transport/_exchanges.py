@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 from typing import ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import httpx
-import trio
 
 from turnout_transport._connections import Connection
 from turnout_transport._failures import mark_sent
-from turnout_transport._limiters import Holder
+from turnout_transport._limiters import Holder, Places
 from turnout_transport._origin_pool import OriginPool
 from turnout_transport._requests import Message, encode, posting_head
 
@@ -142,7 +141,7 @@ class Made(NamedTuple):
 class BoundTransport(httpx.AsyncBaseTransport):
     """Connections for one credential: to its origin and nowhere else."""
 
-    def __init__(self, pool: OriginPool, limiter: trio.CapacityLimiter | None) -> None:
+    def __init__(self, pool: OriginPool, limiter: Places | None) -> None:
         self._pool = pool
         self._limiter = limiter
 
@@ -176,9 +175,10 @@ class BoundTransport(httpx.AsyncBaseTransport):
         place = Place(pool)
         answer = None
         try:
-            if self._limiter is not None:
-                await place.borrow(self._limiter, pool.terms.max_wait, pool.origin)
-            await place.borrow(pool.limiter, pool.terms.max_wait, pool.origin)
+            if self._limiter is not None and not place.take_nowait(self._limiter):
+                await place.take(self._limiter, pool.terms.max_wait, pool.origin)
+            if not place.take_nowait(pool.places):
+                await place.take(pool.places, pool.terms.max_wait, pool.origin)
             answer = _answer(await place.send(message), place)
         finally:
             if answer is None:

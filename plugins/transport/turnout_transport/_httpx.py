@@ -19,7 +19,7 @@ from turnout.abc import PluginContext
 from turnout_transport._addresses import is_written_out
 from turnout_transport._failures import failure, mark_sent
 from turnout_transport._httpcore import COURSE, Course, Network, translated
-from turnout_transport._limiters import CredentialLimiters, Holder
+from turnout_transport._limiters import CredentialLimiters, Holder, Places
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
 from turnout_transport._resends import Resends
@@ -105,7 +105,7 @@ class Httpx:
                 keepalive_expiry=settings.keepalive,
                 network_backend=Network(private=settings.allow_private or is_written_out(origin.host)),
             ),
-            limiter=trio.CapacityLimiter(settings.max_requests),
+            places=Places(settings.max_requests),
             settings=settings,
             connect_limit=self._connect_limit,
             resends=Resends(),
@@ -118,7 +118,7 @@ class Line:
 
     origin: Origin
     pool: httpcore.AsyncConnectionPool
-    limiter: trio.CapacityLimiter
+    places: Places
     settings: HttpxSettings
     connect_limit: float
     resends: Resends
@@ -127,7 +127,7 @@ class Line:
 class BoundHttpx(httpx.AsyncBaseTransport):
     """Connections for one credential: to its origin and nowhere else."""
 
-    def __init__(self, line: Line, limiter: trio.CapacityLimiter | None) -> None:
+    def __init__(self, line: Line, limiter: Places | None) -> None:
         self._line = line
         self._limiter = limiter
 
@@ -142,8 +142,8 @@ class BoundHttpx(httpx.AsyncBaseTransport):
         response = None
         try:
             if self._limiter is not None:
-                await holder.borrow(self._limiter, max_wait, line.origin)
-            await holder.borrow(line.limiter, max_wait, line.origin)
+                await holder.take(self._limiter, max_wait, line.origin)
+            await holder.take(line.places, max_wait, line.origin)
             course, found = await self._send(request)
             line.resends.served()
             body = HttpxBody(cast("Body", found.stream), course, holder)

@@ -14,6 +14,7 @@ import trio
 from turnout_transport._connections import Connection
 from turnout_transport._dial import Dialer
 from turnout_transport._failures import failure
+from turnout_transport._limiters import Places
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy
 from turnout_transport._replies import ReplyParser
@@ -94,7 +95,7 @@ class OriginPool:
     def __init__(self, origin: Origin, proxy: Proxy | None, terms: Terms, shelf: IdleShelf) -> None:
         self.origin = origin
         self.terms = terms
-        self.limiter = trio.CapacityLimiter(terms.places)
+        self.places = Places(terms.places)
         self._proxy = proxy
         self._shelf = shelf
         self._idle: dict[Connection, None] = {}
@@ -169,8 +170,8 @@ class OriginPool:
             origin=str(self.origin),
             open=len(self._open),
             idle=len(self._idle),
-            in_use=int(self.limiter.borrowed_tokens),
-            waiting=self.limiter.statistics().tasks_waiting,
+            in_use=self.places.taken,
+            waiting=self.places.waiting,
             connects=self._connects,
             reuses=self._reuses,
             resends=self._resends,
