@@ -3,6 +3,7 @@
 Loading and checking come first, for all of them, so that every problem is told at once and nothing is half open.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import attrs
 
 from turnout._attempts import Retry
 from turnout._config import Config
-from turnout._cooldown import Policy
+from turnout._cooldown import HOUR, Policy
 from turnout._generation import Generation, ProviderInstance
 from turnout._listing import aliases_of
 from turnout._names import Aliases
@@ -104,6 +105,7 @@ def policy_of(config: Config) -> Policy:
     return Policy(
         cooling=health.cooling,
         hint_cap=health.hint_cap,
+        decay_after=HOUR if health.decay else math.inf,
         half_open=health.half_open,
         keep_last=health.keep_last,
         blame_routes=health.blame_routes,

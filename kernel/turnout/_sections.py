@@ -71,6 +71,7 @@ class Health:
         half_open: one probe at a time after a cooldown.
         blame_routes: failures alike in one call cool the origin instead of its credentials.
         hint_cap: the longest wait that an upstream's hint may ask for.
+        decay: an hour without a rate limit starts their curve anew; off, only a success does (O47).
         cooling: False is the seed's `disable-cooling` (C10.6).
     """
 
@@ -78,6 +79,7 @@ class Health:
     half_open: bool = True
     blame_routes: bool = True
     hint_cap: Seconds = attrs.field(default=Seconds(24 * 3600.0), validator=_POSITIVE)
+    decay: bool = True
     cooling: bool = True
 
 

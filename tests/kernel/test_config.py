@@ -31,6 +31,7 @@ keep_last = false
 half_open = false
 blame_routes = false
 hint_cap = "12h"
+decay = false
 cooling = false
 
 [deadlines]
@@ -125,7 +126,7 @@ def test_every_key_of_the_kernel_sections_arrives_in_its_unit() -> None:
     assert config.retry.max_wait == 90.0
     assert (config.retry.passes, config.retry.max_credentials, config.retry.upstream_failures) == (2, 3, 0)
     assert (config.retry.origin_failures, config.retry.retry_unsafe, config.retry.route_429) == (1, 0, True)
-    assert not any((config.health.keep_last, config.health.half_open, config.health.blame_routes))
+    assert not any((config.health.keep_last, config.health.half_open, config.health.blame_routes, config.health.decay))
     assert (config.health.cooling, config.health.hint_cap) == (False, 43200.0)
     assert (config.limits.connect, config.limits.headers, config.limits.first_payload) == (0.25, 1.0, 2.0)
     assert (config.limits.idle, config.limits.total) == (3.0, 4.0)
