@@ -709,6 +709,41 @@ async def test_health_is_answered_while_every_place_is_taken(serve: Serve) -> No
             await trio.aclose_forcefully(stream)
 
 
+async def test_three_times_the_load_leaves_four_fifths_of_the_answers_and_refuses_the_rest_at_once(
+    serve: Serve, autojump_clock: trio.testing.MockClock
+) -> None:
+    """I6, in its short form: eight calls of 50 ms at a time are 160 a second, and 480 come."""
+    places, takes, seconds = 8, 0.05, 0.5
+    capacity = places / takes
+    waits: dict[int, list[float]] = {200: [], 503: []}
+
+    async def slow(_ask: Ask) -> Reply:
+        await trio.sleep(takes)
+        return Reply(body=b"{}")
+
+    async def client(house: House) -> None:
+        began = trio.current_time()
+        answer = await house.talk(post(more=b"Connection: close\r\n"))
+        assert status(answer) == 200 or b"retry-after: " in answer.lower()
+        waits[status(answer)].append(trio.current_time() - began)
+
+    limits = {"requests": places, "queue": places, "per_key": 512}
+    async with serve(ScriptedSwitch(on_execute=slow), limits=limits) as house:
+        async with trio.open_nursery() as nursery:
+            for _ in range(int(3 * capacity * seconds)):
+                nursery.start_soon(client, house)
+                await trio.sleep(1 / (3 * capacity))
+        began = trio.current_time()
+        await client(house)
+        after = trio.current_time() - began
+
+    assert len(waits[200]) >= 0.8 * capacity * seconds
+    assert len(waits[503]) >= capacity * seconds
+    assert max(waits[503]) < takes
+    assert max(waits[200]) < 4 * takes
+    assert after < 2 * takes
+
+
 async def test_draining_lets_calls_end_tells_the_rest_and_does_not_wait_for_who_does_not_read(serve: Serve) -> None:
     """H4, in its short form."""
 
