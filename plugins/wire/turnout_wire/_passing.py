@@ -93,8 +93,8 @@ class PassedEvents:
         """The chunks that these bytes complete; sets `done` and `failure`."""
         if self._committed:
             return self._feed(data)
-        # The few events before the first payload are cut off one by one, so that the rest can pass in one piece:
-        # 100 events that come in one read cost 46 µs instead of 125.
+        # The few events before the first payload are cut off one by one, so that the rest can pass in one piece: 100
+        # events that come in one read cost 46 µs instead of 125. It goes with the payload, which saves a write.
         chunks: list[Chunk] = []
         for _ in range(_CUT_OFF):
             end = data.find(b"\n\n") + 2
@@ -102,7 +102,12 @@ class PassedEvents:
                 break
             chunks += self._feed(data[:end])
             data = data[end:]
-        return chunks if self.done or self.failure else chunks + self._feed(data)
+        if self.done or self.failure:
+            return chunks
+        if not self._committed or not chunks:
+            return chunks + self._feed(data)
+        rest = self._feed(data)
+        return [*chunks[:-1], _together([chunks[-1], *rest])]
 
     def _feed(self, data: bytes) -> list[Chunk]:
         if self._committed and not self._reader.holds and len(data) <= LINE_LIMIT:
@@ -147,7 +152,7 @@ class PassedEvents:
                 break
             if payload:
                 self._committed = True
-                chunks += self._joined(blocks[place + 1 :])
+                chunks[-1:] = [_together([chunks[-1], *self._joined(blocks[place + 1 :])])]
                 break
         return chunks
 
@@ -177,6 +182,11 @@ class PassedEvents:
             self._complete = True
             self.done = self._grammar.last
         return said.payload
+
+
+def _together(chunks: list[Chunk]) -> Chunk:
+    """The first payload, and what came in the same read."""
+    return chunks[0] if len(chunks) == 1 else Chunk(b"".join(chunk.data for chunk in chunks), payload=True)
 
 
 def decoded(data: bytes) -> dict[str, object]:
