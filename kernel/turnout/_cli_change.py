@@ -1,7 +1,7 @@
 """`turnout credentials add|remove|enable|disable|reset|export|import|rotate-key`: changes to the store's credentials.
 
-They work on the store itself. A gateway that runs on the same store follows it, if the store can be shared; with one
-that cannot, such as `files`, they are refused while it runs. Keys come from stdin or the environment, never from the
+They work on the store itself, and a gateway that runs on the same store follows it. A store that is one process's alone
+lets them in as a guest, for as long as the command runs, or refuses them (`PluginContext.briefly`). Keys come from stdin or the environment, never from the
 command line, which others can read (acceptance S70).
 """
 

@@ -4,6 +4,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import attrs
+
 from turnout._assemble import Chosen
 from turnout._clock import Clock
 from turnout._config import Config
@@ -21,5 +23,6 @@ async def open_store(config: Config, plugins: Plugins, clock: Clock) -> AsyncIte
     settings = config.settings("stores", config.store, getattr(cls, "Settings", None))
     chosen = Chosen(group="stores", key=config.store, cls=cls, settings=settings)
     with plugin_code("turnout.stores", config.store):
-        async with opening(cls, settings, context_of(chosen, config, clock.now, random.random)) as store:
+        context = attrs.evolve(context_of(chosen, config, clock.now, random.random), briefly=True)
+        async with opening(cls, settings, context) as store:
             yield store

@@ -112,6 +112,7 @@ class PluginContext:
         now: reads the kernel's clock, POSIX seconds; follows the mock clock in tests.
         draw: a random number in [0, 1).
         log: logger of its own, `turnout.GROUP.KEY`.
+        briefly: for a store: it is opened for one command, maybe beside a process that runs on it.
         sockets: for a `Binder`: what it serves on, when another process has bound its addresses. Its own, to close.
     """
 
@@ -122,6 +123,7 @@ class PluginContext:
     now: Callable[[], float]
     draw: Callable[[], float]
     log: Logger
+    briefly: bool = False
     sockets: "tuple[socket, ...]" = ()
 
 

@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -27,11 +28,11 @@ from turnout import Record
 from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing import MemoryStore, check_store
-from turnout_files import Files
+from turnout_files import Files, _directory
 from turnout_files._archive import Archive
 from turnout_files._directory import LARGEST
 from turnout_files._envelope import Damaged, Newer, pack, unpack
-from turnout_files._names import PLAIN, RECORD, file_name
+from turnout_files._names import PLAIN, RECORD, TURNS, file_name
 from turnout_seal import KeyFile
 
 LOG = logging.getLogger("turnout.stores.files")
@@ -51,7 +52,8 @@ def archive(place: Path) -> Iterator[Archive]:
 
 
 def names(place: Path) -> set[str]:
-    return {one.name for one in place.iterdir()}
+    """What is in the directory, but for the empty file whose lock gives turns."""
+    return {one.name for one in place.iterdir()} - {TURNS}
 
 
 @pytest.fixture
@@ -522,6 +524,72 @@ async def test_a_second_opening_of_the_directory_is_refused(place: Path) -> None
         assert await store.save("state", "a", b"x", 0) == 1
 
 
+# --- guests ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def guest(place: Path) -> Iterator[Archive]:
+    one = Archive(place, LOG, KeyFile(place.with_name("credentials.key")), NOW, guest=True)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def test_a_command_writes_beside_the_owner_and_neither_loses_what_the_other_wrote(place: Path) -> None:
+    """F-8: each save is a compare-and-set on what is on the disk; versions go on, also over a removal."""
+    with sealed(place) as owner, guest(place) as command:
+        assert owner.save("secret", "a", b"first", 0, NOW) == 1
+        assert command.save("secret", "a", b"edited", 1, NOW) == 2
+        with pytest.raises(StoreConflict) as conflict:
+            owner.save("secret", "a", b"renewed", 1, NOW)
+        assert conflict.value.current == 2
+        assert {record.data for record in owner.list(NOW)} == {b"edited"}
+        assert owner.save("secret", "a", b"renewed and edited", 2, NOW) == 3
+        assert {record.data for record in command.list(NOW)} == {b"renewed and edited"}
+        command.delete("secret", "a")
+        with guest(place) as another:
+            assert another.save("secret", "a", b"again", 0, NOW) == 4
+        with pytest.raises(StoreConflict):
+            owner.save("secret", "a", b"renewed", 3, NOW)
+
+
+def test_the_owner_hears_of_what_a_command_writes_and_removes(place: Path) -> None:
+    """F-7: as of what anybody else does."""
+    with sealed(place) as owner:
+        owner.save("secret", "a", b"of a", 0, NOW)
+        with guest(place) as command:
+            command.save("secret", "b", b"of b", 0, NOW)
+            command.delete("secret", "a")
+        assert not owner.changes(owner.look(), NOW), "it may not be whole yet"
+        found = {change.id: change.record for change in owner.changes(owner.look(), NOW)}
+        assert found.keys() == {"a", "b"}
+        assert found["a"] is None
+        assert found["b"] is not None
+        assert found["b"].data == b"of b"
+
+
+def test_a_command_beside_an_owner_rotates_no_key_and_sweeps_nothing(place: Path) -> None:
+    """S22: the owner would go on sealing with the old one."""
+    with sealed(place) as owner:
+        owner.save("secret", "a", b"of a", 0, NOW)
+        (place / ".new-17").write_bytes(b"being written")
+        key = place.with_name("credentials.key").read_text()
+        with guest(place) as command, pytest.raises(StoreError, match="stop that one first"):
+            command.rotate_key(NOW)
+        assert place.with_name("credentials.key").read_text() == key
+        assert (place / ".new-17").exists()
+
+
+def test_a_turn_that_does_not_end_is_an_error_of_the_store(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G3: no call waits for ever."""
+    monkeypatch.setattr(_directory, "BUSY", 0.05)
+    with sealed(place) as owner, guest(place) as command:
+        with command._directory.turn(), pytest.raises(StoreError, match="another process keeps writing"):
+            owner.save("secret", "a", b"of a", 0, NOW)
+        assert owner.save("secret", "a", b"of a", 0, NOW) == 1
+
+
 def test_stray_files_of_a_crash_are_swept_when_the_directory_is_opened(place: Path) -> None:
     """F-1."""
     with archive(place) as one:
@@ -607,7 +675,7 @@ def test_a_directory_that_went_away_is_an_error_of_the_store(place: Path) -> Non
     with archive(place) as one:
         one.save("secret", "anna", b"x", 0, NOW)
         (place / "anna.secret.jsonl").unlink()
-        place.rmdir()
+        shutil.rmtree(place)
         with pytest.raises(StoreError, match="cannot be saved"):
             one.save("secret", "anna", b"y", None, NOW)
 

@@ -27,9 +27,16 @@ class Archive:
     """The records of one directory. `now` arguments are POSIX seconds, for the names of what is set aside."""
 
     def __init__(
-        self, path: Path, log: Logger, keys: KeySource | None = None, now: float = 0.0, *, disk: Disk | None = None
+        self,
+        path: Path,
+        log: Logger,
+        keys: KeySource | None = None,
+        now: float = 0.0,
+        *,
+        disk: Disk | None = None,
+        guest: bool = False,
     ) -> None:
-        """Open the directory, made if missing, and lock it; with `keys` its secrets are sealed.
+        """Open the directory, made if missing, and lock it, unless a `guest` finds it locked; `keys` seal its secrets.
 
         Raises StoreError that says what to do.
         """
@@ -37,7 +44,7 @@ class Archive:
         self._vault: Vault | None = None
         self._known: dict[str, tuple[str, str]] = {}
         try:
-            self._directory = Directory(path, log.warning, ours=is_ours, disk=disk)
+            self._directory = Directory(path, log.warning, ours=is_ours, disk=disk, guest=guest)
         except OSError as error:
             raise StoreError(f"cannot use {path}: {error.strerror}") from error
         try:
@@ -59,6 +66,8 @@ class Archive:
         """Re-wrap every secret with a new key; gives how many. Raises StoreError; both keys are kept then."""
         if self._vault is None:
             raise StoreError("this directory is not sealed")
+        if not self._directory.owned:
+            raise StoreError("the key cannot be rotated while another process uses it: stop that one first")
         with _translated("the key cannot be rotated"):
             self._vault.begin_rotation()
             done, left = self._renew(self._vault, now)
@@ -77,7 +86,7 @@ class Archive:
     def save(self, kind: str, id: str, data: bytes, if_version: int | None, now: float) -> int:
         """Write a record and give its new version; see `turnout.abc.Store.save`."""
         name = _name(kind, id)
-        with _translated(f"{name} cannot be saved"):
+        with _translated(f"{name} cannot be saved"), self._directory.turn():
             old = self._read(name, now)
             if isinstance(old, Newer | UnknownKey):
                 raise StoreError(f"{name} is not overwritten: {old}")
@@ -96,10 +105,10 @@ class Archive:
     def delete(self, kind: str, id: str) -> None:
         """Remove a record; see `turnout.abc.Store.delete`."""
         name = _name(kind, id)
-        with _translated(f"{name} cannot be removed"):
+        with _translated(f"{name} cannot be removed"), self._directory.turn():
             self._directory.remove(name)
         self._known.pop(name, None)
-        if self._vault is not None:
+        if self._vault is not None and self._directory.owned:  # its owner notes it; until then versions go on
             self._vault.note(kind, id, 0)
 
     # --- what others change ------------------------------------------------------------------------------------------
@@ -166,7 +175,7 @@ class Archive:
 
     def _seal_what_was_not(self, vault: Vault, now: float) -> None:
         """Seal what an earlier version kept as it is (F-11): once, and again after a crash on the way."""
-        if not vault.whole:
+        if not vault.whole and self._directory.owned:
             done, _ = self._renew(vault, now)
             if done:
                 self._log.warning("%d secrets were kept as they are; they are sealed now", done)

@@ -1,5 +1,7 @@
 """A private directory that one process owns: whole files in, whole files out. Blocks; knows nothing of records.
 
+Guests may write to it meanwhile, one at a time: whoever reads and then writes does both within a `turn`.
+
 Everything goes through the directory's descriptor and never follows a symlink, so no name leads out of it. A file is
 replaced by writing a new one beside it, to disk, and renaming it: after a crash or a full disk either the old content
 is there or the new one, never a part (tried with 1,000 kills: rewriting in place corrupted 687 files, this none).
@@ -9,17 +11,22 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, final
 
 from turnout_files._disk import Disk, RealDisk
+from turnout_files._names import TURNS
 from turnout_files._stamps import Stamp, Stamps
 
 STRAY: Final = ".new-"
 """How unfinished files begin; those that a crash left behind go when the directory is opened."""
+
+BUSY: Final = 1.5
+"""Seconds that a turn waits for the one of another process: with its own work no call takes two (acceptance G3)."""
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of the largest file that is read: a record has kilobytes."""
@@ -31,14 +38,25 @@ class Unfit(Exception):
 
 @final
 class Directory:
-    """An open, locked, private directory. `report` is told, in one line, about anything that had to be put right."""
+    """An open, private directory. `report` is told, in one line, about anything that had to be put right.
+
+    Attributes:
+        owned: it is locked by us; otherwise we are a guest of the process that owns it.
+    """
 
     def __init__(
-        self, path: Path, report: Callable[[str], None], *, ours: Callable[[str], bool], disk: Disk | None = None
+        self,
+        path: Path,
+        report: Callable[[str], None],
+        *,
+        ours: Callable[[str], bool],
+        disk: Disk | None = None,
+        guest: bool = False,
     ) -> None:
-        """Open it, made if missing, and take its lock. Raises OSError whose text says what to do.
+        """Open it, made if missing, and take its lock, unless a `guest` finds it taken.
 
-        `ours` tells our file names: a directory that others can read, and that holds anything else, is refused.
+        Raises OSError whose text says what to do. `ours` tells our file names: a directory that others can read, and
+        that holds anything else, is refused.
         """
         self._report = report
         self._disk = disk or RealDisk()
@@ -48,16 +66,37 @@ class Directory:
             self._disk.make_folder(missing)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            self._lock(path)
+            self.owned = self._lock(path, guest=guest)
             self._make_private(path, ours)
-            self._sweep()
+            self._turns = self._open_turns()
         except BaseException:
             os.close(self._fd)
             raise
+        self._temp = STRAY if self.owned else f"{STRAY}{os.getpid()}-"
+        if self.owned:
+            self._sweep()
 
     def close(self) -> None:
         """Give the directory and its lock back."""
+        os.close(self._turns)
         os.close(self._fd)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other processes from writing while the block runs. Raises OSError when one does not stop."""
+        ends = time.monotonic() + BUSY
+        while True:
+            try:
+                fcntl.flock(self._turns, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    raise OSError(errno.EBUSY, "another process keeps writing to it") from None
+                time.sleep(0.005)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turns, fcntl.LOCK_UN)
 
     def names(self) -> list[str]:
         """Every name in it, sorted."""
@@ -108,7 +147,7 @@ class Directory:
 
     def write(self, name: str, content: bytes) -> None:
         """Replace or make a file, durably; the old content stays when that fails. Raises OSError."""
-        temp = f"{STRAY}{next(self._temps)}"
+        temp = f"{self._temp}{next(self._temps)}"
         try:
             fd = self._disk.create(temp, self._fd)
             try:
@@ -158,13 +197,31 @@ class Directory:
             os.fchmod(fd, 0o600)
             self._report(f"{name} had mode {stat.S_IMODE(found.st_mode):04o}, it is 0600 now")
 
-    def _lock(self, path: Path) -> None:
+    def _lock(self, path: Path, *, guest: bool) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if guest:
+                return False
             raise OSError(
                 errno.EBUSY, "another process uses it: stop that one, or give each its own directory", str(path)
             ) from None
+        return True
+
+    def _open_turns(self) -> int:
+        """The file whose lock is a turn; it holds nothing, and stays."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        with suppress(FileExistsError):
+            fd = os.open(TURNS, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._fd)
+            os.fchmod(fd, 0o600)
+            return fd
+        fd = os.open(TURNS, flags, dir_fd=self._fd)
+        try:
+            self._check_file(fd, TURNS)
+        except Unfit as reason:
+            os.close(fd)
+            raise OSError(errno.EPERM, f"{TURNS}: {reason}") from None
+        return fd
 
     def _make_private(self, path: Path, ours: Callable[[str], bool]) -> None:
         found = os.fstat(self._fd)
@@ -186,6 +243,7 @@ class Directory:
         self._report(f"{path} had mode {mode:04o}, it is 0700 now")
 
     def _sweep(self) -> None:
-        for name in self.names():
-            if name.startswith(STRAY):
-                self._disk.unlink(name, self._fd)
+        with self.turn():
+            for name in self.names():
+                if name.startswith(STRAY):
+                    self._disk.unlink(name, self._fd)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import ClassVar, Final, TypeVar, final
 
 import trio
@@ -36,10 +37,13 @@ class Files:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: FilesSettings, context: PluginContext) -> AsyncIterator["Files"]:
-        """Open the directory and hold its lock; raises StoreError, which says what to do, without directory or key."""
+        """Open the directory and hold its lock; raises StoreError, which says what to do, without directory or key.
+
+        A command is let in while another process has the lock, and writes in turn with it.
+        """
         place = settings.place()
-        keys = settings.key_source(place)
-        archive = await trio.to_thread.run_sync(Archive, place, context.log, keys, context.now())
+        opened = partial(Archive, place, context.log, settings.key_source(place), context.now(), guest=context.briefly)
+        archive = await trio.to_thread.run_sync(opened)
         try:
             yield cls(archive, context.now)
         finally:

@@ -12,6 +12,9 @@ KIND: Final = re.compile(r"[a-z]{1,16}")
 SEAL: Final = "seal.json"
 """The seal header of the directory; no record's name."""
 
+TURNS: Final = "turns"
+"""The file whose lock keeps two processes from writing at once; no record's name."""
+
 RECORD: Final = re.compile(r"[A-Za-z0-9%][^/]*\.[a-z]{1,16}\.jsonl")
 """Names of our own files; everything else in the directory is left alone."""
 
@@ -26,7 +29,7 @@ _SAFE: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 
 def is_ours(name: str) -> bool:
     """Whether such a file was written by us, sound or set aside."""
-    return name == SEAL or RECORD.match(name) is not None
+    return name in {SEAL, TURNS} or RECORD.match(name) is not None
 
 
 def is_followed(name: str) -> bool:

@@ -33,8 +33,10 @@ class Vault:
         self._keys = keys
         self._log = log
         header = self._header()
+        if header is None and not directory.owned:
+            raise StoreError(f"{path} is being set up by another process: try again")
         self._sealing = open_sealing(keys, header, untouched=header is not None or untouched())
-        self._versions = Versions(path.with_name(path.name + ".versions"), log, alone=True)
+        self._versions = Versions(path.with_name(path.name + ".versions"), log, alone=directory.owned)
         if header is None:
             if self._versions.kept:
                 log.error("the store is new or was emptied; it held %d secrets: is a backup due?", self._versions.kept)
