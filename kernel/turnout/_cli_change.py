@@ -1,8 +1,8 @@
 """`turnout credentials add|remove|enable|disable|reset|export|import|rotate-key`: changes to the store's credentials.
 
 They work on the store itself, and a gateway that runs on the same store follows it. A store that is one process's alone
-lets them in as a guest, for as long as the command runs, or refuses them (`PluginContext.briefly`). Keys come from stdin or the environment, never from the
-command line, which others can read (acceptance S70).
+lets them in as a guest, for as long as the command runs, or refuses them (`PluginContext.briefly`). Keys come from
+stdin or the environment, never from the command line, which others can read (acceptance S70).
 """
 
 import json
