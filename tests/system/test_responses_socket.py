@@ -2,7 +2,10 @@
 
 import json
 import secrets
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,10 @@ import trio
 from inside import MODEL, open_house
 from openai.types.responses import ResponseCompletedEvent, ResponseTextDeltaEvent
 from openai.types.responses.responses_server_event import ResponseWsError
-from processes import Gateway, RemoteUpstream, running_gateway
+from processes import Gateway, RemoteUpstream, half_closed, resident, running_gateway
 from sockets import Client, create, opening
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from turnout_upstream import Play, Rule, Script, plays
 
@@ -177,3 +182,41 @@ def test_a_stranger_with_openais_sdk_opens_no_websocket(client: openai.OpenAI, u
 
     with pytest.raises(Exception, match="401"), stranger.responses.connect():
         pass
+
+
+FLOOD = delta(1, "x" * 65_536)
+MANY = """
+[frontends.http.limits]
+sockets_per_key = 200
+per_key = 200
+"""
+
+
+@pytest.mark.long
+def test_a_hundred_clients_that_stop_reading_cost_little_memory_and_are_cut(
+    upstream: RemoteUpstream, tmp_path: Path
+) -> None:
+    """C-3 over websockets, with the default limits of time: 50 MB for each of a hundred, of which nobody reads."""
+    flood = Play(events=(FLOOD,), repeat=50_000_000 // len(FLOOD))
+    upstream.use(Script(rules=(Rule(path="/v1/responses", always=flood),)))
+    config = CONFIG.format(folder=tmp_path, url=upstream.url) + MANY
+    with running_gateway(config, tmp_path, key=secrets.token_urlsafe(24), env={}) as running, ExitStack() as clients:
+        before = resident(running.process.pid)
+        for _ in range(100):
+            clients.enter_context(asked_and_never_read(running))
+        time.sleep(40)  # each is cut after 30 s (C-3)
+        upstream.endings(100)
+        assert resident(running.process.pid) - before < 100 << 20
+        assert half_closed(running.process.pid) == 0
+
+
+def asked_and_never_read(running: Gateway) -> socket.socket:
+    """A websocket on which a response has been asked for."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    one.settimeout(20)
+    one.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
+    one.sendall(opening(running.key))
+    assert one.recv(4096).startswith(b"HTTP/1.1 101 ")
+    one.sendall(Connection(ConnectionType.CLIENT).send(TextMessage(create(MODEL))))
+    return one

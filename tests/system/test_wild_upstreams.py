@@ -7,6 +7,7 @@ import attrs
 import pytest
 import trio
 from inside import House, data_of, error_code, open_house, verdicts, words_of
+from processes import resident
 
 from turnout_upstream import How, Play, Rule, Script, open_upstream, plays
 
@@ -20,14 +21,6 @@ def bad_first(play: Play) -> Script:
 
 def all_bad(play: Play) -> Script:
     return Script(default=play)
-
-
-def resident() -> int:
-    """Bytes of memory that this process holds."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError
 
 
 async def settled(house: House) -> None:
