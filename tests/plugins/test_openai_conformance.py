@@ -1,14 +1,16 @@
 """The provider `openai` passes `check_provider`, and `check_provider` catches providers that break its laws."""
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 import trio
 
-from turnout import Ask, Call, Chunk, Failed, Failure, Reply
+from turnout import Ask, Call, Chunk, Credential, Failed, Failure, Reply, Sent, Unauthorized, Unreachable
 from turnout.errors import UpstreamFailed
 from turnout.testing import CANARY, check_provider
 from turnout_openai import OpenAI, OpenAISettings
@@ -141,9 +143,92 @@ class Swallows(Wrapped):
         return True
 
 
+class HasAListOfDialects(OpenAI):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.dialects: Any = ["openai.chat"]
+
+
+class SpeaksOther(OpenAI):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.dialects: Any = frozenset({"other"})
+        self.translated: Any = frozenset()
+
+
+class OriginWithoutPort(OpenAI):
+    def origin(self, credential: Credential) -> str:
+        return "https://api.openai.com"
+
+
+class OriginThatMoves(OpenAI):
+    ports = itertools.count(1)
+
+    def origin(self, credential: Credential) -> str:
+        return f"https://api.openai.com:{next(self.ports)}"
+
+
+class SaysNothing(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        await super().execute(call)
+        return Reply(body=b"")
+
+
+class NeverSent(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed as failed:
+            raise UpstreamFailed(attrs.evolve(failed.verdict, sent=Sent.NO)) from None
+
+
+class BlamesTheCredential(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed as failed:
+            raise UpstreamFailed(_blamed(failed.verdict)) from None
+
+
+def _blamed(verdict: Failure) -> Failure:
+    return Unauthorized(sent=verdict.sent) if isinstance(verdict, Unreachable) else verdict
+
+
+class WaitsForMore(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        await super().execute(call)
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+class NeverEnds(Wrapped):
+    last = Chunk(b"")
+
+    async def __anext__(self) -> Chunk:
+        try:
+            self.last = await super().__anext__()
+        except StopAsyncIteration:
+            await trio.lowlevel.checkpoint()
+        return self.last
+
+
+class GivesNothing(Wrapped):
+    async def __anext__(self) -> Chunk:
+        chunk = await super().__anext__()
+        return chunk if chunk.payload else Chunk(b"", payload=False)
+
+
 @pytest.mark.parametrize(
     ("kind", "law"),
     [
+        (HasAListOfDialects, "`dialects` is a frozenset"),
+        (SpeaksOther, "in a dialect of the provider"),
+        (OriginWithoutPort, "scheme://host:port"),
+        (OriginThatMoves, "has one origin"),
+        (SaysNothing, "a sound call has a reply"),
+        (NeverSent, "was answered"),
+        (BlamesTheCredential, "blames the origin"),
+        (WaitsForMore, r"comes to its end when its upstream has come to its own \(a sound call\)"),
         (Retries, "never retries"),
         (SaysSecrets, "holds no secret"),
         (LogsSecrets, "nothing logs a secret"),
@@ -162,6 +247,8 @@ async def test_a_provider_that_breaks_a_law_is_told_which(
 @pytest.mark.parametrize(
     ("wrapper", "law"),
     [
+        (NeverEnds, r"comes to its end when its upstream has come to its own \(a sound stream\)"),
+        (GivesNothing, "no chunk is empty"),
         (EndsWell, "stream of broken_off raises UpstreamFailed"),
         (MarksNothing, "payloads of a stream are marked"),
         (Drains, "is not drained"),
@@ -178,6 +265,18 @@ async def test_a_stream_that_breaks_a_law_is_told_which(
 
     with pytest.raises(AssertionError, match=law):
         await check_provider(Spoilt(**settings()), double(), ASK)
+
+
+async def test_a_provider_that_leaves_a_task_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+
+        class LeavesATask(OpenAI):
+            async def execute(self, call: Call) -> Reply:
+                nursery.start_soon(trio.sleep, 1)
+                return await super().execute(call)
+
+        with pytest.raises(AssertionError, match="no task is left"):
+            await check_provider(LeavesATask(**settings()), double(), ASK)
 
 
 async def test_a_provider_whose_closing_hangs_is_told(autojump_clock: trio.testing.MockClock) -> None:

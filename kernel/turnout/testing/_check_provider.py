@@ -1,7 +1,7 @@
 """The laws that every provider keeps: one call is one exchange, and whatever happens to it, nothing is left behind."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -22,6 +22,12 @@ _CLOSING = 2.0
 """Seconds that leaving a call may take, on Trio's clock, however the upstream behaves."""
 
 _MOST_STEPS = 200
+
+_SCENE = 60.0
+"""Seconds that one call may take, on Trio's clock; no scene of an upstream's that answers takes any."""
+
+_SCENE_STEPS = 20_000
+"""Steps of tasks that one call may take: one that never ends and never waits is not stopped by a clock that jumps."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +63,8 @@ class _Bench:
         before = self.double.exchanges
         tasks = trio.lowlevel.current_statistics().tasks_living
         began = trio.current_time()
-        yield
+        with _patience(what):
+            yield
         _law(self.double.exchanges - before <= 1, f"a provider never retries by itself ({what})")
         _law(self.double.open == 0, f"the upstream's connection is closed when the call is over ({what})")
         _law(trio.lowlevel.current_statistics().tasks_living == tasks, f"no task is left when a call is over ({what})")
@@ -139,6 +146,31 @@ async def _check_back_pressure(bench: _Bench) -> None:
             taken = bench.double.bytes_read - before
             _law(taken < whole, "an upstream is read no faster than its client reads")
         _law(bench.double.bytes_read - before == taken, "a stream that is left is not drained")
+
+
+@contextmanager
+def _patience(what: str) -> Iterator[None]:
+    with trio.move_on_after(_SCENE) as scope:
+        counter = _Steps(scope)
+        trio.lowlevel.add_instrument(counter)
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(counter)
+    _law(not scope.cancelled_caught, f"a call comes to its end when its upstream has come to its own ({what})")
+
+
+class _Steps(trio.abc.Instrument):
+    """Cancels a scope after many steps of tasks."""
+
+    def __init__(self, scope: trio.CancelScope) -> None:
+        self._scope = scope
+        self._left = _SCENE_STEPS
+
+    def before_task_step(self, _: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
 
 
 class _Left(Exception):

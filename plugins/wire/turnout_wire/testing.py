@@ -172,14 +172,16 @@ def events(*texts: str, done: bool = True) -> list[bytes]:
 class HttpDouble:
     """An upstream for `turnout.testing.check_provider`, for any provider that speaks HTTP.
 
-    `reply` is a sound answer in one piece, `events` a sound stream, one event with a payload in each but the first and
-    the last. The body of every refusal echoes the key, as some vendors do (S45).
+    `reply` is a sound answer in one piece, `events` a sound stream, one piece with a payload in each but the first and
+    the last, and in whatever format the upstream has: `media_type` is what it calls its streams. The body of every
+    refusal echoes the key, as some vendors do (S45).
     """
 
     refusals: Mapping[str, type[Failure]] = REFUSALS
 
-    def __init__(self, *, reply: bytes, events: Sequence[bytes]) -> None:
+    def __init__(self, *, reply: bytes, events: Sequence[bytes], media_type: str = "text/event-stream") -> None:
         self._reply = reply
+        self._media_type = media_type
         self._events = list(events)
         self._transports: list[ScriptedTransport] = []
 
@@ -219,7 +221,7 @@ class HttpDouble:
             Scene.SILENT_BODY: [math.inf],
             Scene.SILENT_LATER: [*half, math.inf],
         }
-        media_type = "text/event-stream" if stream else "application/json"
+        media_type = self._media_type if stream else "application/json"
         return Script(headers={"content-type": media_type}, body=bodies[scene], closing=math.inf)
 
 
