@@ -150,10 +150,14 @@ class Connection:
         if self._broken or self._eof or isinstance(self._stream, trio.SSLStream):
             self._reading.cancel()
             return
+        if self._send_lock.locked():  # an answer is on its way out
+            async with self._send_lock:
+                pass
+        # Without a checkpoint: the end of its stream cancels the call that has just sent the last of its answer, and
+        # with it this, so that a client that reads to the end had to wait for the linger to be over.
         try:
-            async with self._send_lock:  # an answer may be on its way out
-                await self._stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._socket.shutdown(trio.socket.SHUT_WR)
+        except OSError:
             self._reading.cancel()
 
 
