@@ -1,6 +1,7 @@
 """The laws that every selector keeps: it chooses among what it is shown, at once, by nothing but what it is shown."""
 
 import inspect
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ _law = Laws("Selector", "Selectors")
 MANY = 1000
 QUICK = 0.02
 """Seconds that one choice among `MANY` candidates may take: every call of the process waits."""
+TURNS = 20
+"""Choices of which one must be so quick: a busy machine takes the processor away from most of them."""
 
 
 @final
@@ -185,7 +188,11 @@ def _check_reach(selector: Selector) -> None:
 
 def _check_pace(selector: Selector) -> None:
     many = [_candidates(5, MANY)]
-    best = min(_seconds(selector, many, turn) for turn in range(5))
+    best = math.inf
+    for turn in range(TURNS):
+        best = min(best, _seconds(selector, many, turn))
+        if best <= QUICK:
+            break
     _law(best <= QUICK, f"a choice among {MANY} takes less than {QUICK * 1000:g} ms (it took {best * 1000:.0f} ms)")
 
 
