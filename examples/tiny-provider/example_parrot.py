@@ -1,59 +1,44 @@
-"""An imaginary upstream: POST / gives back what it was sent, and its stream gives it word by word."""
+"""An imaginary upstream that speaks `openai.chat` itself: POST /say answers with JSON, POST /sing with events."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import httpx
+from turnout import Call, Credential, Reply
+from turnout.abc import PluginContext, ReplyStream
+from turnout_wire import Event, Grammar, Said, decoded
+from turnout_wire.provider import HttpProvider
 
-from turnout import Call, Chunk, Credential, Failed, RateLimited, Reply, Sent, Unreachable
-from turnout.errors import UpstreamFailed
 
-
-class Parrot:
-    """Speaks the dialect `openai.chat`, or so it says."""
+class Parrot(HttpProvider):
+    """Passes on what comes, both ways; `turnout_wire` knows HTTP, verdicts and events."""
 
     api = 1
     dialects = frozenset({"openai.chat"})
 
-    def origin(self, credential: Credential) -> str:
-        """The credential's `base_url`, which names its port."""
-        return credential.attributes.get("base_url", "https://parrot.example:443")
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: None, context: PluginContext) -> AsyncIterator["Parrot"]:  # noqa: ARG003 # the protocol's
+        """A credential's `base_url` goes before ours."""
+        yield cls("https://parrot.example", now=context.now)
+
+    def shown(self, credential: Credential) -> dict[str, str]:
+        """How the upstream is told whose credential it is."""
+        return {"authorization": f"Bearer {credential.api_key.reveal()}"} if credential.api_key else {}
 
     async def execute(self, call: Call) -> Reply:
-        """Send the payload, give the answer."""
-        async with self.stream(call) as words:
-            return Reply(body=b"".join([chunk.data async for chunk in words]))
+        """Send the payload, give the answer; without choices it is none."""
+        return await self.posted(call, "/say", ("choices",), dialect="openai.chat")
 
-    @asynccontextmanager
-    async def stream(self, call: Call) -> AsyncIterator["Words"]:
-        """Open the stream; leaving closes its connection."""
-        key = call.credential.api_key
-        headers = {"authorization": f"Bearer {key.reveal() if key else ''}"}
-        request = httpx.Request("POST", self.origin(call.credential) + "/", content=call.ask.payload, headers=headers)
-        try:
-            response = await call.transport.handle_async_request(request)  # type: ignore[union-attr]
-        except httpx.TransportError as error:
-            raise UpstreamFailed(Unreachable(message=type(error).__name__)) from error
-        try:
-            if response.status_code != 200:
-                raise UpstreamFailed((RateLimited if response.status_code == 429 else Failed)(sent=Sent.ANSWERED))
-            yield Words(response)
-        finally:
-            await response.aclose()
+    def stream(self, call: Call) -> AbstractAsyncContextManager[ReplyStream]:
+        """The same, event by event; leaving closes the connection."""
+        return self.streamed(call, "/sing", SONG, dialect="openai.chat")
 
 
-class Words:
-    """An open stream, piece by piece as it comes."""
+def said(event: Event) -> Said:
+    """What one event of a song is: without a [DONE] it was cut off."""
+    if event.data == b"[DONE]":
+        return Said(end=True)
+    return Said(payload=b'"content":"' in event.data, error=decoded(event.data).get("error"))
 
-    def __init__(self, response: httpx.Response) -> None:
-        self.headers: dict[str, str] = {}
-        self._pieces = response.aiter_raw()
 
-    def __aiter__(self) -> "Words":
-        return self
-
-    async def __anext__(self) -> Chunk:
-        try:
-            return Chunk(await anext(self._pieces))
-        except httpx.TransportError as error:
-            raise UpstreamFailed(Unreachable(message=type(error).__name__, sent=Sent.ANSWERED)) from error
+SONG = Grammar(read=said, plain=lambda data: False, end="[DONE]")  # noqa: ARG005 # each event is read

@@ -44,6 +44,7 @@ class Files:
         place = settings.place()
         opened = partial(Archive, place, context.log, settings.key_source(place), context.now(), guest=context.briefly)
         archive = await trio.to_thread.run_sync(opened)
+        context.log.info("kept in %s", place)
         try:
             yield cls(archive, context.now)
         finally:

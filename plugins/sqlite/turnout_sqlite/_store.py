@@ -42,6 +42,7 @@ class Sqlite:
         """Open the database; raises StoreError when it or its key cannot be used, saying what to do."""
         lane = trio.CapacityLimiter(1)
         opened = await trio.to_thread.run_sync(Opened, settings, context.now(), context.log, limiter=lane)
+        context.log.info("kept in %s", settings.place())
         try:
             yield cls(opened, context.now, lane, context.log)
         finally:
