@@ -97,15 +97,11 @@ def _used(found: Plugins, path: Path | None) -> list[PluginInfo]:
     except ConfigError as error:
         if path is not None:
             raise
-        click.echo(f"turnout: without the configuration, what is in use is not known: {_first_line(error)}", err=True)
+        click.echo(f"turnout: without the configuration, what is in use is not known: {error.problems[0]}\n", err=True)
         return missing
     for group, _, name in wanted:
         missing += _missing(found, f"turnout.{group}", name)
     return missing
-
-
-def _first_line(error: ConfigError) -> str:
-    return error.problems[0].partition("\n")[0]
 
 
 def _missing(found: Plugins, group: str, name: str) -> list[PluginInfo]:

@@ -35,7 +35,8 @@ def new(kind: str, name: str, into: Path) -> None:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     click.echo(f"{folder} is written. Install and test it:\n")
-    click.echo(f"    pip install -e '{folder}[test]' && pytest {folder}\n")
+    where = folder if folder.is_absolute() else f"./{folder}"  # for pip, a path has a slash
+    click.echo(f"    pip install '{where}[test]' && pytest '{where}'\n")
     click.echo("then name it in the configuration as its README says.")
 
 

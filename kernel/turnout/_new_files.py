@@ -14,7 +14,7 @@ version = "0.1.0"
 description = "{article} {kind} for Turnout"
 readme = "README.md"
 requires-python = ">=3.11"
-dependencies = ["turnout>={version},<1"]
+dependencies = [{needs}]
 
 [project.optional-dependencies]
 test = ["pytest>=9,<10"]
@@ -158,86 +158,144 @@ async def test_it_keeps_the_laws_of_a_store() -> None:
 """
 
 PROVIDER = '''\
-"""A provider for Turnout."""
+"""A provider for Turnout.
 
-from collections.abc import AsyncIterator
+Its upstream is imaginary: POST /say with `{{"model", "text"}}` answers with lines, `{{"word"}}` ..., then `{{"done"}}`.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
-import trio
-from turnout import Call, Chunk, Credential, Reply
+import attrs
+import httpx
+from turnout import Call, Chunk, Credential, InvalidRequest, Protocol, Reply, Sent
+from turnout.abc import PluginContext
+from turnout.errors import UpstreamFailed
+from turnout_wire import endpoint, origin_of, secrets_of, verdict
+from turnout_wire.exchange import Exchange
+from turnout_wire.provider import given
+
+
+@attrs.frozen(kw_only=True)
+class {cls}Settings:
+    """`[providers.{name}]`, beside the keys of it that are the kernel's."""
+
+    base_url: str = "https://{name}.example/v1"
 
 
 class {cls}:
-    """Answers by itself, without an upstream. Put the conversation with yours in its place."""
+    """Takes calls in the dialect `openai.chat` and answers in it; what its upstream speaks is its own business."""
 
-    api: ClassVar[int] = 1
-    dialects: ClassVar[frozenset[str]] = frozenset({{"openai.chat"}})
+    api = 1
+    dialects = frozenset({{"openai.chat"}})
+    Settings = {cls}Settings
+
+    def __init__(self, settings: {cls}Settings, now: Callable[[], float]) -> None:
+        self._settings = settings
+        self._now = now
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: {cls}Settings, context: PluginContext) -> AsyncIterator["{cls}"]:
+        """Nothing is opened: connections come with each call."""
+        yield cls(settings, context.now)
+
+    def base_url(self, credential: Credential) -> str:
+        """The credential's own, else the table's."""
+        return credential.attributes.get("base_url") or self._settings.base_url
 
     def origin(self, credential: Credential) -> str:
         """Where this credential may be sent, and nowhere else."""
-        return "https://api.example.com:443"
+        return origin_of(self.base_url(credential))
 
     async def execute(self, call: Call) -> Reply:
         """One call that does not stream."""
-        await trio.lowlevel.checkpoint()
-        return Reply(body=b'{{"choices": [{{"message": {{"role": "assistant", "content": "hello"}}}}]}}')
+        words = []
+        async with self.stream(call) as stream:
+            while (word := await stream.word()) is not None:
+                words.append(word)
+        message = {{"role": "assistant", "content": "".join(words)}}
+        choice = {{"index": 0, "message": message, "finish_reason": "stop"}}
+        body = {{"object": "chat.completion", "model": call.model, "choices": [choice]}}
+        return Reply(body=json.dumps(body).encode())
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator["Words"]:
-        """Open a stream; leaving the block closes it."""
-        await trio.lowlevel.checkpoint()
-        yield Words()
+        """Open a stream; leaving the block closes its connection."""
+        url = endpoint(self.base_url(call.credential), "/say")
+        async with Exchange(given(call.transport), request_of(call, url)) as exchange:
+            if exchange.status != 200:
+                body, headers = await exchange.read_error(), exchange.response.headers
+                secrets = secrets_of(call.credential)
+                raise UpstreamFailed(verdict(exchange.status, body, headers, now=self._now(), secrets=secrets))
+            yield Words(exchange, call.model)
 
 
 class Words:
-    """An open stream."""
+    """An open stream: lines of JSON come in, server-sent events of `openai.chat` go out."""
 
-    def __init__(self) -> None:
-        self.headers: dict[str, str] = {{}}
-        self._chunks = iter([Chunk(b'data: {{"choices": [{{"delta": {{"content": "hello"}}}}]}}\\n\\n')])
+    def __init__(self, exchange: Exchange, model: str) -> None:
+        self.headers: dict[str, str] = {{}}  # extra ones for the client; the content type is the frontend's
+        self._exchange, self._model = exchange, model
+        self._held, self._over = b"", False
+
+    async def word(self) -> str | None:
+        """The next one; None at the end that the upstream says. Without that it was cut off."""
+        while b"\\n" not in self._held:
+            if not (more := await self._exchange.read_more()):
+                raise UpstreamFailed(Protocol(message="the answer ended before it was done"))
+            self._held += more
+        line, _, self._held = self._held.partition(b"\\n")
+        try:
+            said = json.loads(line)
+            return None if "done" in said else str(said["word"])
+        except (ValueError, LookupError, TypeError):
+            raise UpstreamFailed(Protocol(message="a line of the answer is not as agreed")) from None
 
     def __aiter__(self) -> "Words":
         return self
 
     async def __anext__(self) -> Chunk:
-        """The next piece as it came, marked as payload when a client can use it."""
-        await trio.lowlevel.checkpoint()
-        for chunk in self._chunks:
-            return chunk
-        raise StopAsyncIteration
+        """The next piece, marked as payload: all that comes here is something a client can use."""
+        if self._over:
+            raise StopAsyncIteration
+        word = await self.word()
+        self._over = word is None
+        delta, finish = ({{}}, "stop") if word is None else ({{"content": word}}, None)
+        choice = {{"index": 0, "delta": delta, "finish_reason": finish}}
+        event = json.dumps({{"object": "chat.completion.chunk", "model": self._model, "choices": [choice]}})
+        return Chunk(f"data: {{event}}\\n\\n".encode() + (b"data: [DONE]\\n\\n" if self._over else b""))
+
+
+def request_of(call: Call, url: httpx.URL) -> httpx.Request:
+    """What the upstream is sent. Raises UpstreamFailed for a request that it could not be."""
+    try:
+        text = json.loads(call.ask.payload)["messages"][-1]["content"]
+    except (ValueError, LookupError, TypeError):
+        raise UpstreamFailed(InvalidRequest(message="messages: the last has no content", sent=Sent.NO)) from None
+    key = call.credential.api_key
+    headers = {{"accept-encoding": "identity"}} | ({{"authorization": f"Bearer {{key.reveal()}}"}} if key else {{}})
+    return httpx.Request("POST", url, json={{"model": call.model, "text": text}}, headers=headers)
 '''
 
 PROVIDER_TEST = """\
 import pytest
-from turnout import Ask, Call, Credential
+from turnout import Ask
+from turnout.testing import check_provider, open_plugin
+from turnout_wire.testing import HttpDouble
 
 from {package} import {cls}
 
-CALL = Call(
-    ask=Ask(model="m", dialect="openai.chat"),
-    credential=Credential(id="a", provider="{name}"),
-    model="m",
-)
+LINES = [b'{{"word": "' + word + b'"}}\\n' for word in (b"one", b"two", b"three", b"four")] + [b'{{"done": true}}\\n']
+ASK = Ask(model="m", dialect="openai.chat", payload=b'{{"messages": [{{"role": "user", "content": "hi"}}]}}')
 
 
 @pytest.mark.turnout
-async def test_a_call_is_answered() -> None:
-    reply = await {cls}().execute(CALL)
-
-    assert b"hello" in reply.body
-
-
-@pytest.mark.turnout
-async def test_a_stream_has_a_payload() -> None:
-    async with {cls}().stream(CALL) as stream:
-        chunks = [chunk async for chunk in stream]
-
-    assert any(chunk.payload for chunk in chunks)
-
-
-# As soon as it talks to an upstream, `turnout.testing.check_provider` checks what a provider promises:
-# `turnout_wire.testing.HttpDouble` is an upstream that plays every kind of trouble.
+async def test_it_keeps_the_laws_of_a_provider() -> None:
+    double = HttpDouble(reply=b"".join(LINES), events=LINES, media_type="application/x-ndjson")
+    async with open_plugin("providers", {cls}) as provider:
+        await check_provider(provider, double, ASK)
 """
 
 README = """\
@@ -251,13 +309,14 @@ README = """\
 
 `turnout plugins --config turnout.toml` shows it. Its test checks the laws of its kind:
 
-    pip install -e '.[test]' && pytest
+    pip install '.[test]' && pytest
 """
 
 TOML: Mapping[str, str] = MappingProxyType(
     {
         "selector": '[turnout]\nselector = "{name}"',
-        "provider": '[providers.{name}]\nmodels = [{{ name = "m" }}]\ncredentials = [{{ name = "a" }}]',
+        "provider": '[providers.{name}]\nmodels = [{{ name = "m" }}]\n'
+        'credentials = [{{ name = "a", api_key = "${{{variable}_KEY}}" }}]',
         "store": '[turnout]\nstore = "{name}"',
         "observer": "[observers.{name}]",
     }
@@ -285,12 +344,13 @@ def files_of(kind: str, name: str, version: str) -> Mapping[str, str]:
         "package": package,
         "cls": "".join(part.capitalize() for part in name.split("-")),
         "article": "An" if kind == "observer" else "A",
-        "version": version,
+        "needs": f'"turnout>={version},<1"' + (f', "turnout-wire>={version},<1"' if kind == "provider" else ""),
     }
     source, test = SOURCES[kind]
+    toml = TOML[kind].format(name=name, variable=name.replace("-", "_").upper())
     return {
         "pyproject.toml": PYPROJECT.format(**words),
-        "README.md": README.format(**words, toml=TOML[kind].format(name=name)),
+        "README.md": README.format(**words, toml=toml),
         f"{package}.py": source.format(**words),
         f"test_{name.replace('-', '_')}.py": test.format(**words),
     }

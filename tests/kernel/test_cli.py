@@ -319,7 +319,8 @@ def test_plugins_works_without_a_configuration_and_in_safe_mode(run: Run, instal
     code, out, err = run("plugins")
     assert code == 0
     assert "in-turn" in out
-    assert err == "turnout: without the configuration, what is in use is not known: " + err.rpartition("known: ")[2]
+    assert err.startswith("turnout: without the configuration, what is in use is not known: no configuration found; ")
+    assert "or write one of\n    turnout.toml\n" in err
 
     _, out, _ = run("--safe", "plugins")
     assert "disabled: by --safe" in out

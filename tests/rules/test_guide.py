@@ -13,6 +13,8 @@ from trio.testing import MockClock
 
 import turnout
 from turnout import abc, errors, parse_config, testing
+from turnout._new_files import files_of
+from turnout._verdicts import FAILURES
 from turnout.testing import ScriptedProvider, check_observer, open_plugin, scripted_kernel
 
 GUIDE = (Path(__file__).parents[2] / "kernel" / "docs" / "plugins.md").read_text(encoding="utf-8")
@@ -72,6 +74,27 @@ async def test_the_provider_of_the_guide_answers_streams_and_fails(
             assert [chunk.data async for chunk in stream] == [b"hello"]
         with pytest.raises(errors.UpstreamFailed):
             await kernel.execute(turnout.Ask(model="m", dialect="openai.chat"))
+
+
+async def test_the_whole_provider_of_the_guide_keeps_the_laws(code: dict[str, Any], autojump_clock: MockClock) -> None:
+    await code["test_it_keeps_the_laws_of_a_provider"]()
+
+
+def test_the_whole_provider_of_the_guide_is_what_a_new_one_looks_like() -> None:
+    """One text in two places: what an author reads is what `turnout new` writes."""
+    files = files_of("provider", "parrot", "0.1.0")
+    module = files["turnout_parrot.py"].partition('"""\n\n')[2]
+    test = files["test_parrot.py"].replace("from turnout_parrot import Parrot\n\n", "")
+
+    assert module in blocks("python")
+    assert test in blocks("python")
+
+
+def test_every_verdict_is_in_the_guide_and_so_is_how_far_a_request_may_get() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE)
+
+    assert {failure.__name__ for failure in FAILURES} <= set(listed)
+    assert all(f"`Sent.{sent.name}`" in GUIDE for sent in turnout.Sent)
 
 
 def protocols() -> list[type]:
