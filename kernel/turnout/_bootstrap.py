@@ -86,6 +86,8 @@ class StreamAttempt:
     async def _hold_until_payload(self, stream: ReplyStream) -> None:
         size = 0
         async for chunk in stream:
+            if type(chunk) is not Chunk or type(chunk.data) is not bytes:
+                raise self._border.wrong(f"gave a {type(chunk).__name__} that is no Chunk of bytes")
             self._held.append(chunk)
             if chunk.payload:
                 return
@@ -104,7 +106,7 @@ class StreamAttempt:
         scope = self._scope
         scope.waiting_since = trio.current_time()
         try:
-            return await self._next()
+            chunk = await self._next()
         except StopAsyncIteration:
             self._ended = True
             raise
@@ -118,6 +120,9 @@ class StreamAttempt:
             raise
         finally:
             scope.waiting_since = math.inf
+        if type(chunk) is Chunk and type(chunk.data) is bytes:  # or no frontend could send it (acceptance H10)
+            return chunk
+        raise self._border.wrong(f"gave a {type(chunk).__name__} that is no Chunk of bytes")
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

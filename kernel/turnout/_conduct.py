@@ -46,7 +46,6 @@ from turnout.errors import (
     Draining,
     NoCredential,
     NotSupported,
-    PluginError,
     TurnoutError,
     UnknownModel,
     UpstreamFailed,
@@ -238,8 +237,7 @@ class Conductor:
         if chosen is None:
             raise NoCredential("selector returned no auth")
         if not isinstance(chosen, Entry) or not _is_candidate(chosen, run):
-            reason = f"chose a {type(chosen).__name__} that is none of the candidates"
-            raise PluginError(reason, group="turnout.selectors", name=type(generation.selector).__name__)
+            raise generation.selector_border.wrong(f"chose a {type(chosen).__name__} that is none of the candidates")
         return chosen
 
     async def _call_credential(self, run: Run, entry: Entry, attempt: Attempt[T]) -> T | None:
@@ -336,8 +334,9 @@ class Conductor:
                 self._failed(run, credential, upstream, slot, failure)
                 raise
             if type(reply) is not Reply:
-                reason = f"gave a {type(reply).__name__} where a Reply is due"
-                raise PluginError(reason, group="turnout.providers", name=provider.key)
+                raise provider.border.wrong(f"gave a {type(reply).__name__} where a Reply is due")
+            if not isinstance(reply.body, bytes):
+                raise provider.border.wrong(f"gave a Reply whose body is a {type(reply.body).__name__}, not bytes")
             _learn(entry, reply.remaining)
             took = self._served(run, credential, upstream, slot)
             self._judge.record(run, credential, upstream.recorded, DONE, took)

@@ -93,7 +93,10 @@ class Listing:
             with generation.transport_border:
                 transport = generation.transport.for_credential(credential) if generation.transport else None
             with trio.fail_after(LIST_LIMIT), provider.border:
-                names = sorted(await lister.models(credential, transport))
+                names = list(await lister.models(credential, transport))
+            if not all(isinstance(name, str) for name in names):
+                raise provider.border.wrong("`models` gave something else than texts")
+            names.sort()
         except (UpstreamFailed, PluginError, trio.TooSlowError) as error:
             log.warning("%s does not say which models it serves: %s", credential.id, str(error) or type(error).__name__)
             return False

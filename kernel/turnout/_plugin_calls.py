@@ -6,6 +6,7 @@ A failure of the upstream may be wrapped or grouped by the plugin's own nurserie
 """
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from types import TracebackType
 
 import trio
@@ -50,6 +51,10 @@ class plugin_code:  # noqa: N801 # a context manager reads as words
         self._group = group
         self._name = name
 
+    def wrong(self, reason: str) -> PluginError:
+        """The error for a plugin that gave what its protocol does not allow."""
+        return PluginError(reason, group=self._group, name=self._name)
+
     def __enter__(self) -> None:
         pass
 
@@ -68,4 +73,19 @@ class plugin_code:  # noqa: N801 # a context manager reads as words
             return
         if (failure := upstream_failure(error)) is not None:
             raise failure from error
-        raise PluginError(f"raised {type(error).__name__}", group=self._group, name=self._name) from error
+        raise self.wrong(f"raised {type(error).__name__}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised, so that an author finds it; the text of an exception may hold a secret and is never told.
+
+    Nothing for what the system refuses: that says enough by itself, and its place is the standard library.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    if trace is None or isinstance(error, OSError):
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" at {'/'.join(PurePath(trace.tb_frame.f_code.co_filename).parts[-2:])}:{trace.tb_lineno}"

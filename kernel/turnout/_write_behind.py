@@ -65,11 +65,21 @@ class WriteBehind:
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
-        with self.border:
-            records = {(record.kind, record.id): record for record in await self.store.list()}
+        records = await self._list()
         self._versions = {key: record.version for key, record in records.items()}
         self._unknown = {key: unknown for key, record in records.items() if (unknown := unknown_fields(record))}
         return records
+
+    async def _list(self) -> Mapping[tuple[str, str], Record]:
+        with self.border:
+            found = list(await self.store.list())
+        return {(record.kind, record.id): record for record in map(self._sound, found)}
+
+    def _sound(self, record: Record) -> Record:
+        """The record, if it is one; raises PluginError for anything else (acceptance H10)."""
+        if type(record) is not Record or not isinstance(record.data, bytes) or type(record.version) is not int:
+            raise self.border.wrong(f"gave a {type(record).__name__} that is no Record with bytes and a version")
+        return record
 
     async def run(self) -> None:
         """Write what gets dirty, until closed."""
@@ -120,7 +130,7 @@ class WriteBehind:
                     with self.border:
                         if changes is None:
                             changes = self.store.watch()
-                        found = await anext(changes)
+                        found = [self._sound_change(change) for change in await anext(changes)]
                 except (StoreError, PluginError, StopAsyncIteration) as error:
                     if not isinstance(error, StoreError):  # a generator that has raised gives nothing any more
                         changes = None
@@ -130,6 +140,13 @@ class WriteBehind:
                 else:
                     pause = RETRY_FLOOR
                     self._hear(found)
+
+    def _sound_change(self, change: Change) -> Change:
+        if type(change) is not Change:
+            raise self.border.wrong(f"gave a {type(change).__name__} where a Change is due")
+        if change.record is not None:
+            self._sound(change.record)
+        return change
 
     def _hear(self, changes: Iterable[Change]) -> None:
         """Take in what others wrote, less what we know already."""
@@ -181,14 +198,14 @@ class WriteBehind:
         if isinstance(self.store, Reader):
             with self.border:
                 record = await self.store.read(kind, id)
+                record = None if record is None else self._sound(record)
             self._hear([Change(kind=kind, id=id, record=record)])
         else:
             await self._read_all()
 
     async def _read_all(self) -> None:
         """Take in everything that others wrote."""
-        with self.border:
-            records = {(record.kind, record.id): record for record in await self.store.list()}
+        records = await self._list()
         gone = [key for key in self._versions if key not in records]
         self._hear(Change(kind=kind, id=id, record=record) for (kind, id), record in records.items())
         self._hear(Change(kind=kind, id=id, record=None) for kind, id in gone)
@@ -238,6 +255,8 @@ class WriteBehind:
                 kept = self._unknown.get(key, NOTHING).kept_in(current)
                 with self.border:
                     version = await self.store.save(kind, id, kept, self._versions.get(key, 0))
+                if type(version) is not int:
+                    raise self.border.wrong(f"`save` gave a {type(version).__name__} where a version is due")
             except StoreConflict:
                 if not left:
                     raise

@@ -1,8 +1,10 @@
 """Every hook of every kind of plugin raises, in every way: it hurts what it served, and the kernel runs on (H8)."""
 
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Self
 
 import attrs
 import pytest
@@ -357,4 +359,88 @@ async def test_a_kernel_opens_or_says_who_keeps_it_from_that(
             await trio.sleep(100)
             broken.armed = False
             await trio.sleep(100)
+            assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+
+
+class Saying:
+    """A stream of one thing, or what is no stream at all."""
+
+    def __init__(self, *said: Any) -> None:
+        self.headers: dict[str, str] = {}
+        self._said = iter(said)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def __aiter__(self) -> "Saying":
+        return self
+
+    async def __anext__(self) -> Any:
+        await trio.lowlevel.checkpoint()
+        for said in self._said:
+            return said
+        raise StopAsyncIteration
+
+
+def lying(kind: type[Broken], method: str, lie: Any) -> Broken:
+    """A plugin whose method gives something else than is due, as soon as it is armed."""
+    plugin = kind("", ValueError())
+    true = getattr(plugin, method)
+
+    async def later(*given: Any) -> Any:
+        return told(lie) if plugin.armed else await true(*given)
+
+    def at_once(*given: Any) -> Any:
+        return told(lie) if plugin.armed else true(*given)
+
+    def told(lie: Any) -> Any:
+        plugin.raised += 1
+        return lie() if callable(lie) else lie
+
+    setattr(plugin, method, later if inspect.iscoroutinefunction(true) else at_once)
+    return plugin
+
+
+LIES: list[tuple[type[Broken], str, Any, Act]] = [
+    *((Provider, "execute", lie, lambda kernel: kernel.execute(N)) for lie in (None, b"{}", Reply(body="{}"))),  # type: ignore[arg-type]
+    (Provider, "count", {"tokens": 3}, lambda kernel: kernel.count(N)),
+    (Provider, "stream", None, stream),
+    *(
+        (Provider, "stream", partial(Saying, *chunks), stream)
+        for chunks in ((b"one",), (Chunk("one"),), (Chunk(b"one"), "two"), (Chunk(b"one"), Chunk("two")))  # type: ignore[arg-type]
+    ),
+    *((Provider, "origin", lie, register) for lie in (None, 5, "upstream.test")),
+    *((Provider, "refresh", lie, renew) for lie in (5, {"access_token": "x"})),
+    *((Provider, "refresh_lead", lie, renew) for lie in ("soon", object())),
+    *((Provider, "token_origin", lie, renew) for lie in (None, 5)),
+    *((Provider, "models", lie, reload) for lie in (None, 5, [1, 2], [None, "n"])),
+    *((Selector, "select", lie, lambda kernel: kernel.execute(N)) for lie in (None, "b", 5)),
+    *((Store, "list", lie, lambda kernel: kernel.credentials.load()) for lie in (None, [5], [("secret", "t")])),
+    *((Store, "save", lie, register) for lie in (None, "one", 1.5)),
+    *((Store, "read", lie, renew) for lie in (5, "text", Record(kind="secret", id="t", data="{}", version=1))),  # type: ignore[arg-type]
+    *((Store, "lease", lie, renew) for lie in (None, 5)),
+    *((Observer, "expose", lie, expose) for lie in (None, 5, [1])),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "lie", "act"), LIES, ids=shown)
+async def test_a_hook_that_gives_something_else_is_refused_at_the_border(
+    kind: type[Broken], method: str, lie: Any, act: Act, autojump_clock: MockClock
+) -> None:
+    """H10: an error of Turnout's for what it served, and nothing else is hurt."""
+    broken = lying(kind, method, lie)
+    with trio.fail_after(LIMIT):
+        async with house(broken) as kernel:
+            await register(kernel)
+            await trio.sleep(1)
+            broken.armed = True
+            with suppress(TurnoutError):
+                await act(kernel)
+            await trio.sleep(1)
+            broken.armed = False
+            await trio.sleep(100)
+            assert broken.raised, "it was never reached"
             assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"

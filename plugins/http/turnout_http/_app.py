@@ -14,7 +14,7 @@ from typing import final
 
 import turnout_wire
 from turnout import Decision
-from turnout.errors import Draining, TurnoutError
+from turnout.errors import Draining, PluginError, TurnoutError
 from turnout_http import _answers
 from turnout_http._admission import Admission
 from turnout_http._door import Door
@@ -166,7 +166,8 @@ class App:
         """The error if a client may hear of it; else it goes to the log, and the client hears that there was one."""
         if isinstance(error, TurnoutError) and error.code != "internal":
             return error
-        self._log.error("request %s failed: %s", id, chain(error))
+        whose = f"{error}; " if isinstance(error, PluginError) else ""  # made of names and types only, never of texts
+        self._log.error("request %s failed: %s%s", id, whose, chain(error))
         return TurnoutError("internal error")
 
     async def _answer_failure(self, failure: Exception, reply: Send, visit: Visit) -> None:
