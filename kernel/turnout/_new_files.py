@@ -224,9 +224,9 @@ class {cls}:
     async def stream(self, call: Call) -> AsyncIterator["Words"]:
         """Open a stream; leaving the block closes its connection."""
         url = endpoint(self.base_url(call.credential), "/say")
-        async with Exchange(given(call.transport), request_of(call, url)) as exchange:
+        async with Exchange.of(given(call.transport), request_of(call, url)) as exchange:
             if exchange.status != 200:
-                body, headers = await exchange.read_error(), exchange.response.headers
+                body, headers = await exchange.read_error(), exchange.headers
                 secrets = secrets_of(call.credential)
                 raise UpstreamFailed(verdict(exchange.status, body, headers, now=self._now(), secrets=secrets))
             yield Words(exchange, call.model)
