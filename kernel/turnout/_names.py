@@ -61,6 +61,13 @@ def pool_key(credential: Credential, name: ModelName) -> tuple[str, str, str]:
     return credential.id.lower(), (configured or credential.provider).lower(), alias.lower()
 
 
+def raw_provider(credential: Credential) -> str:
+    """Key of the provider that serves a credential's raw requests (C13.1): another one where it is compatible only."""
+    name = credential.attributes.get("compat_name", "").strip()
+    key = (credential.attributes.get("provider_key", "").strip() or name) if name else credential.provider
+    return key.strip().lower()
+
+
 def rotate(members: Sequence[T], counter: int) -> tuple[T, ...]:
     """The members of a pool, beginning with the one whose turn it is (C7.8)."""
     turn = counter % len(members) if members else 0

@@ -5,7 +5,7 @@ durable; a store that fails is told as StoreError, with the change still in forc
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -14,6 +14,7 @@ from turnout._custody import Custody
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation, ProviderInstance
 from turnout._intake import Intake
+from turnout._names import raw_provider
 from turnout._readings import stable_index
 from turnout._refresh import RefreshRoom
 from turnout._values import CLEAN, Credential, CredentialState, refuse
@@ -165,9 +166,10 @@ class Registry:
     # --- raw requests (C13) ------------------------------------------------------------------------------------------
 
     def _provider_of(self, credential: Credential) -> ProviderInstance:
-        provider = self._generation().providers.get(credential.provider)
+        key = raw_provider(credential)
+        provider = self._generation().providers.get(key)
         if provider is None:
-            raise NotSupported(f"executor not registered for provider: {credential.provider}")
+            raise NoSuchProvider(f"executor not registered for provider: {key}")
         return provider
 
     def prepare(self, request: "httpx.Request", id: str) -> None:
@@ -228,6 +230,12 @@ class Registry:
                     failed = error
         if failed is not None:
             raise failed
+
+
+class NoSuchProvider(NotSupported):
+    """The credential names a provider that is not there, by an attribute (C13.1)."""
+
+    code: ClassVar[str] = "provider_not_found"
 
 
 def _there_is(request: object) -> None:

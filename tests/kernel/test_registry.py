@@ -313,6 +313,33 @@ async def test_a_provider_without_the_capability_says_so(autojump_clock: MockClo
         assert not kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "key"),
+    [
+        ({}, "scripted"),
+        ({"provider_key": "ignored"}, "scripted"),
+        ({"compat_name": "  ", "provider_key": "ignored"}, "scripted"),
+        ({"compat_name": " OpenRouter "}, "openrouter"),
+        ({"compat_name": "x", "provider_key": " Scripted "}, "scripted"),
+        ({"compat_name": "X", "provider_key": " "}, "x"),
+    ],
+)
+async def test_raw_requests_of_a_compatible_credential_go_by_the_provider_that_it_names(
+    attributes: dict[str, str], key: str, autojump_clock: MockClock
+) -> None:
+    """C13.1; C13.2 and C6.1 for one that is not there."""
+    async with scripted_kernel(TOML, {"scripted": Signing()}) as kernel:
+        await kernel.credentials.register(attrs.evolve(credential(), attributes=attributes))
+        if key == "scripted":
+            assert await raw(kernel, "a") == {"authorization": "key-of-a-0123456789"}
+            return
+        with pytest.raises(NotSupported) as caught:
+            await raw(kernel, "a")
+        assert caught.value.code == "provider_not_found"
+        assert str(caught.value) == f"executor not registered for provider: {key}"
+        assert not kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
+
+
 async def test_closing_a_session_tells_every_provider_that_can(autojump_clock: MockClock) -> None:
     """C3.6.4, C2.2."""
     provider = Signing()

@@ -13,19 +13,9 @@ from turnout_wire._headers import (
 )
 from turnout_wire._hints import duration, retry_after
 from turnout_wire._json import BadJSON, Peek, check_json, peek, texts_in, with_model
+from turnout_wire._new_request import new_request
 from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_base
 from turnout_wire._passing import Grammar, PassedEvents, Said, decoded
-from turnout_wire._prepare import (
-    CannotPrepare,
-    NoCredentialGiven,
-    NoRequestGiven,
-    NoSuchProvider,
-    inject,
-    new_request,
-    prepare,
-    provider_key,
-    sender,
-)
 from turnout_wire._scrub import Known, scrub, secrets_of
 from turnout_wire._shapes import SHAPES, Shape, Told
 from turnout_wire._sse import EVENT_LIMIT, LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
@@ -42,16 +32,12 @@ __all__ = [
     "UPSTREAM_EXCEPTIONS",
     "BadJSON",
     "BlockReader",
-    "CannotPrepare",
     "Event",
     "EventTooLarge",
     "Grammar",
     "HttpAnswer",
     "Known",
     "Mark",
-    "NoCredentialGiven",
-    "NoRequestGiven",
-    "NoSuchProvider",
     "PassedEvents",
     "Peek",
     "Said",
@@ -69,14 +55,11 @@ __all__ = [
     "endpoint",
     "error_message",
     "in_band",
-    "inject",
     "new_request",
     "origin_of",
     "origin_of_url",
     "parsed_base",
     "peek",
-    "prepare",
-    "provider_key",
     "read_event",
     "read_turn",
     "refusal",
@@ -86,7 +69,6 @@ __all__ = [
     "retry_after",
     "scrub",
     "secrets_of",
-    "sender",
     "socket_error",
     "socket_event",
     "status_of_error",
