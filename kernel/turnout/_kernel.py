@@ -158,7 +158,10 @@ class Kernel:
             problems.append("no credential is ready for any model")
         if draining:
             problems.append("draining")
-        return Readiness(ready=self._started and not problems, draining=draining, problems=tuple(problems))
+        ready = self._started and not problems
+        if self._started and self._writer.failing:  # calls go on from memory
+            problems.append("the store does not take what changes")
+        return Readiness(ready=ready, draining=draining, problems=tuple(problems))
 
     def explain(self, id: str) -> Decision | None:
         """The decision record of a recent call, None when it is not known any more."""

@@ -40,7 +40,11 @@ log = getLogger("turnout.store")
 
 
 class WriteBehind:
-    """Writes dirty records of one custody to one store."""
+    """Writes dirty records of one custody to one store.
+
+    Attributes:
+        failing: the last write did not succeed.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class WriteBehind:
         self.store = store
         self.border = plugin_code("turnout.stores", name)
         self._failed = failed
+        self.failing = False
         self._versions: dict[tuple[str, str], int] = {}
         self._unknown: dict[tuple[str, str], UnknownFields] = {}
         self._scope = trio.CancelScope()
@@ -229,6 +234,7 @@ class WriteBehind:
             async with self.turn:
                 with self._custody.dirty.writing(kind, id), trio.fail_after(STORE_LIMIT):
                     await self.write(kind, id, partial(self._data, kind, id))
+            self.failing = False
         except (StoreError, PluginError, trio.TooSlowError) as error:
             self.not_saved(kind, id, error)
             return False
@@ -237,6 +243,7 @@ class WriteBehind:
     def not_saved(self, kind: str, id: str, error: Exception) -> None:
         """Tell of a record that the store does not take."""
         reason = str(error) or "took too long"
+        self.failing = True
         log.warning("the %s of %s is not saved yet: %s", kind, id, reason)
         self._failed(kind, id, reason)
 

@@ -100,7 +100,7 @@ async def test_what_changes_is_written_behind_and_together(autojump_clock: MockC
 
 
 async def test_a_store_that_fails_loses_nothing_and_stops_nobody(autojump_clock: MockClock) -> None:
-    """O20: tried again until it succeeds; F-4."""
+    """O20: tried again until it succeeds; F-4, F-5: readiness tells of it, and calls go on."""
 
     store = MemoryStore()
     provider = ScriptedProvider(Script(failure=RateLimited(retry_after=3000)))
@@ -110,8 +110,10 @@ async def test_a_store_that_fails_loses_nothing_and_stops_nobody(autojump_clock:
             await kernel.execute(ASK)
         await trio.sleep(100)
         assert store.records == {}
+        assert "the store does not take what changes" in kernel.readiness().problems
         store.broken = ""
         await trio.sleep(35)
+        assert "the store does not take what changes" not in kernel.readiness().problems
         assert set(store.records) == {("state", "a")}
 
 

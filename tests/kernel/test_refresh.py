@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -157,6 +158,22 @@ async def test_at_most_sixteen_run_at_once_and_ten_per_origin(autojump_clock: Mo
         await trio.sleep(900)
         assert provider.most_at_once == 10
         assert len(provider.refreshed) == len({id for _, id in provider.refreshed}) == 100
+
+
+async def test_a_thousand_that_end_together_are_renewed_once_each_and_no_call_fails(autojump_clock: MockClock) -> None:
+    """E1: spread over the tenth of the lead that chance gives, a few at a time; calls meet tokens that are valid."""
+    provider = Renewing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        for number in range(1000):
+            await kernel.credentials.register(oauth(f"c{number}", 600 + number % 60))
+        for _ in range(150):
+            await kernel.execute(ASK)
+            await trio.sleep(5)
+        assert len(provider.refreshed) == len({id for _, id in provider.refreshed}) == 1000
+        assert provider.most_at_once <= 10
+        per_second = Counter(int(at) for at, _ in provider.refreshed)
+        assert max(per_second.values()) <= 30, "they do not come together"
+        assert len(per_second) > 60
 
 
 async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> None:
@@ -339,6 +356,24 @@ async def test_a_cooling_credential_is_refreshed_and_a_disabled_one_is_not(autoj
             await kernel.execute(Ask(model="m", pin="cooling"))
         await trio.sleep(500)
         assert [id for _, id in provider.refreshed] == ["cooling"]
+
+
+async def test_restarts_bring_no_refresh_storm(autojump_clock: MockClock) -> None:
+    """H7: what was renewed a moment ago is not due again, also where only the time of that renewal tells."""
+    store, refreshed = MemoryStore(), list[tuple[float, str]]()
+
+    def for_ever(credential: Credential) -> Credential:
+        return attrs.evolve(credential, metadata=Metadata({"email": "a@example.test", "access_token": "token-1"}))
+
+    for _ in range(5):
+        provider = Renewing()
+        provider.answer = for_ever
+        async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+            if not kernel.credentials.list():
+                await kernel.credentials.register(oauth("a", 200))
+            await trio.sleep(10)
+        refreshed += provider.refreshed
+    assert len(refreshed) == 1
 
 
 async def test_a_renewed_token_is_in_the_store_before_it_is_used(autojump_clock: MockClock) -> None:
