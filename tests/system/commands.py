@@ -7,18 +7,22 @@ import contextlib
 import io
 import json
 import sys
+from collections.abc import Sequence
 
 from turnout._cli import main
 
 
-def run(arguments: list[str], given: str) -> tuple[object, str, str]:
-    out, err = io.StringIO(), io.StringIO()
+def run(arguments: Sequence[str], given: str) -> tuple[object, str, str]:
+    """One command in this process: its exit code, and what it prints."""
+    out, err, stdin = io.StringIO(), io.StringIO(), sys.stdin
     sys.stdin = io.StringIO(given)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             main(arguments)
-        except SystemExit as ended:
-            return ended.code, out.getvalue(), err.getvalue()
+    except SystemExit as ended:
+        return ended.code, out.getvalue(), err.getvalue()
+    finally:
+        sys.stdin = stdin
 
 
 if __name__ == "__main__":
