@@ -44,7 +44,8 @@ class Listener:
                     with trio.fail_after(HEAR_LIMIT), plugin_code("turnout.observers", self.name):
                         await self.observer.hear(event)
                 except (TurnoutError, trio.TooSlowError) as error:
-                    log.warning("observer %r lost %s: %s", self.name, type(event).__name__, type(error).__name__)
+                    reason = str(error) or f"took longer than {HEAR_LIMIT:g} s"
+                    log.warning("observer %r lost %s: %s", self.name, type(event).__name__, reason)
                     self.lost += 1
 
     def close(self) -> None:

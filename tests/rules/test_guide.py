@@ -76,6 +76,10 @@ async def test_the_provider_of_the_guide_answers_streams_and_fails(
             await kernel.execute(turnout.Ask(model="m", dialect="openai.chat"))
 
 
+async def test_the_store_of_the_guide_keeps_the_laws(code: dict[str, Any], tmp_path: Path) -> None:
+    await code["test_it_keeps_the_laws_of_a_store"](tmp_path)
+
+
 async def test_the_whole_provider_of_the_guide_keeps_the_laws(code: dict[str, Any], autojump_clock: MockClock) -> None:
     await code["test_it_keeps_the_laws_of_a_provider"]()
 
