@@ -12,6 +12,7 @@ from functools import partial
 from logging import getLogger
 from typing import Any, TypeVar
 
+import attrs
 import trio
 
 from turnout._affinity import digest
@@ -65,67 +66,50 @@ An origin that says it is overloaded gets the longer one (acceptance, section 4)
 log = getLogger("turnout.conduct")
 
 
+@attrs.define(kw_only=True, eq=False, repr=False)
 class Conductor:
-    """Conducts calls over the credentials in custody, by the generation in force when each call begins."""
+    """Conducts calls over the credentials in custody, by the generation in force when each call begins.
 
-    __slots__ = (
-        "_clock",
-        "_custody",
-        "_draw",
-        "_hedges",
-        "_judge",
-        "_new_id",
-        "_observers",
-        "_origins",
-        "_recovery",
-        "_refresh",
-        "_remember",
-        "_turns",
-        "calls",
-        "draining",
-        "generation",
-    )
+    Attributes:
+        generation: for the calls that begin from now on.
+        calls: those under way.
+        draining: no new call is taken.
+    """
 
-    def __init__(
-        self,
-        *,
-        custody: Custody,
-        origins: Origins,
-        judge: Judge,
-        generation: Generation,
-        clock: Clock,
-        draw: Callable[[], float],
-        new_id: Callable[[], str],
-        remember: Callable[[Decision], Any],
-        observers: Observers,
-        refresh: RefreshRoom,
-    ) -> None:
-        self._custody = custody
-        self._origins = origins
-        self._judge = judge
-        self.generation = generation
-        self._clock = clock
-        self._refresh = refresh
-        self._draw = draw
-        self._new_id = new_id
-        self._remember = remember
-        self._observers = observers
-        self._turns: dict[tuple[str, str, str], int] = {}
-        self.calls = Open()
-        self.draining = trio.Event()
+    _custody: Custody
+    _origins: Origins
+    _judge: Judge
+    generation: Generation
+    _clock: Clock
+    _draw: Callable[[], float]
+    _new_id: Callable[[], str]
+    _remember: Callable[[Decision], Any]
+    _observers: Observers
+    _refresh: RefreshRoom
+    calls: Open = attrs.field(init=False, factory=Open)
+    draining: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _turns: dict[tuple[str, str, str], int] = attrs.field(init=False, factory=dict)
+    _recovery: Recovery = attrs.field(init=False)
+    _hedges: Hedges = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
         self._recovery = Recovery(
-            custody=custody, origins=origins, refresh=refresh, now=clock.now, draw=draw, scope=self.scope
+            custody=self._custody,
+            origins=self._origins,
+            refresh=self._refresh,
+            now=self._clock.now,
+            draw=self._draw,
+            scope=self.scope,
         )
-        self._hedges = Hedges(
-            Moves(
-                conduct=self._conduct,
-                pick=self._pick,
-                call=self._call_credential,
-                open=self._open,
-                scope=self.scope,
-                decide=self._decide,
-            )
+        moves = Moves(
+            conduct=self._conduct,
+            pick=self._pick,
+            call=self._call_credential,
+            open=self._open,
+            scope=self.scope,
+            decide=self._decide,
         )
+        self._hedges = Hedges(moves)
 
     async def execute(self, ask: Ask) -> Answer:
         """Conduct a call that does not stream. Waits; raises TurnoutError."""

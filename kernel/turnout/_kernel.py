@@ -40,6 +40,7 @@ from turnout._custody import Custody
 from turnout._decisions import Decisions
 from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded, StoreFailed
 from turnout._follow import Follower
+from turnout._generation import Generation
 from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._intake import Intake
 from turnout._judge import Judge
@@ -308,18 +309,38 @@ class Kernel:
         return watching(house, self._plugins.owner_of, lambda: self._started)
 
     async def _open(self) -> None:
-        """Open every plugin, then take the credentials into custody."""
+        """Open every plugin, furnish the rooms, then take the credentials into custody."""
         chosen = choose(self._config, self._plugins)
         self._house.move_in(await self._house.furnish(chosen, self._config))
         generation = generation_of(self._config, self._house.now.instances, 1)
-        self._refresh = RefreshRoom(
+        self._refresh = self._new_refresh_room()
+        self._conductor = self._new_conductor(generation)
+        self.credentials = self._new_registry()
+        self._follower = self._new_follower()
+        self._writer = self._new_writer(self._house.now.only("stores"), self._config)
+        await self._take_into_custody(generation)
+
+    async def _take_into_custody(self, generation: Generation) -> None:
+        """Everything that the configuration and the store know."""
+        records = await self._writer.load()
+        self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
+        kept = [record for (kind, _), record in records.items() if kind in {AFFINITY, KEEPERS}]
+        self._follower.take([Change(kind=record.kind, id=record.id, record=record) for record in kept])
+
+    def _generation(self) -> Generation:
+        return self._conductor.generation
+
+    def _new_refresh_room(self) -> RefreshRoom:
+        return RefreshRoom(
             custody=self._custody,
-            generation=lambda: self._conductor.generation,
+            generation=self._generation,
             now=self._clock.now,
             draw=self._draw,
             leasing=Leasing(self._custody, lambda: self._writer),
             observers=self._observers,
         )
+
+    def _new_conductor(self, generation: Generation) -> Conductor:
         judge = Judge(
             custody=self._custody,
             origins=self._origins,
@@ -327,7 +348,7 @@ class Kernel:
             observers=self._observers,
             ask_refresh=self._refresh.ask,
         )
-        self._conductor = Conductor(
+        return Conductor(
             custody=self._custody,
             origins=self._origins,
             judge=judge,
@@ -339,10 +360,12 @@ class Kernel:
             observers=self._observers,
             refresh=self._refresh,
         )
-        self.credentials = Registry(
+
+    def _new_registry(self) -> Registry:
+        return Registry(
             custody=self._custody,
             intake=self._intake,
-            generation=lambda: self._conductor.generation,
+            generation=self._generation,
             now=self._clock.now,
             new_id=lambda: str(uuid.uuid4()),
             tell=self._observers.tell,
@@ -351,21 +374,18 @@ class Kernel:
             serves=self._serves,
             refresh=self._refresh,
         )
-        self._follower = Follower(
+
+    def _new_follower(self) -> Follower:
+        return Follower(
             custody=self._custody,
             intake=self._intake,
-            generation=lambda: self._conductor.generation,
+            generation=self._generation,
             now=self._clock.now,
             hint_cap=lambda: self._config.health.hint_cap,
             tell=self._observers.tell,
             serves=self._serves,
             leased=lambda: isinstance(self._writer.store, Leaser),
         )
-        self._writer = self._new_writer(self._house.now.only("stores"), self._config)
-        records = await self._writer.load()
-        self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
-        kept = [record for (kind, _), record in records.items() if kind in {AFFINITY, KEEPERS}]
-        self._follower.take([Change(kind=record.kind, id=record.id, record=record) for record in kept])
 
     async def _start(self) -> None:
         """Start what lives on the open plugins, frontends last."""
