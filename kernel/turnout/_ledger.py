@@ -48,7 +48,6 @@ __all__ = [
     "OriginState",
     "Policy",
     "freed",
-    "half_open",
     "record",
     "record_origin",
     "refreshed",
@@ -148,14 +147,6 @@ def benched_since(state: CredentialState, model: str, now: float, took: float) -
     if entry is None or entry.updated_at is None or entry.next_retry_after is None:
         return False
     return entry.unavailable and entry.next_retry_after > now and entry.updated_at > now - took
-
-
-def half_open(state: ModelState, now: float) -> bool:
-    """Whether a block of this model is over and no success has followed yet: one probe at a time (design 8)."""
-    if state.status is not ERROR:
-        return False
-    until = state.next_retry_after
-    return not state.unavailable if until is None else until <= now
 
 
 def refreshed(state: CredentialState, now: float) -> CredentialState:

@@ -13,7 +13,6 @@ from turnout._ledger import (
     Change,
     OriginState,
     Policy,
-    half_open,
     record,
     record_origin,
     refreshed,
@@ -22,7 +21,8 @@ from turnout._ledger import (
     settled,
     speaks_against_origin,
 )
-from turnout._values import CLEAN, CredentialState, ErrorRecord, ModelState, Outcome, Quota, Status
+from turnout._standing import blocked
+from turnout._values import CLEAN, Credential, CredentialState, ErrorRecord, ModelState, Outcome, Quota, Status
 from turnout._verdicts import (
     FAILURES,
     CountUnsupported,
@@ -466,12 +466,16 @@ def test_a_model_is_half_open_from_the_end_of_its_block_until_a_success() -> Non
     """Design 8."""
     state = after(RateLimited())
     lapsed = after(Failed(), state=state, now=NOW + 1, model="other")
+    credential = Credential(id="a", provider="p")
 
-    assert [half_open(state.models["m"], NOW + t) for t in (0, 0.999, 1, 5000)] == [False, False, True, True]
-    assert half_open(lapsed.models["m"], NOW + 1)
-    assert not half_open(after(Done(), state=state).models["m"], NOW + 5)
-    assert not half_open(after(Failed()).models["m"], NOW)
-    assert not half_open(ModelState(), NOW)
+    def half(state: CredentialState, now: float) -> bool:
+        return blocked(credential, state, ["m"], now).half
+
+    assert [half(state, NOW + t) for t in (0, 0.999, 1, 5000)] == [False, False, True, True]
+    assert half(lapsed, NOW + 1)
+    assert not half(after(Done(), state=state), NOW + 5)
+    assert not half(after(Failed()), NOW)
+    assert not half(CLEAN, NOW)
 
 
 # --- correlated failures ---------------------------------------------------------------------------------------------

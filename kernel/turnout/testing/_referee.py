@@ -280,7 +280,11 @@ def generation_of(credential: Credential) -> int:
 
 
 def is_ready(credential: Credential, state: CredentialState, names: Sequence[str], now: float) -> bool:
-    """Whether times allow this credential to serve the model that is recorded under one of these names (C4)."""
+    """Whether times allow this credential to serve the model that is recorded under one of these names (C4).
+
+    It says what `_standing.blocked` says, on purpose in words of its own: a judge that asked the accused would find
+    nothing. It knows neither kinds of blocks nor probes.
+    """
     if credential.disabled or state.needs_login:
         return False
     if state.unusable_until is not None and state.unusable_until > now:
