@@ -59,7 +59,7 @@ from turnout._stalls import watching
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
-from turnout._write_behind import WriteBehind
+from turnout._write_behind import LAST_PATIENCE, STORE_LIMIT, WriteBehind
 from turnout.abc import AnswerStream, Change, Leaser, Store
 from turnout.errors import ConfigError
 
@@ -455,16 +455,16 @@ class Kernel:
             places=self._limits,
         )
 
-    async def _flush(self) -> bool:
-        """Bring what is dirty to the store; gives whether all of it is there. Takes `FLUSH_LIMIT` seconds at most."""
-        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
+    async def _flush(self, limit: float = FLUSH_LIMIT) -> bool:
+        """Bring what is dirty to the store; gives whether all of it is there. Takes `limit` seconds at most."""
+        with trio.CancelScope(deadline=trio.current_time() + limit, shield=True):
             self._writer.mark_affinity()
-            return await self._writer.flush()
+            return await self._writer.flush(patience=LAST_PATIENCE)
         return False
 
     async def _close(self, *, saved: bool) -> None:
-        """Bring what has become dirty since to the store, unless it did not take the rest; then close the plugins."""
-        if self._started and not (saved and await self._flush()):
+        """Bring what has become dirty since to the store, for a moment only if it did not take the rest; then close."""
+        if self._started and not await self._flush(FLUSH_LIMIT if saved else STORE_LIMIT):
             log.error("closing, although not everything could be saved")
         with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
             await self._house.close()

@@ -33,6 +33,9 @@ RETRY_FLOOR, RETRY_CAP = 1.0, 2.0
 TRIES = 5
 """How often a record is written while others keep coming between."""
 
+LAST_PATIENCE = 20
+"""Records that the store may refuse when the kernel closes; until then the others get their turn."""
+
 STORE_LIMIT = 2.0
 """Seconds that one call of the store may take (acceptance G3)."""
 
@@ -215,18 +218,24 @@ class WriteBehind:
         self._hear(Change(kind=kind, id=id, record=record) for (kind, id), record in records.items())
         self._hear(Change(kind=kind, id=id, record=None) for kind, id in gone)
 
-    async def flush(self) -> bool:
-        """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty."""
+    async def flush(self, *, patience: int = 1) -> bool:
+        """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty.
+
+        After `patience` records that the store did not take it is left alone: it may be away.
+        """
+        refused = 0
         for kind, id in list(self._custody.dirty.marks):
             if (kind, id) in self._custody.dirty.marks and not await self._bring(kind, id):
-                return False
-        return True
+                refused += 1
+                if refused == patience:
+                    break
+        return not refused
 
     async def save_now(self, kind: str, id: str) -> None:
-        """Write one dirty record and what else is dirty. Raises StoreError when it is not in the store afterwards."""
+        """Write one record and what else is dirty. Raises StoreError when that one is not in the store afterwards."""
+        if self._custody.dirty.unsaved(kind, id):
+            await self.save_one(kind, id)
         await self.flush()
-        if (kind, id) in self._custody.dirty.marks:
-            raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
     async def _bring(self, kind: str, id: str) -> bool:
         """Write a dirty record; gives whether it is in the store. One that is not stays dirty."""

@@ -23,7 +23,7 @@ from turnout import (
 )
 from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
 from turnout._records import encode_credential
-from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, UpstreamFailed
+from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
 
 ASK = Ask(model="m")
@@ -115,6 +115,44 @@ async def test_a_store_that_fails_loses_nothing_and_stops_nobody(autojump_clock:
         await trio.sleep(35)
         assert "the store does not take what changes" not in kernel.readiness().problems
         assert set(store.records) == {("state", "a")}
+
+
+class Refusing:
+    """A store that takes whatever is not about some credentials."""
+
+    api: ClassVar[int] = 1
+
+    def __init__(self, *refused: str) -> None:
+        self.memory = MemoryStore()
+        self._refused = refused
+
+    async def list(self) -> Any:
+        return await self.memory.list()
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        if id in self._refused:
+            raise StoreError("this record is too long")
+        return await self.memory.save(kind, id, data, if_version)
+
+    async def delete(self, kind: str, id: str) -> None:
+        await self.memory.delete(kind, id)
+
+
+async def test_a_record_that_the_store_refuses_keeps_no_other_from_it(autojump_clock: MockClock) -> None:
+    """O18, O19, O20: neither while somebody waits for another one, nor when the kernel closes."""
+    store = Refusing(*"abcef")
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=3000)))
+    more = "".join(f', {{ name = "{name}", api_key = "key-{name}-0123456789" }}' for name in "bcefz")
+    text = TOML.replace('789" }]', f'789" }}{more}]')
+    async with scripted_kernel(text, {"scripted": provider}, store=store) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        assert provider.called() == list("abcefz")
+        await kernel.credentials.register(Credential(id="d", provider="scripted", metadata=Metadata({"note": "kept"})))
+        assert set(store.memory.records) == {("secret", "d")}
+        with pytest.raises(StoreError):
+            await kernel.credentials.register(Credential(id="a", provider="scripted", metadata=Metadata()))
+    assert set(store.memory.records) == {("secret", "d"), ("state", "z")}
 
 
 async def test_a_damaged_record_is_left_out_and_the_others_load(autojump_clock: MockClock) -> None:

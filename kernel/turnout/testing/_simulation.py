@@ -34,6 +34,9 @@ from turnout.testing._variants import TOTAL, VARIANTS, variant
 RESTARTS = 0.15
 """Share of the simulations in which the kernel is closed and opened again on the same store."""
 
+ENDS = (math.inf, 0.1, 2.0, 30.0)
+"""Seconds after which a kernel that is opened again is closed, with calls and changes under way; infinity for none."""
+
 PATIENT = 0.05
 """Share of the simulations that wait until the last block is over."""
 
@@ -132,7 +135,9 @@ class _World:
             operator = Operator(self.chance, self.referee, kernel)
             for number in range(self.chance.randint(0, 2)):
                 await operator.register(number)
+            ends = math.inf if last else self.chance.choice(ENDS)
             async with trio.open_nursery() as nursery:
+                nursery.cancel_scope.deadline = trio.current_time() + ends
                 for number in range(self.chance.randint(1, 5)):
                     nursery.start_soon(self._client, f"{name}.{number}")
                 nursery.start_soon(operator.act)
@@ -177,12 +182,16 @@ class _World:
         failed: BaseException | None = None
         self.calls += 1
         self.referee.called(ask)
-        with trio.move_on_after(patience) as scope:
-            try:
-                await way(ask, leaves_after)
-            except Exception as error:  # noqa: BLE001 # judged by the referee
-                failed = error
-        self.referee.answered(ask, began, min(TOTAL, ask.deadline or TOTAL), failed, gone=scope.cancelled_caught)
+        gone = True
+        try:
+            with trio.move_on_after(patience) as scope:
+                try:
+                    await way(ask, leaves_after)
+                except Exception as error:  # noqa: BLE001 # judged by the referee
+                    failed = error
+            gone = scope.cancelled_caught
+        finally:
+            self.referee.answered(ask, began, min(TOTAL, ask.deadline or TOTAL), failed, gone=gone)
 
     async def _execute(self, ask: Ask, _: int) -> None:
         await self._kernel.execute(ask)
