@@ -1,14 +1,18 @@
 """What holds for either transport, `pool` and `httpx`, over real sockets on loopback: rows of the acceptance tables."""
 
+import datetime as dt
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import httpx
 import pytest
 import trio
 import trio.testing
+import trustme
 from peers import (
     BODY,
     CHUNKED,
@@ -26,7 +30,7 @@ from peers import (
 )
 
 from turnout import Credential
-from turnout_transport import Httpx, Pool
+from turnout_transport import Httpx, HttpxSettings, Pool, PoolSettings
 
 
 class Way(Protocol):
@@ -47,8 +51,8 @@ class Way(Protocol):
 
 
 class PoolWay:
-    def __init__(self) -> None:
-        self.transport = Pool()
+    def __init__(self, ca_file: str = "", limit: float = 5.0) -> None:
+        self.transport = Pool(PoolSettings(ca_file=ca_file), connect_limit=limit)
 
     def bound(self, origin: str) -> httpx.AsyncBaseTransport:
         return self.transport.for_credential(Credential(id="a", provider="p", origin=origin))
@@ -70,8 +74,8 @@ class PoolWay:
 
 
 class HttpxWay:
-    def __init__(self) -> None:
-        self.transport = Httpx()
+    def __init__(self, ca_file: str = "", limit: float = 5.0) -> None:
+        self.transport = Httpx(HttpxSettings(ca_file=ca_file), connect_limit=limit)
 
     def bound(self, origin: str) -> httpx.AsyncBaseTransport:
         return self.transport.for_credential(Credential(id="a", provider="p", origin=origin))
@@ -93,12 +97,14 @@ class HttpxWay:
         await self.transport.aclose()
 
 
-OpenWay = Callable[[], AbstractAsyncContextManager[Way]]
+OpenWay = Callable[..., AbstractAsyncContextManager[Way]]
 
 
 @asynccontextmanager
-async def open_any(make: type[PoolWay] | type[HttpxWay]) -> AsyncIterator[Way]:
-    way = make()
+async def open_any(
+    make: type[PoolWay] | type[HttpxWay], *, ca_file: str = "", limit: float = 5.0
+) -> AsyncIterator[Way]:
+    way = make(ca_file, limit)
     try:
         yield way
     finally:
@@ -593,3 +599,70 @@ async def test_kept_connections_that_keep_dying_are_not_resent_on_for_ever(open_
                 await call(way.bound(origin), origin)
 
     assert seen <= 1.1 * requests + 5
+
+
+# TLS: never sent a key
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def server_context(authority: trustme.CA, fault: str, folder: Path) -> ssl.SSLContext:
+    """The server's side, with a certificate that has this fault."""
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if fault == "self-signed":
+        own = trustme.CA()
+        file = folder / "own.pem"
+        own.private_key_pem.write_to_path(str(file))
+        own.cert_pem.write_to_path(str(file), append=True)
+        context.load_cert_chain(file)
+    elif fault == "unknown authority":
+        trustme.CA().issue_cert("localhost").configure_cert(context)
+    elif fault == "expired":
+        authority.issue_cert("localhost", not_before=past, not_after=past).configure_cert(context)
+    else:
+        authority.issue_cert("other.example.com" if fault == "wrong host" else "localhost").configure_cert(context)
+    return context
+
+
+FAULTS = ["wrong host", "expired", "unknown authority", "self-signed", "plain", "closing", "silent"]
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, "none"])
+async def test_nothing_is_sent_before_the_other_side_has_proved_itself(
+    open_way: OpenWay, authority: trustme.CA, tmp_path: Path, fault: str
+) -> None:
+    """B4, S57."""
+    seen = bytearray()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        if fault == "plain":
+            seen.extend(await stream.receive_some())
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        elif fault == "silent":
+            while data := await stream.receive_some():
+                seen.extend(data)
+        elif fault == "closing":
+            seen.extend(await stream.receive_some())
+        else:
+            tls = trio.SSLStream(stream, server_context(authority, fault, tmp_path), server_side=True)
+            seen.extend(await tls.receive_some())
+            await tls.send_all(OK)
+            await tls.receive_some()
+
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    limit = 0.2 if fault == "silent" else 5.0
+    async with peer(serve) as at, open_way(ca_file=str(tmp_path / "ca.pem"), limit=limit) as way:
+        origin = at.replace("http://127.0.0.1", "https://localhost")
+        if fault == "none":
+            assert await call(way.bound(origin), origin) == b"ok"
+        else:
+            with trio.fail_after(10), pytest.raises((httpx.ConnectError, httpx.ConnectTimeout)) as caught:
+                await call(way.bound(origin), origin)
+            assert caught.value.request_sent is False  # type: ignore[attr-defined]
+        assert way.in_use == 0
+
+    assert (b"canary" in seen) == (fault == "none")
