@@ -202,6 +202,51 @@ def running_upstream() -> Iterator[RemoteUpstream]:
         yield RemoteUpstream(process)
 
 
+NOWHERE = "http://127.0.0.1:9"
+"""An upstream for gateways that call none: nobody listens there."""
+
+_CONFIG = """\
+[turnout]
+drain = "{drain}"
+
+[stores.sqlite]
+path = "{folder}/store"
+
+[frontends.http]
+listen = ["127.0.0.1:{port}"]
+keys = ["${{TURNOUT_KEY}}"]
+server = "{server}"
+
+[retry]
+{retry}
+
+[providers.openai]
+base_url = "{url}/v1"
+"""
+
+
+def gateway_config(
+    folder: Path,
+    url: str = NOWHERE,
+    *,
+    credentials: Sequence[str] = ("first",),
+    models: Sequence[str] = ("m",),
+    port: int = 0,
+    drain: str = "10s",
+    server: str = "auto",
+    retry: str = "passes = 1",
+) -> str:
+    """A plain configuration: one upstream, credentials of which each comes before the next, a store in this folder.
+
+    It ends in the table of the last model.
+    """
+    text = _CONFIG.format(folder=folder, url=url, port=port, drain=drain, server=server, retry=retry)
+    for left, name in zip(range(len(credentials), 0, -1), credentials, strict=True):
+        entry = f'name = "{name}"\napi_key = "sk-{name}"\npriority = {left}'
+        text += f"\n[[providers.openai.credentials]]\n{entry}\n"
+    return text + "".join(f'\n[[providers.openai.models]]\nname = "{name}"\n' for name in models)
+
+
 class Gateway:
     """`turnout run` in a process of its own, ready to serve."""
 

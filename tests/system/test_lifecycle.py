@@ -10,52 +10,22 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-from processes import LIMIT, TURNOUT, Answer, Gateway, Process, RemoteUpstream, running_gateway
+from processes import LIMIT, TURNOUT, Answer, Gateway, Process, RemoteUpstream, gateway_config, running_gateway
 
 from turnout_upstream import Rule, Script, plays
-
-CONFIG = """\
-[turnout]
-drain = "{drain}"
-
-[stores.sqlite]
-path = "{folder}/store"
-
-[frontends.http]
-listen = ["127.0.0.1:{port}"]
-keys = ["${{TURNOUT_KEY}}"]
-
-[retry]
-passes = 1
-
-[providers.openai]
-base_url = "{url}/v1"
-
-[[providers.openai.credentials]]
-name = "first"
-api_key = "sk-first"
-priority = 10
-
-[[providers.openai.credentials]]
-name = "second"
-api_key = "sk-second"
-
-[[providers.openai.models]]
-name = "m"
-"""
-
-
-def config(folder: Path, url: str = "http://127.0.0.1:9", *, port: int = 0, drain: str = "10s") -> str:
-    return CONFIG.format(folder=folder, url=url, port=port, drain=drain)
 
 
 def cpu_seconds(pid: int) -> float:
     """What a process has used so far (proc(5): utime and stime)."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+config = partial(gateway_config, credentials=("first", "second"))
 
 
 def some_key() -> str:
@@ -163,7 +133,7 @@ def start_again_and_again(folder: Path, server: str, times: int) -> list[float]:
     """CPU seconds until each start was ready. A kept connection leaves the port in TIME_WAIT at every end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    text = config(folder, port=port).replace("keys = ", f'server = "{server}"\nkeys = ')
+    text = config(folder, port=port, server=server)
     seconds = []
     for _ in range(times):
         with running_gateway(text, folder, key=some_key()) as gateway:

@@ -4,39 +4,15 @@ import secrets
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from processes import LIMIT, TURNOUT, Gateway, Process, RemoteUpstream, running_gateway
+from processes import LIMIT, TURNOUT, Gateway, Process, RemoteUpstream, gateway_config, running_gateway
 
 from turnout_upstream import Script, plays
 
-CONFIG = """\
-[stores.sqlite]
-path = "{folder}/store"
-
-[frontends.http]
-listen = ["127.0.0.1:0"]
-keys = ["${{TURNOUT_KEY}}"]
-server = "{server}"
-
-[retry]
-max_wait = "0s"
-
-[providers.openai]
-base_url = "{url}/v1"
-
-[[providers.openai.credentials]]
-name = "first"
-api_key = "sk-first"
-
-[[providers.openai.credentials]]
-name = "second"
-api_key = "sk-second"
-
-[[providers.openai.models]]
-name = "m"
-"""
+config = partial(gateway_config, credentials=("first", "second"), retry='max_wait = "0s"')
 
 SERVERS = ["llhttp", "hypercorn"]
 
@@ -63,7 +39,7 @@ def attack(gateway: Gateway, request: bytes) -> None:
 def test_neither_clients_nor_an_outage_write_a_line_each(tmp_path: Path, upstream: RemoteUpstream, server: str) -> None:
     """I9 under A6, C-10 and B33: some lines a second at the most, however many come."""
     upstream.use(Script(default=plays.reset_after_request()))
-    text = CONFIG.format(folder=tmp_path, server=server, url=upstream.url)
+    text = config(tmp_path, upstream.url, server=server)
     with running_gateway(text, tmp_path, key=secrets.token_urlsafe(24)) as gateway:
         before, began = gateway.process.stderr.text, time.monotonic()
         for number in range(SEVERAL):
@@ -83,7 +59,7 @@ def test_a_log_on_a_full_disk_stops_nothing(tmp_path: Path, upstream: RemoteUpst
     """I9: every line fails to be written, and calls are served as ever."""
     upstream.use(Script(default=plays.reset_after_request()))
     file = tmp_path / "turnout.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, server=server, url=upstream.url))
+    file.write_text(config(tmp_path, upstream.url, server=server))
     key = secrets.token_urlsafe(24)
     command = ["/bin/sh", "-c", 'exec "$0" run "$1" 2>/dev/full', TURNOUT, str(file)]
     with Process(command, env={"TURNOUT_KEY": key}) as process:

@@ -18,41 +18,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from processes import LIMIT, TURNOUT, Gateway, Process, RemoteUpstream, clean_environment, running_gateway
+from processes import (
+    LIMIT,
+    TURNOUT,
+    Gateway,
+    Process,
+    RemoteUpstream,
+    clean_environment,
+    gateway_config,
+    running_gateway,
+)
 
 from turnout_oauth.testing import OAuthServer
 from turnout_upstream import Rule, Script, plays
 
-CONFIG = """\
-[turnout]
-drain = "{drain}"
-
-[stores.sqlite]
-path = "{folder}/store"
-
-[frontends.http]
-listen = ["127.0.0.1:{port}"]
-keys = ["${{TURNOUT_KEY}}"]
-
-[retry]
-passes = 1
-
-[providers.openai]
-base_url = "{url}/v1"
-
-[[providers.openai.credentials]]
-name = "first"
-api_key = "sk-first"
-
-[[providers.openai.models]]
-name = "m"
-"""
-
 PROCESSES = ("--processes", "2")
-
-
-def config(folder: Path, url: str = "http://127.0.0.1:9", *, port: int = 0, drain: str = "10s") -> str:
-    return CONFIG.format(folder=folder, url=url, port=port, drain=drain)
 
 
 class Kept:
@@ -161,7 +141,7 @@ def drained(crew: Crew) -> None:
 
 
 def test_either_process_serves_alone_on_the_same_address(tmp_path: Path, upstream: RemoteUpstream) -> None:
-    with crew(config(tmp_path, upstream.url), tmp_path) as both:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both:
         assert set(both.pids()) == {1, 2}
         for number in (1, 2):
             with both.only(number):
@@ -187,7 +167,7 @@ def sockets_of(pid: int) -> int:
 @pytest.mark.parametrize("server", ["llhttp", "hypercorn"])
 def test_clients_that_come_at_once_are_shared_out(tmp_path: Path, server: str) -> None:
     """Whoever wakes first leaves some to the others: either has a fifth of forty connections at the least."""
-    text = config(tmp_path).replace("keys = ", f'server = "{server}"\nkeys = ')
+    text = gateway_config(tmp_path, server=server)
     with crew(text, tmp_path) as both, contextlib.ExitStack() as connections:
         before = {pid: sockets_of(pid) for pid in both.pids().values()}
         address = both.gateway.url.removeprefix("http://").split(":")
@@ -205,7 +185,7 @@ def test_clients_that_come_at_once_are_shared_out(tmp_path: Path, server: str) -
 def test_a_killed_process_takes_its_own_calls_with_it_and_is_replaced(tmp_path: Path, upstream: RemoteUpstream) -> None:
     stalls = Rule(plays=(plays.stall_mid_stream(3),) * 2)
     upstream.use(Script(rules=(stalls,), default=plays.events(20, every=0.05)))
-    with crew(config(tmp_path, upstream.url), tmp_path) as both:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both:
         first = both.pids()[1]
         with both.kept(1, 2) as lost, both.kept(2, 2) as saved:
             streams = {kept: kept.begin_stream() for kept in (*lost, *saved)}
@@ -237,7 +217,7 @@ main()
 def test_a_process_that_stands_still_is_killed_and_replaced(tmp_path: Path, upstream: RemoteUpstream) -> None:
     """While the other one serves on, whose signs of life are heard."""
     impatient = (sys.executable, "-c", IMPATIENT)
-    with crew(config(tmp_path, upstream.url), tmp_path, impatient) as both:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path, impatient) as both:
         first, second = both.pids()[1], both.pids()[2]
         os.kill(first, signal.SIGSTOP)
         said = both.gateway.process.stderr
@@ -253,7 +233,7 @@ def test_a_process_that_stands_still_is_killed_and_replaced(tmp_path: Path, upst
 def test_sigterm_lets_the_calls_of_every_process_finish(tmp_path: Path, upstream: RemoteUpstream) -> None:
     """H4 with two processes: no new connections, streams end properly, exit code 0."""
     upstream.use(Script(default=plays.events(20, every=0.07)))
-    with crew(config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as one, both.kept(2) as other:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as one, both.kept(2) as other:
         streams = [kept.begin_stream() for kept in (*one, *other)]
         both.gateway.process.send(signal.SIGTERM)
         both.gateway.process.stderr.wait_for(r"(?s)(\[\d\] turnout.run: draining with the other.*){2}")
@@ -267,7 +247,11 @@ def test_sigterm_lets_the_calls_of_every_process_finish(tmp_path: Path, upstream
 def test_a_second_signal_ends_all_at_once(tmp_path: Path, upstream: RemoteUpstream) -> None:
     """H5 with two processes."""
     upstream.use(Script(default=plays.stall_mid_stream(3)))
-    with crew(config(tmp_path, upstream.url, drain="60s"), tmp_path) as both, both.kept(1) as one, both.kept(2) as two:
+    with (
+        crew(gateway_config(tmp_path, upstream.url, drain="60s"), tmp_path) as both,
+        both.kept(1) as one,
+        both.kept(2) as two,
+    ):
         for kept in (*one, *two):
             kept.begin_stream()
         both.gateway.process.send(signal.SIGTERM)
@@ -280,7 +264,7 @@ def test_processes_whose_supervisor_was_killed_finish_their_calls_and_go(
     tmp_path: Path, upstream: RemoteUpstream
 ) -> None:
     upstream.use(Script(default=plays.events(20, every=0.07)))
-    with crew(config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as one, both.kept(2) as other:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as one, both.kept(2) as other:
         streams = [kept.begin_stream() for kept in (*one, *other)]
         both.gateway.process.send(signal.SIGKILL)
         for stream in streams:
@@ -293,7 +277,7 @@ def test_processes_whose_supervisor_was_killed_finish_their_calls_and_go(
 
 
 def test_sighup_and_a_changed_file_reach_every_process(tmp_path: Path, upstream: RemoteUpstream) -> None:
-    text = config(tmp_path, upstream.url)
+    text = gateway_config(tmp_path, upstream.url)
     with crew(text, tmp_path) as both:
         for generation, name in ((2, "second"), (3, "third")):
             fresh = tmp_path / "fresh.toml"
@@ -314,7 +298,7 @@ def test_sighup_and_a_changed_file_reach_every_process(tmp_path: Path, upstream:
 def test_a_rest_that_one_process_learnt_is_respected_by_the_other(tmp_path: Path, upstream: RemoteUpstream) -> None:
     """Design 14: within about a second; the other one answers without asking the upstream."""
     upstream.use(Script(default=plays.rate_limited(3600)))
-    with crew(config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as (one,), both.kept(2) as (two,):
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both, both.kept(1) as (one,), both.kept(2) as (two,):
         assert one.ask("POST", "/v1/chat/completions", {"model": "m", "messages": []}).read()
         deadline = time.monotonic() + LIMIT
         while two.status("/readyz") == 200:
@@ -386,7 +370,7 @@ def test_a_login_that_is_due_in_every_process_is_renewed_by_one(tmp_path: Path, 
     tokens, gate = OAuthServer(), threading.Event()
     tokens.issue("refresh-1")
     with token_endpoint(tokens, gate) as url:
-        text = config(tmp_path, upstream.url) + LOGINS.format(url=upstream.url, tokens=url)
+        text = gateway_config(tmp_path, upstream.url) + LOGINS.format(url=upstream.url, tokens=url)
         file = tmp_path / "turnout.toml"
         file.write_text(text)
         add_login(file)
@@ -410,7 +394,7 @@ def test_a_process_gets_the_operators_environment_and_no_secret_in_its_arguments
     tmp_path: Path, upstream: RemoteUpstream
 ) -> None:
     """S70."""
-    with crew(config(tmp_path, upstream.url), tmp_path) as both:
+    with crew(gateway_config(tmp_path, upstream.url), tmp_path) as both:
         operators = Path(f"/proc/{both.gateway.process.pid}/environ").read_bytes().split(b"\0")
         for pid in both.pids().values():
             line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -438,7 +422,9 @@ def refused(text: str, folder: Path, code: int) -> str:
 
 def test_a_store_that_processes_cannot_share_is_refused_with_what_to_use(tmp_path: Path) -> None:
     text = (
-        config(tmp_path).replace("[turnout]", '[turnout]\nstore = "files"').replace("[stores.sqlite]", "[stores.files]")
+        gateway_config(tmp_path)
+        .replace("[turnout]", '[turnout]\nstore = "files"')
+        .replace("[stores.sqlite]", "[stores.files]")
     )
     said = refused(text, tmp_path, 3)
 
@@ -451,7 +437,7 @@ def test_a_store_that_processes_cannot_share_is_refused_with_what_to_use(tmp_pat
 def test_a_port_in_use_refuses_the_start_before_a_process_begins(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused(config(tmp_path, port=port), tmp_path, 3)
+        said = refused(gateway_config(tmp_path, port=port), tmp_path, 3)
 
     assert f"port {port} on 127.0.0.1 is in use" in said
     assert "process 1" not in said
@@ -459,7 +445,7 @@ def test_a_port_in_use_refuses_the_start_before_a_process_begins(tmp_path: Path)
 
 def test_what_no_process_can_start_with_refuses_the_start_with_its_own_words(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("no directory")
-    said = refused(config(tmp_path), tmp_path, 1)
+    said = refused(gateway_config(tmp_path), tmp_path, 1)
 
     assert "cannot use" in said
     assert re.search(r"process \d ended with exit code 1: everything ends", said)
@@ -469,7 +455,7 @@ def test_a_process_that_keeps_failing_is_replaced_later_each_time_while_the_othe
     tmp_path: Path, upstream: RemoteUpstream
 ) -> None:
     """A file that is broken when a process dies keeps its successor out until it is mended, and nobody else."""
-    text = config(tmp_path, upstream.url)
+    text = gateway_config(tmp_path, upstream.url)
     with crew(text, tmp_path) as both:
         (tmp_path / "turnout.toml").write_text("[turnout\n")
         os.kill(both.pids()[1], signal.SIGKILL)

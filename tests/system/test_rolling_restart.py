@@ -10,36 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from processes import LIMIT, Answer, Gateway, RemoteUpstream, running_gateway
+from processes import LIMIT, Answer, Gateway, RemoteUpstream, gateway_config, running_gateway
 
 from turnout_upstream import Rule, Script, plays
 
 KEY = secrets.token_urlsafe(24)
-CONFIG = """\
-[turnout]
-store = "sqlite"
-drain = "15s"
-
-[stores.sqlite]
-path = "{folder}/store"
-
-[frontends.http]
-listen = ["127.0.0.1:0"]
-keys = ["${{TURNOUT_KEY}}"]
-
-[providers.openai]
-base_url = "{url}/v1"
-
-[[providers.openai.credentials]]
-name = "one"
-api_key = "sk-one"
-
-[[providers.openai.models]]
-name = "m"
-
-[[providers.openai.models]]
-name = "slow"
-"""
 
 
 class Balancer:
@@ -102,7 +77,9 @@ class Load:
 def nodes(tmp_path: Path, upstream: RemoteUpstream) -> Iterator[tuple[Balancer, ExitStack, str]]:
     slow = plays.events(10, every=0.2)
     upstream.use(Script(rules=(Rule(model="slow", always=slow),)))
-    config = CONFIG.format(folder=tmp_path, url=upstream.url)
+    config = gateway_config(
+        tmp_path, upstream.url, credentials=("one",), models=("m", "slow"), drain="15s", retry="passes = 4"
+    )
     balancer = Balancer()
     with ExitStack() as stack:
         for number in range(3):

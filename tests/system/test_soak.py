@@ -17,7 +17,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from processes import LIMIT, Gateway, RemoteUpstream, running_gateway, running_upstream
+from processes import LIMIT, Gateway, RemoteUpstream, gateway_config, running_gateway, running_upstream
 
 from turnout_upstream import Play, Rule, Script, plays
 
@@ -31,40 +31,15 @@ FAULTS: dict[str, Play] = {
     "lies": plays.error_in_200(429),  # B22
 }
 
-HEAD = """\
-[turnout]
-drain = "5s"
-
+MORE = """
 [deadlines]
 idle = "500ms"
-
-[stores.sqlite]
-path = "{folder}/store"
-
-[frontends.http]
-listen = ["127.0.0.1:0"]
-keys = ["${{TURNOUT_KEY}}"]
-server = "{server}"
 
 [frontends.http.limits]
 per_key = 512
 
 [transports.pool]
 keepalive = "200ms"
-
-[retry]
-max_wait = "0s"
-max_credentials = 10
-
-[providers.openai]
-base_url = "{sound}/v1"
-
-[[providers.openai.credentials]]
-name = "sound"
-api_key = "sk-sound"
-
-[[providers.openai.models]]
-name = "m"
 
 [providers.ill]
 plugin = "openai"
@@ -77,8 +52,9 @@ api_key = "sk-ill"
 
 
 def config(folder: Path, server: str, sound: str, ill: str) -> str:
+    text = gateway_config(folder, sound, server=server, drain="5s", retry='max_wait = "0s"\nmax_credentials = 10')
     models = "".join(f'\n[[providers.ill.models]]\nname = "{name}"\n' for name in FAULTS)
-    return HEAD.format(folder=folder, server=server, sound=sound, ill=ill) + models
+    return text + MORE.format(ill=ill) + models
 
 
 @contextmanager
