@@ -84,6 +84,7 @@ class Custody:
         stored: by id, credentials as the store has them, as far as that is known.
         spent: by id, marks of the last tokens that this process has replaced by others.
         changed: hears the id of every credential that was put or removed.
+        moved: seconds by which the clock has jumped so far.
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
 
@@ -96,6 +97,7 @@ class Custody:
         "dirty",
         "keepers",
         "listed",
+        "moved",
         "now",
         "schedule",
         "spent",
@@ -118,6 +120,7 @@ class Custody:
         self.listed: dict[str, tuple[str, ...]] = {}
         self._serves: dict[str, Serves] = {}
         self.now = now
+        self.moved = 0.0
         self.changed: Callable[[str], None] = _nobody_cares
 
     def put(
@@ -197,6 +200,7 @@ class Custody:
 
     def shift(self, by: float) -> None:
         """The clock has jumped by so many seconds: cooldowns keep their remaining length, expiries are judged anew."""
+        self.moved += by
         for id, state in list(self.states.items()):
             after = shifted(state, by)
             if after is not state:

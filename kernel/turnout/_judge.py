@@ -17,6 +17,7 @@ from turnout._origins import Origins
 from turnout._quick import quick
 from turnout._readings import cooling_off
 from turnout._run import Run, Taken
+from turnout._shift import shifted
 from turnout._values import Credential, CredentialState, Outcome
 from turnout._verdicts import ON_ORIGIN, Done, Failure, Unauthorized, Verdict
 from turnout.errors import TurnoutError
@@ -96,7 +97,7 @@ class Judge:
         if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
             self._origins.blamed(credential.origin)
         if speaks_against_origin(verdict, policy):
-            self._suspect_route(run, credential, Taken(credential.id, outcome.model, before))
+            self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):
             run.refreshing.add(credential.id)
 
@@ -115,7 +116,8 @@ class Judge:
         self._origins.shared(credential.origin, now, run.generation.policy)
         for one in blamed:
             if (current := self._custody.states.get(one.credential)) is not None:
-                back = restore(one.before, current, one.model)
+                before = shifted(one.before, self._custody.moved - one.moved)
+                back = restore(before, current, one.model)
                 self._custody.settle(one.credential, back, one.model)
         blamed[:] = blamed[-1:]
 

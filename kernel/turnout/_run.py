@@ -17,11 +17,15 @@ _Attempt, _Decision = quick(Attempt), quick(Decision)
 
 
 class Taken(NamedTuple):
-    """A failure that may be taken back, because the origin was to blame: the state before it."""
+    """A failure that may be taken back, because the origin was to blame: the state before it.
+
+    `moved` is by how much the clock had jumped until then (`Custody.moved`).
+    """
 
     credential: str
     model: str
     before: CredentialState
+    moved: float
 
 
 class Run:

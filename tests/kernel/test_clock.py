@@ -13,6 +13,7 @@ from turnout import (
     ModelState,
     Quota,
     RateLimited,
+    Transient,
     open_kernel,
     parse_config,
 )
@@ -66,6 +67,34 @@ async def test_a_cooldown_keeps_its_remaining_length_when_the_wall_clock_jumps(
         assert caught.value.until == pytest.approx(wall() + 100)
         await trio.sleep(100)
         await kernel.execute(ASK)
+
+
+@pytest.mark.parametrize("jump", [86_400, -3600])
+async def test_a_state_that_is_given_back_after_a_jump_keeps_its_remaining_length(
+    jump: float, autojump_clock: MockClock
+) -> None:
+    """K1, design 8: two failures of one call blame the way, and between them the clock was set."""
+    wall = Wall()
+    provider = ScriptedProvider()
+    soon, late = (Script(wait=wait, failure=Transient()) for wait in (1, 5))
+    provider.script(soon, late, credential="b")
+    provider.script(Script(), Script(wait=60, failure=Transient()), credential="a")
+    plugins = scripted_plugins({"scripted": provider}, store=MemoryStore())
+    text = TOML.replace('789" }]', '789" }, { name = "b", api_key = "key-b-0123456789", priority = 1 }]')
+    async with open_kernel(parse_config(text), plugins=plugins, wall=wall) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.execute, ASK)
+        await trio.sleep(0.5)
+        with pytest.raises(UpstreamFailed):
+            nursery.start_soon(jump_of, wall, jump)
+            await kernel.execute(ASK)
+        assert provider.called() == ["b", "b", "a", "a"]
+        until = kernel.credentials.state("b").models["m"].next_retry_after
+        assert until == pytest.approx(wall() - trio.current_time() + 1 + 60)
+
+
+async def jump_of(wall: Wall, by: float) -> None:
+    await trio.sleep(20)
+    wall.offset += by
 
 
 async def test_a_token_is_judged_by_the_new_clock(autojump_clock: MockClock) -> None:
