@@ -28,7 +28,9 @@ from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
+from turnout_http._llhttp_readers import Readers
 from turnout_http._servers import choose
+from turnout_http._visit import Receive, Scope, Send
 
 KEY = "k7-Qd2mX9vLw4TzR8"
 HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"
@@ -1035,6 +1037,68 @@ class NeverCalled:
         raise AssertionError
 
 
+async def test_a_fault_in_reading_ends_its_own_connection_and_no_other() -> None:
+    """A1: one task reads for all of them."""
+    with Readers() as readers:
+        broken, sound = Shared(ClientLimits(), readers), Shared(ClientLimits(), readers)
+        broken.buffer = b"read only"  # type: ignore[assignment]  # a fault of ours
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            for shared in (broken, sound, broken):
+                here, there = socket.socketpair()
+                here.setblocking(False)
+                with here, there:
+                    there.send(b"no request")
+                    there.shutdown(socket.SHUT_WR)
+                    connection = Connection(NeverCalled(), here, ("127.0.0.1", 1), shared)
+                    if shared is broken:
+                        with pytest.raises(TypeError):
+                            await connection.run()
+                    else:
+                        await connection.run()
+                        assert b"malformed request" in there.recv(10_000)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_body_that_nobody_reads_yet_is_not_taken_in_and_then_is_whole() -> None:
+    """Memory is bounded by what the application reads (C-3)."""
+    size = 4 * 1024 * 1024
+    go_on, sent = trio.Event(), trio.Event()
+    taken = 0
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal taken
+        await go_on.wait()
+        more = True
+        while more:
+            message = await receive()
+            taken += len(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with here, Readers() as readers:
+        client = trio.SocketStream(trio.socket.from_stdlib_socket(there))
+        connection = Connection(app, here, ("127.0.0.1", 1), Shared(ClientLimits(), readers))
+
+        async def upload() -> None:
+            await client.send_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+            sent.set()
+
+        async with client, trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            nursery.start_soon(connection.run)
+            nursery.start_soon(upload)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert not sent.is_set()
+            go_on.set()
+            assert b" 204 " in await client.receive_some()
+            assert (sent.is_set(), taken) == (True, size)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_connection_that_ended_leaves_nothing_for_the_cycle_collector() -> None:
     """It and its parser hold one another, and a process that serves collects rarely."""
     app = NeverCalled()
@@ -1043,8 +1107,11 @@ async def test_a_connection_that_ended_leaves_nothing_for_the_cycle_collector() 
     there.close()
     gc.disable()
     try:
-        with here:
-            await Connection(app, here, ("127.0.0.1", 1), Shared(ClientLimits())).run()
+        with here, Readers() as readers:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(readers.run)
+                await Connection(app, here, ("127.0.0.1", 1), Shared(ClientLimits(), readers)).run()
+                nursery.cancel_scope.cancel()
         del app
         assert gone() is None
     finally:

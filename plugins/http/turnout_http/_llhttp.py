@@ -1,8 +1,8 @@
 """Our own server for plain HTTP/1.1: non-blocking sockets under Trio, parsed by llhttp.
 
-It serves a request for a small part of what a general server costs (design 15), because a connection has two tasks
-for its whole life instead of several per request, nothing is sent twice or copied without need, and deadlines are a
-number per connection that one task looks at.
+It serves a request for a small part of what a general server costs (design 15), because a connection has one task for
+its whole life instead of several per request, one task reads for all of them, nothing is sent twice or copied without
+need, and deadlines are a number per connection that one task looks at.
 """
 
 import errno
@@ -19,6 +19,7 @@ from turnout_http._faults import FaultLog
 from turnout_http._gate import Gate
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
+from turnout_http._llhttp_readers import Readers
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits, Settings
 from turnout_http._sharing import Sharing
@@ -43,7 +44,7 @@ class Llhttp:
         self._sharing = sharing
         self._faults = FaultLog(log)
         self._gate = Gate(settings.limits)
-        self._shared = Shared(settings.limits)
+        self._shared: Shared
         self._open: set[Connection] = set()
 
     async def serve(
@@ -55,8 +56,21 @@ class Llhttp:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """See `Server.serve`."""
+        with Readers() as readers:
+            self._shared = Shared(self._limits, readers)
+            await self._serve_with(readers, app, sockets, closing, task_status)
+
+    async def _serve_with(
+        self,
+        readers: Readers,
+        app: Asgi,
+        sockets: Sequence[socket.socket],
+        closing: trio.Event,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
         async with trio.open_nursery() as sweeping:
             sweeping.start_soon(self._sweep)
+            sweeping.start_soon(readers.run)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as accepting:
                     for listener in sockets:

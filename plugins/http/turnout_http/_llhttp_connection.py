@@ -1,6 +1,6 @@
-"""One connection of our own server: a task that reads for as long as it lives, and one that answers.
+"""One connection of our own server: a task that answers, and what the server's reader calls when there is something.
 
-The reader feeds the parser, which fills a request and hands it over; whatever it reads while a request runs tells of a
+What is read feeds the parser, which fills a request and hands it over; whatever comes while a request runs tells of a
 client that left or that sends ahead of its turn. Nothing here waits under a shield, and every wait ends with the
 connection's scope.
 """
@@ -51,9 +51,11 @@ class Connection:
         "_app",
         "_arrived",
         "_exchange",
+        "_fault",
         "_head_bytes",
         "_head_done",
         "_headers",
+        "_nursery",
         "_parser",
         "_peer",
         "_refused",
@@ -81,18 +83,26 @@ class Connection:
         self._head_done = False
         self._refused = b""
         self._ahead = False
+        self._fault: Exception | None = None
+        self._nursery: trio.Nursery
         self.due = trio.current_time() + shared.limits.header_timeout
 
     async def run(self) -> None:
         """Serve the connection to its end."""
+        readers = self._shared.readers
         try:
             with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._answer_requests)
-                    await self._read()
-                    nursery.cancel_scope.cancel()
+                async with trio.open_nursery() as self._nursery:
+                    readers.add(self._sock, self._take)
+                    try:
+                        await self._answer_requests()
+                        await trio.sleep_forever()  # until the client has gone too, or `due`
+                    finally:
+                        readers.remove(self._sock)
         finally:
             del self._parser  # it holds our methods: without this the two wait for the cycle collector
+        if self._fault is not None:
+            raise self._fault
 
     @property
     def idle(self) -> bool:
@@ -110,30 +120,45 @@ class Connection:
 
     # Reading
 
-    async def _read(self) -> None:
-        """Read until the client is gone; returning ends the connection and whatever it was being served."""
+    def _take(self) -> None:
+        """Take what has come. A fault of ours ends this connection, never the reader."""
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001  # raised in the connection's own task
+            self._fault = error
+            self._scope.cancel()
+
+    def _read(self) -> None:
         view = memoryview(self._shared.buffer)
-        while True:
-            await trio.lowlevel.wait_readable(self._sock)
-            try:
-                count = self._sock.recv_into(view)
-            except BlockingIOError:
-                continue
-            except OSError:
-                return
-            if not count:
-                await self._after_end_of_file()
-                return
-            if self._ahead:
-                continue
-            if self._exchange is not None and self._exchange.upgraded:
-                self._exchange.add(bytes(view[:count]))
-            else:
-                self._feed(view[:count])
-            if self._refused:
-                self._refuse()
-            while self._exchange is not None and self._exchange.full:
-                await self._exchange.wait_changed()
+        try:
+            count = self._sock.recv_into(view)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._scope.cancel()
+            return
+        if not count:
+            self._shared.readers.remove(self._sock)
+            self._nursery.start_soon(self._after_end_of_file)
+            return
+        if self._ahead:
+            return
+        if self._exchange is not None and self._exchange.upgraded:
+            self._exchange.add(bytes(view[:count]))
+        else:
+            self._feed(view[:count])
+        if self._refused:
+            self._refuse()
+        if self._exchange is not None and self._exchange.full:
+            self._shared.readers.remove(self._sock)
+            self._nursery.start_soon(self._after_it_was_read, self._exchange)
+
+    async def _after_it_was_read(self, exchange: Exchange) -> None:
+        """Read on once the application has taken what has come of a body, or wants no more of it."""
+        while exchange.full and not exchange.over:
+            await exchange.wait_changed()
+        if not self._nursery.cancel_scope.cancel_called:  # otherwise the connection has ended meanwhile
+            self._shared.readers.add(self._sock, self._take)
 
     def _feed(self, data: memoryview) -> None:
         begins = not self._head_bytes
@@ -175,7 +200,12 @@ class Connection:
         self._hang_up()
 
     async def _after_end_of_file(self) -> None:
-        """The client sends no more. A whole request is still answered for a while, if anybody is there (C-5)."""
+        """The client sends no more: end the connection, and whatever it was being served."""
+        await self._wait_for_the_last_answer()
+        self._scope.cancel()
+
+    async def _wait_for_the_last_answer(self) -> None:
+        """A whole request is still answered for a while, if anybody is there (C-5)."""
         exchange = self._exchange
         if exchange is None or exchange.upgraded:
             return

@@ -7,6 +7,7 @@ from typing import final
 
 import trio
 
+from turnout_http._llhttp_readers import Readers
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import WHOLE_BODY, Message, Scope
 
@@ -42,8 +43,9 @@ class Shared:
         buffer: what is read is parsed before anybody else can run, so one is enough.
     """
 
-    def __init__(self, limits: ClientLimits) -> None:
+    def __init__(self, limits: ClientLimits, readers: Readers) -> None:
         self.limits = limits
+        self.readers = readers
         self.date = b""
         self.closing = False
         self.buffer = bytearray(READ)
