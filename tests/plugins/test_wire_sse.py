@@ -74,6 +74,20 @@ def test_one_byte_at_a_time_gives_the_same_events(stream: bytes) -> None:
     assert read([bytes([byte]) for byte in stream]) == (reference(stream), stream)
 
 
+@pytest.mark.parametrize(
+    "head", [b"event: a\n", b"event:a\n", b"event: \n", b"event: a\nid: 1\n", b"event: a\nevent: b\n"]
+)
+@pytest.mark.parametrize(
+    "body", [b"data: x", b"data:  x ", b"data: ", b"data: x\ndata: y", b"data: x\nevent: c", b"data: x\n: y", b"data"]
+)
+def test_a_named_event_is_read_as_the_standard_says(head: bytes, body: bytes) -> None:
+    """The usual form has a short way of its own; each of these but the plainest is near it and goes the long one."""
+    block = head + body + b"\n\n"
+    expected = reference(block)
+    found = read_event(block)
+    assert [found] == expected if expected else found is None
+
+
 def test_an_event_is_given_as_soon_as_its_last_byte_is_here() -> None:
     reader = BlockReader()
     assert reader.feed(b"data: x\n") == []

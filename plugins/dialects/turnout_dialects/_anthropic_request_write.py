@@ -9,12 +9,12 @@ from typing import Any
 from turnout_dialects._errors import BadRequest, Untranslatable
 from turnout_dialects._form import (
     ANTHROPIC,
+    WORDS,
     Choice,
     Format,
     Media,
     Part,
     Reasoning,
-    Refusal,
     Request,
     Text,
     Tool,
@@ -100,7 +100,7 @@ def _written_contents(turn: Turn) -> str | list[dict[str, Any]]:
 
 def written_part(part: Part) -> dict[str, Any] | None:
     """A block of content; None for reasoning that Anthropic did not sign and for empty text. Raises Untranslatable."""
-    if isinstance(part, Text | Refusal):
+    if isinstance(part, WORDS):
         return {"type": "text", "text": part.text} if part.text else None
     if isinstance(part, Media):
         return _written_media(part)

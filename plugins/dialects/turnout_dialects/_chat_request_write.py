@@ -9,6 +9,7 @@ from typing import Any
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     GEMINI,
+    WORDS,
     Choice,
     Format,
     Media,
@@ -92,7 +93,7 @@ def _written_contents(parts: list[Part]) -> str | list[dict[str, Any]]:
 def _written_part(part: Part) -> dict[str, Any]:
     if isinstance(part, Media):
         return _written_media(part)
-    assert isinstance(part, Text | Refusal), "a user says texts and shows media"  # noqa: S101  # readers make no other
+    assert isinstance(part, WORDS), "a user says texts and shows media"  # noqa: S101  # readers make no other
     return {"type": "text", "text": part.text}
 
 

@@ -18,6 +18,7 @@ _FILTERS = {
     *("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT"),
     *("IMAGE_RECITATION", "MODEL_ARMOR", "JAILBREAK"),
 }
+_TOLD = (Text, Reasoning, ToolCall)
 WRITTEN_STOPS = {
     "end": "STOP",
     "sequence": "STOP",
@@ -66,7 +67,7 @@ def read_parts(candidate: Node, reader: PartReader) -> Iterable[Part]:
     content = candidate.node("content")
     for part in content.nodes("parts") if content else ():
         for found in reader.read(camel(part), strict=False):
-            if isinstance(found, Text | Reasoning | ToolCall):
+            if isinstance(found, _TOLD):
                 yield found
 
 

@@ -73,9 +73,9 @@ _ROLES = {"user": "user", "function": "user", "model": "assistant"}
 
 def camel(node: Node) -> Node:
     """The same object with its member names in camels."""
-    if any("_" in name for name in node.members):
+    if "_" in "".join(node.members):
         members = {_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in node.members.items()}
-        return Node(members, node.at, node.wrong)
+        return Node(members, node.place, node.wrong)
     return node
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from turnout_dialects._errors import BadRequest, Untranslatable
 from turnout_dialects._form import (
     GEMINI,
+    WORDS,
     Choice,
     Media,
     Part,
     Reasoning,
-    Refusal,
     Request,
     Text,
     Tool,
@@ -100,7 +100,7 @@ def _written_part(part: Part) -> dict[str, Any]:
         return {"functionResponse": _written_result(part)}
     if isinstance(part, Media):
         return written_media(part)
-    assert isinstance(part, Text | Refusal), "reasoning was left out before"  # noqa: S101  # the caller's loop
+    assert isinstance(part, WORDS), "reasoning was left out before"  # noqa: S101  # the caller's loop
     return {"text": part.text}
 
 

@@ -66,18 +66,38 @@ def _reason(exc: Exception) -> str:
 
 
 class Node:
-    """One object of a decoded body, and where it is."""
+    """One object of a decoded body, and where it is: told only when somebody asks, for nearly nobody does.
 
-    __slots__ = ("at", "members", "wrong")
+    Attributes:
+        members: of the object.
+        place: its path, or the object that holds it with the member's name and, in an array, the number.
+        wrong: what is raised when it is not as its dialect says.
+    """
 
-    def __init__(self, members: dict[str, Any], at: str, wrong: type[BadRequest] | type[BadReply]) -> None:
+    __slots__ = ("members", "place", "wrong")
+
+    def __init__(
+        self,
+        members: dict[str, Any],
+        place: "str | tuple[Node, str, int | None]",
+        wrong: type[BadRequest] | type[BadReply],
+    ) -> None:
         self.members = members
-        self.at = at
+        self.place = place
         self.wrong = wrong
+
+    @property
+    def at(self) -> str:
+        """The path of this object."""
+        if isinstance(self.place, str):
+            return self.place
+        holder, name, number = self.place
+        return holder.path(name) if number is None else f"{holder.path(name)}[{number}]"
 
     def path(self, name: str) -> str:
         """The path of a member."""
-        return f"{self.at}.{name}" if self.at else name
+        at = self.at
+        return f"{at}.{name}" if at else name
 
     def fail(self, name: str, reason: str) -> NoReturn:
         """Raise: a member is not as the dialect says."""
@@ -149,7 +169,7 @@ class Node:
     def node(self, name: str) -> "Node | None":
         """An object to read on, None when absent."""
         value = self.table(name)
-        return None if value is None else Node(value, self.path(name), self.wrong)
+        return None if value is None else Node(value, (self, name, None), self.wrong)
 
     def need(self, name: str) -> "Node":
         """An object to read on that must be there."""
@@ -163,8 +183,7 @@ class Node:
             return []
         if type(value) is not list:
             self._mistyped(name, value, list)
-        at = self.path(name)
-        return [self._nth(one, f"{at}[{place}]") for place, one in enumerate(value)]
+        return [self._nth(one, name, number) for number, one in enumerate(value)]
 
     def texts(self, name: str) -> tuple[str, ...]:
         """An array of texts, empty when absent."""
@@ -175,10 +194,10 @@ class Node:
             self.fail(name, "must be an array of texts")
         return tuple(value)
 
-    def _nth(self, value: object, at: str) -> "Node":
+    def _nth(self, value: object, name: str, number: int) -> "Node":
         if type(value) is not dict:
-            raise self.wrong(at, "must be an object")
-        return Node(value, at, self.wrong)
+            raise self.wrong(f"{self.path(name)}[{number}]", "must be an object")
+        return Node(value, (self, name, number), self.wrong)
 
     def _mistyped(self, name: str, value: object, wanted: type) -> NoReturn:
         self.fail(name, "is missing" if value is None else f"must be {type_names[wanted]}")

@@ -10,6 +10,7 @@ from typing import Any
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     RESPONSES,
+    SAID,
     Choice,
     Format,
     Media,
@@ -71,7 +72,7 @@ def _written_reasoning(thinking: Thinking | None) -> dict[str, Any] | None:
 def _items(turn: Turn) -> Iterable[dict[str, Any]]:
     said: list[Part] = []
     for part in turn.parts:
-        if isinstance(part, Text | Refusal | Media):
+        if isinstance(part, SAID):
             said.append(part)
             continue
         yield from _said(turn.role, said)

@@ -25,6 +25,7 @@ from turnout_dialects._stream_form import (
     ThoughtDelta,
 )
 
+_SAYINGS = (TextDelta, RefusalDelta, ThoughtDelta)
 _KINDS = {TextDelta: "text", RefusalDelta: "refusal", ThoughtDelta: "thought"}
 
 
@@ -142,7 +143,7 @@ class Order:
         return made + self._begin(event)
 
     def _begin(self, event: StreamEvent) -> bytes:
-        if isinstance(event, TextDelta | RefusalDelta | ThoughtDelta):
+        if isinstance(event, _SAYINGS):
             return self._say(_KINDS[type(event)], event)
         if isinstance(event, Signed):
             return self._sign(event)

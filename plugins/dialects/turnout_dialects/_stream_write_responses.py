@@ -11,10 +11,10 @@ from turnout_dialects._stream_form import Stopped
 from turnout_dialects._stream_order import Block
 
 _DELTAS = {
-    "text": "response.output_text.delta",
-    "refusal": "response.refusal.delta",
-    "thought": "response.reasoning_summary_text.delta",
-    "call": "response.function_call_arguments.delta",
+    "text": b"response.output_text.delta",
+    "refusal": b"response.refusal.delta",
+    "thought": b"response.reasoning_summary_text.delta",
+    "call": b"response.function_call_arguments.delta",
 }
 _PREFIXES = {"text": "msg", "refusal": "msg", "thought": "rs", "call": "fc"}
 
@@ -28,6 +28,7 @@ class ResponsesWriter:
         self._now = now
         self._number = 0
         self._output: list[dict[str, Any]] = []
+        self._where = b""
         self._logprobs: list[Logprob] = []
 
     def start(self, usage: Usage) -> bytes:  # noqa: ARG002  # a response tells usage at its end
@@ -39,6 +40,7 @@ class ResponsesWriter:
     def open(self, block: Block) -> bytes:
         """An item begins, and the part of it that grows."""
         self._logprobs = []
+        self._where = encoded(self._inside(block))[1:-1]
         made = self._event("response.output_item.added", self._place() | {"item": self._begun(block)})
         if block.kind in {"text", "refusal"}:
             part = written_part(Refusal("") if block.kind == "refusal" else Text(""))
@@ -51,13 +53,11 @@ class ResponsesWriter:
         if block.kind == "thought" and len(block.pieces) == 1:
             part = {"type": "summary_text", "text": ""}
             begin = self._event("response.reasoning_summary_part.added", self._inside(block) | {"part": part})
-        more = {"delta": text}
+        told = b""
         if block.kind == "text":
             self._logprobs.extend(logprobs)
-            return begin + self._event(
-                _DELTAS["text"], self._inside(block) | more | {"logprobs": written_logprobs(logprobs)}
-            )
-        return begin + self._event(_DELTAS[block.kind], self._inside(block) | more)
+            told = b',"logprobs":%s' % (encoded(written_logprobs(logprobs)) if logprobs else b"[]")
+        return begin + self._delta(_DELTAS[block.kind], text, told)
 
     def close(self, block: Block, stopped: Stopped | None) -> bytes:  # noqa: ARG002  # it can show a cut call
         """The item as a whole."""
@@ -100,7 +100,7 @@ class ResponsesWriter:
         item = written_call(call, self._name())
         begin = b""
         if not block.text.strip():
-            begin = self._event(_DELTAS["call"], self._inside(block) | {"delta": item["arguments"]})
+            begin = self._delta(_DELTAS["call"], item["arguments"])
         told = {"arguments": item["arguments"], "name": block.name}
         return (
             begin + self._event("response.function_call_arguments.done", self._inside(block) | told) + self._done(item)
@@ -136,6 +136,12 @@ class ResponsesWriter:
         return written_response(
             model=self._model, id=self._id, now=self._now, output=self._output, stop=stop, usage=usage
         )
+
+    def _delta(self, kind: bytes, text: str, told: bytes = b"") -> bytes:
+        """The event that comes hundreds of times, without an object made for each."""
+        number, self._number = self._number, self._number + 1
+        data = b'{"type":"%s","sequence_number":%d,%s,"delta":%s%s}' % (kind, number, self._where, encoded(text), told)
+        return b"event: %s\ndata: %s\n\n" % (kind, data)
 
     def _event(self, kind: str, members: dict[str, Any]) -> bytes:
         data = encoded({"type": kind, "sequence_number": self._number} | members)

@@ -108,6 +108,11 @@ def read_event(block: bytes, *, first: bool = False) -> Event | None:
     """
     if not first and block.startswith(b"data: ") and block.find(b"\n") == len(block) - 2 and b"\r" not in block:
         return Event(block[6:-2])
+    if not first and block.startswith(b"event: ") and block.endswith(b"\n\n") and b"\r" not in block:
+        # As OpenAI's responses and Anthropic's messages come: a third of what splitting into lines takes
+        name, _, data = block[7:-2].partition(b"\ndata: ")
+        if data and b"\n" not in name and b"\n" not in data:
+            return Event(data, name)
     return _read_lines(block.removeprefix(_BOM) if first else block)
 
 
