@@ -53,11 +53,15 @@ async def check_transport(open_transport: OpenTransport, request: MakeRequest) -
 async def _checked(check: "Check", bench: "_Bench") -> None:
     try:
         await check(bench)
-    except ExceptionGroup as group:  # from the nursery of a peer: the caller wants the law, not the way it came
-        exc: Exception = group
-        while isinstance(exc, ExceptionGroup):
+    except Exception as error:
+        exc = error
+        while isinstance(
+            exc, ExceptionGroup
+        ):  # from the nursery of a peer: the caller wants the law, not the way it came
             exc = exc.exceptions[0]
-        raise exc from group
+        if isinstance(exc, AssertionError):
+            raise exc from error
+        _law(False, f"{str(check.__doc__).rstrip('.')} (it raised {type(exc).__name__})", exc)
 
 
 class _Bench:
