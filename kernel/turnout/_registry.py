@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
+import trio
 
 from turnout._checks import checked_credential, checked_text
 from turnout._custody import Custody
@@ -17,6 +18,7 @@ from turnout._intake import Intake
 from turnout._names import raw_provider
 from turnout._readings import stable_index
 from turnout._refresh import RefreshRoom
+from turnout._supervise import CLOSE_LIMIT
 from turnout._values import CLEAN, Credential, CredentialState, refuse
 from turnout.errors import InvalidAsk, NotSupported, PluginError, UnknownCredential, UpstreamFailed
 
@@ -224,10 +226,12 @@ class Registry:
         for provider in self._generation().providers.values():
             if provider.closer is not None:
                 try:
-                    with provider.border:
+                    with trio.fail_after(CLOSE_LIMIT), provider.border:
                         await provider.closer.close_session(session.strip())
                 except PluginError as error:
                     failed = error
+                except trio.TooSlowError:
+                    failed = provider.border.wrong(f"did not close a session within {CLOSE_LIMIT:g} s")
         if failed is not None:
             raise failed
 

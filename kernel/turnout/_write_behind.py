@@ -36,6 +36,9 @@ TRIES = 5
 LAST_PATIENCE = 20
 """Records that the store may refuse when the kernel closes; until then the others get their turn."""
 
+LIST_LIMIT = 60.0
+"""Seconds that listing every record may take (acceptance H9): at the start nobody is served before."""
+
 STORE_LIMIT = 2.0
 """Seconds that one call of the store may take (acceptance G3)."""
 
@@ -62,6 +65,7 @@ class WriteBehind:
         self._follow = follow
         self.store = store
         self.border = plugin_code("turnout.stores", name)
+        self._name = name
         self._failed = failed
         self.failing = False
         self._versions: dict[tuple[str, str], int] = {}
@@ -79,8 +83,11 @@ class WriteBehind:
         return records
 
     async def _list(self) -> Mapping[tuple[str, str], Record]:
-        with self.border:
-            found = list(await self.store.list())
+        try:
+            with trio.fail_after(LIST_LIMIT), self.border:
+                found = list(await self.store.list())
+        except trio.TooSlowError:
+            raise StoreError(f"the store {self._name!r} did not list its records within {LIST_LIMIT:g} s") from None
         return {(record.kind, record.id): record for record in map(self._sound, found)}
 
     def _sound(self, record: Record) -> Record:

@@ -290,7 +290,7 @@ HOOKS: list[tuple[type[Broken], str, Act]] = [
 
 
 @asynccontextmanager
-async def house(broken: Broken, *, armed: bool = False) -> AsyncIterator[Kernel]:
+async def house(broken: Broken, *, armed: bool = False, extra: str = "") -> AsyncIterator[Kernel]:
     """A kernel with a plugin that breaks, and sound ones for the rest."""
     broken.armed = armed
 
@@ -298,7 +298,7 @@ async def house(broken: Broken, *, armed: bool = False) -> AsyncIterator[Kernel]
         return broken if isinstance(broken, kind) else kind("", ValueError())
 
     async with scripted_kernel(
-        TOML,
+        TOML + extra,
         {"sound": ScriptedProvider(), "broken": this(Provider)},
         store=this(Store),
         selectors={"broken": this(Selector)},
@@ -444,3 +444,57 @@ async def test_a_hook_that_gives_something_else_is_refused_at_the_border(
             await trio.sleep(100)
             assert broken.raised, "it was never reached"
             assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+
+
+def hanging(kind: type[Broken], method: str) -> Broken:
+    """A plugin whose method never comes back, as soon as it is armed."""
+    plugin = kind("", ValueError())
+    true = getattr(plugin, method)
+
+    async def waits(*given: Any) -> Any:
+        if not plugin.armed:
+            return await true(*given)
+        plugin.raised += 1
+        return await trio.sleep_forever()
+
+    setattr(plugin, method, waits)
+    return plugin
+
+
+HANGS: list[tuple[type[Broken], str, Act]] = [
+    (Provider, "execute", lambda kernel: kernel.execute(N)),
+    (Provider, "count", lambda kernel: kernel.count(N)),
+    (Provider, "refresh", renew),
+    (Provider, "models", reload),
+    (Provider, "close_session", lambda kernel: kernel.credentials.close_session("x")),
+    (Store, "list", lambda kernel: kernel.credentials.load()),
+    (Store, "save", register),
+    (Store, "delete", remove),
+    (Store, "read", renew),
+    (Observer, "hear", lambda kernel: kernel.execute(N)),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "act"), HANGS, ids=shown)
+async def test_a_hook_that_never_comes_back_is_cut_off(
+    kind: type[Broken], method: str, act: Act, autojump_clock: MockClock
+) -> None:
+    """H9: within its limit, and the kernel serves on and closes."""
+    broken = hanging(kind, method)
+    with trio.fail_after(3 * LIMIT):
+        async with house(broken, extra='[deadlines]\nheaders = "10s"\n') as kernel:
+            await register(kernel)
+            await trio.sleep(1)
+            broken.armed = True
+            with trio.fail_after(LIMIT), suppress(TurnoutError):
+                await act(kernel)
+            assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+            await trio.sleep(100)
+            assert broken.raised, "it was never reached"
+
+
+async def test_a_store_that_never_gives_its_records_is_named_at_the_start(autojump_clock: MockClock) -> None:
+    """H9."""
+    with trio.fail_after(LIMIT), pytest.raises(StoreError, match=r"'memory'.* did not list its records within 60 s"):
+        async with house(hanging(Store, "list"), armed=True):
+            pytest.fail("it opened")

@@ -290,7 +290,12 @@ class Opening:
         if cls.mode == "hang":
             await trio.sleep_forever()
         try:
-            yield cls()
+            if cls.mode == "leak a task":
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(trio.sleep_forever)
+                    yield cls()
+            else:
+                yield cls()
         finally:
             if cls.mode == "hang at the end":
                 await trio.sleep_forever()
@@ -333,7 +338,7 @@ async def test_a_plugin_that_does_not_open_is_named_and_nothing_is_left(mode: st
     assert tasks() == before
 
 
-@pytest.mark.parametrize("mode", ["hang at the end", "raise at the end"])
+@pytest.mark.parametrize("mode", ["hang at the end", "raise at the end", "leak a task"])
 async def test_a_plugin_that_does_not_close_is_cut_off(mode: str, autojump_clock: MockClock) -> None:
     """H9."""
     before = tasks()
