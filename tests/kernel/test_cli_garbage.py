@@ -27,3 +27,14 @@ def test_python_s_own_settings_come_back_when_serving_fails() -> None:
     with pytest.raises(RuntimeError), rare_collections():
         raise RuntimeError
     assert gc.get_threshold() == before
+
+
+def test_what_a_caller_made_permanent_stays_so() -> None:
+    theirs = [object()]
+    gc.freeze()
+    try:
+        with rare_collections():
+            pass
+        assert not is_looked_through(theirs)
+    finally:
+        gc.unfreeze()
