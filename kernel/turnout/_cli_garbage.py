@@ -21,8 +21,8 @@ A cycle that does arise, from an exception for instance, is found that much late
 def rare_collections() -> Iterator[None]:
     """What is there at the start counts as permanent while the block runs, and collections are rare.
 
-    At 200 clients a call costs 0.71 times as much, at 32 clients 0.9 times. Afterwards all is as it was, unless a caller
-    had made something permanent: that can only be undone for everything at once, so everything stays so.
+    At 200 clients a call costs 0.71 times as much, at 32 clients 0.9 times. Afterwards all is as it was, unless a
+    caller had made something permanent: that can only be undone for everything at once, so everything stays so.
     """
     before, frozen = gc.get_threshold(), gc.get_freeze_count()
     gc.collect()

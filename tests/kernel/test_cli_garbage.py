@@ -1,4 +1,5 @@
 import gc
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,6 +10,17 @@ def is_looked_through(thing: object) -> bool:
     return any(known is thing for known in gc.get_objects())
 
 
+@pytest.fixture
+def nothing_permanent() -> Iterator[None]:
+    """As in a process of its own: the tests make permanent what they have imported."""
+    permanent = gc.get_freeze_count()
+    gc.unfreeze()
+    yield
+    if permanent:
+        gc.freeze()
+
+
+@pytest.mark.usefixtures("nothing_permanent")
 def test_while_a_process_serves_collections_are_rare_and_what_was_there_before_is_left_alone() -> None:
     before = gc.get_threshold()
     old = [object()]
@@ -29,6 +41,7 @@ def test_python_s_own_settings_come_back_when_serving_fails() -> None:
     assert gc.get_threshold() == before
 
 
+@pytest.mark.usefixtures("nothing_permanent")
 def test_what_a_caller_made_permanent_stays_so() -> None:
     theirs = [object()]
     gc.freeze()
