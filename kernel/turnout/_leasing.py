@@ -54,8 +54,11 @@ class Leasing:
         """Hold the right to renew, if it can be had now; what the store has is then in custody."""
         writer, asked = self._writer(), trio.current_time()
         store = writer.store
-        if not isinstance(store, Leaser) or not is_kept(credential, "secret"):
+        if not is_kept(credential, "secret"):
             yield UNSHARED
+            return
+        if not isinstance(store, Leaser):
+            yield UNSHARED if await self._takes_writes(credential.id) else Held(right=Right.AWAY)
             return
         try:
             with trio.fail_after(STORE_LIMIT), writer.border:
@@ -69,6 +72,18 @@ class Leasing:
             yield await self._held(lease, credential.id, asked)
         finally:
             await self._give_back(leasing, credential.id)
+
+    async def _takes_writes(self, id: str) -> bool:
+        """Whether a renewed token would be kept: what it is to replace is written once more (F-5).
+
+        A lease is a write as well, so a store that has those is not asked twice.
+        """
+        try:
+            await self._writer().save_one("secret", id)
+        except StoreError as error:
+            log.warning("%s is not renewed now: %s", id, error)
+            return False
+        return True
 
     async def _held(self, lease: Lease | None, id: str, asked: float) -> Held:
         if lease is None:

@@ -28,12 +28,12 @@ class Right(enum.Enum):
     """What the store says about renewing one credential."""
 
     UNSHARED = "unshared"
-    """It has no leases, or does not keep this credential: nobody else renews it."""
+    """It has no leases and takes writes, or does not keep this credential: nobody else renews it."""
     HELD = "held"
     TAKEN = "taken"
     """Somebody else has the lease."""
     AWAY = "away"
-    """It does not answer."""
+    """It does not answer, or takes no writes."""
 
 
 class Step(enum.Enum):

@@ -358,6 +358,23 @@ async def test_a_cooling_credential_is_refreshed_and_a_disabled_one_is_not(autoj
         assert [id for _, id in provider.refreshed] == ["cooling"]
 
 
+async def test_no_refresh_is_begun_while_the_store_could_not_keep_its_token(autojump_clock: MockClock) -> None:
+    """F-5: it is written to first; the token in use serves on, and the refresh is made up for."""
+    provider, store = Renewing(), MemoryStore()
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(oauth("a", 400))
+        store.broken = "no space left on device"
+        await trio.sleep(300)
+        assert provider.refreshed == []
+        await kernel.execute(ASK)
+        store.broken = ""
+        await trio.sleep(10)
+        assert len(provider.refreshed) == 1
+        kept = decode_credential(store.records["secret", "a"].data)
+        assert kept.metadata is not None
+        assert kept.metadata["access_token"] == metadata(kernel, "a")["access_token"] == "token-1"
+
+
 async def test_restarts_bring_no_refresh_storm(autojump_clock: MockClock) -> None:
     """H7: what was renewed a moment ago is not due again, also where only the time of that renewal tells."""
     store, refreshed = MemoryStore(), list[tuple[float, str]]()

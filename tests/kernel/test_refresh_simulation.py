@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 WORLD = Path(__file__).parents[1] / "system" / "refresh_world.py"
-SEEDS = int(os.environ.get("TURNOUT_REFRESH_SEEDS", "200"))
+SEEDS = int(os.environ.get("TURNOUT_REFRESH_SEEDS", "120"))
 
 
 def played(first: int, count: int) -> subprocess.Popen[str]:

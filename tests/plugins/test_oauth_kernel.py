@@ -250,9 +250,9 @@ async def test_what_calls_record_during_a_refresh_leaves_the_secret_alone(
     world.server.takes = 20
     async with world.open() as kernel:
         await world.login("a", 290)
-        version = world.store.records["secret", "a"].version
         await trio.sleep(5)
         assert world.server.at_once == 1
+        version = world.store.records["secret", "a"].version
         world.upstream.limited = 9
         with pytest.raises(TurnoutError):
             await kernel.execute(attrs.evolve(ASK, deadline=2))
