@@ -569,6 +569,15 @@ def test_the_owner_hears_of_what_a_command_writes_and_removes(place: Path) -> No
         assert found["b"].data == b"of b"
 
 
+def test_nothing_is_said_of_the_files_that_are_our_own(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """F-7: neither when others write, nor when nobody does, however often it looks."""
+    with sealed(place) as owner, guest(place) as command:
+        command.save("secret", "a", b"of a", 0, NOW)
+        for _ in range(4):
+            owner.changes(owner.look(), NOW)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 def test_a_command_beside_an_owner_rotates_no_key_and_sweeps_nothing(place: Path) -> None:
     """S22: the owner would go on sealing with the old one."""
     with sealed(place) as owner:

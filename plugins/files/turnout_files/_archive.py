@@ -120,7 +120,8 @@ class Archive:
 
     def changes(self, found: Mapping[str, Stamp], now: float) -> Sequence[Change]:
         """What others have changed, as `look` found it twice (F-7). What cannot be read is logged once, and stays."""
-        changes = (self._change(name, now) for name in self._directory.settled(found))
+        names = filter(is_followed, self._directory.settled(found))  # what else we have read is not looked at
+        changes = (self._change(name, now) for name in names)
         return [change for change in changes if change is not None]
 
     def _change(self, name: str, now: float) -> Change | None:
