@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import httpx
 import pytest
 import trio
+from stream_reading import read_stream
 
 from turnout import (
     Ask,
@@ -72,16 +73,7 @@ async def failed(status: int, error: Mapping[str, object], headers: Mapping[str,
 
 async def read(*steps: Step) -> tuple[list[Chunk], Failure | None]:
     transport = ScriptedTransport(Script(headers=SSE, body=steps))
-    chunks: list[Chunk] = []
-    try:
-        async with provider().stream(call(transport)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
-    except UpstreamFailed as exc:
-        return chunks, exc.verdict
-    finally:
-        assert transport.open == 0
-    return chunks, None
+    return await read_stream(provider().stream(call(transport)), transport)
 
 
 def test_it_offers_what_the_kernel_looks_for() -> None:

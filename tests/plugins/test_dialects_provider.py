@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 import trio
+from stream_reading import read_stream
 
 from turnout import (
     Ask,
@@ -260,16 +261,7 @@ async def failure_of(run: Callable[[], Any]) -> Failure:
 
 async def read(upstream: Upstream, source: str, *steps: Step, **more: Any) -> tuple[list[Chunk], Failure | None]:
     transport = ScriptedTransport(Script(headers=SSE, body=steps))
-    chunks: list[Chunk] = []
-    try:
-        async with upstream.provider().stream(call(source, transport, **more)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
-    except UpstreamFailed as exc:
-        return chunks, exc.verdict
-    finally:
-        assert transport.open == 0
-    return chunks, None
+    return await read_stream(upstream.provider().stream(call(source, transport, **more)), transport)
 
 
 def joined(chunks: list[Chunk]) -> bytes:

@@ -14,6 +14,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from stream_reading import read_stream
 from trio.testing import wait_all_tasks_blocked
 
 from turnout import (
@@ -85,17 +86,7 @@ async def failed(script: Script) -> Failure:
 
 async def read(transport: ScriptedTransport) -> tuple[list[Chunk], Failure | None]:
     """All chunks of a stream, and how it failed."""
-    chunks: list[Chunk] = []
-    try:
-        async with provider().stream(call(transport)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
-    except UpstreamFailed as exc:
-        return chunks, exc.verdict
-    finally:
-        assert transport.open == 0
-        assert len(transport.requests) == 1, "a provider never retries"
-    return chunks, None
+    return await read_stream(provider().stream(call(transport)), transport)
 
 
 def test_it_offers_what_the_kernel_looks_for() -> None:

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from stream_reading import read_stream
 
 from turnout import Ask, Call, Chunk, Credential, Failure, Protocol, RateLimited, Secret
-from turnout.errors import UpstreamFailed
 from turnout_openai import OpenAI, OpenAISettings
 from turnout_wire.testing import Script, ScriptedTransport, Step
 
@@ -34,16 +34,7 @@ def provider() -> OpenAI:
 
 async def read(*steps: Step) -> tuple[list[Chunk], Failure | None]:
     transport = ScriptedTransport(Script(headers=SSE, body=steps))
-    chunks: list[Chunk] = []
-    try:
-        async with provider().stream(call(transport)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
-    except UpstreamFailed as exc:
-        return chunks, exc.verdict
-    finally:
-        assert transport.open == 0
-    return chunks, None
+    return await read_stream(provider().stream(call(transport)), transport)
 
 
 async def test_a_response_passes_as_it_came() -> None:

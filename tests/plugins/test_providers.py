@@ -7,6 +7,7 @@ import httpx
 import pytest
 import trio
 from provider_kinds import KINDS, NOW, SPENT, Kind
+from stream_reading import read_stream
 
 from turnout import Call, Chunk, Failure, Metadata, PaymentRequired, Protocol, RateLimited, Reply, Secret, Sent
 from turnout.errors import UpstreamFailed
@@ -43,16 +44,7 @@ async def failed(kind: Kind, script: Script) -> Failure:
 async def read(kind: Kind, *steps: Step, headers: Any = SSE) -> tuple[list[Chunk], Failure | None]:
     """All chunks of a stream, and how it failed."""
     transport = ScriptedTransport(Script(headers=headers, body=steps))
-    chunks: list[Chunk] = []
-    try:
-        async with kind.make().stream(call(kind, transport)) as stream:
-            async for chunk in stream:
-                chunks.append(chunk)  # noqa: PERF401 # what came before a failure counts
-    except UpstreamFailed as exc:
-        return chunks, exc.verdict
-    finally:
-        assert transport.open == 0
-    return chunks, None
+    return await read_stream(kind.make().stream(call(kind, transport)), transport)
 
 
 def passed(chunks: list[Chunk]) -> bytes:
