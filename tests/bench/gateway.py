@@ -42,7 +42,10 @@ CALLS = {SMALL: 1000, LARGE: 120, APART: 30, COALESCED: 400}
 COUNTS = (1, 32, 200)
 
 PACED = 600
-"""Calls where latency is measured, at a rate at which Turnout uses half the core."""
+"""Calls where latency is measured, or as many as come in two seconds."""
+
+LATENCIES = ((SMALL, "reply of 1 KB", None), (SHORT, "first event", None), (SMALL, "reply of 1 KB", 50.0))
+"""Cases of which latency is measured, and calls a second; None is the rate at which Turnout uses half the core."""
 
 
 @attrs.frozen
@@ -87,7 +90,7 @@ class Bench:
             load.call(40)
             load.waits.clear()
             load.firsts.clear()
-            load.call_at(rate, PACED)
+            load.call_at(rate, min(PACED, int(2 * rate)))
             times = sorted(load.firsts if case.events else load.waits)
         return _part(times, 0.5) * 1e6, _part(times, 0.99) * 1e6
 
@@ -142,19 +145,27 @@ def table(bench: Bench, found: Sequence[Side], counts: Sequence[int], rounds: in
 
 
 def latencies(bench: Bench, found: Sequence[Side], direct: Side, rounds: int) -> list[dict[str, object]]:
-    """What each side adds to the time of a call, over asking the upstream itself; all at the same rate."""
-    print(f"\nadded latency, µs{'':15}calls/s{'p50':>12}{'p99':>9}")
+    """What each side adds to the time of a call, over asking the upstream itself; all at the same rate.
+
+    The last columns are that to what the floor adds (I7), which is a microsecond at the least.
+    """
+    print(f"\nadded latency, µs{'':15}calls/s{'p50':>12}{'p99':>9}{'to floor: p50':>15}{'p99':>7}")
     rows: list[dict[str, object]] = []
     turnout = next(side for side in found if side.name == "turnout")
-    for case, what in ((SMALL, "reply of 1 KB"), (SHORT, "first event")):
-        rate = 0.5e6 / bench.measure(turnout, case, 32, PACED).cpu
+    for case, what, fixed in LATENCIES:
+        rate = fixed or 0.5e6 / bench.measure(turnout, case, 32, PACED).cpu
         runs = {side.name: [bench.latency(side, case, rate) for _ in range(rounds)] for side in (direct, *found)}
         middle = {name: [statistics.median(column) for column in zip(*run, strict=True)] for name, run in runs.items()}
-        for side in found:
-            added = [ours - theirs for ours, theirs in zip(middle[side.name], middle["direct"], strict=True)]
-            row = {"case": what, "side": side.name, "calls_per_s": rate, "p50_us": added[0], "p99_us": added[1]}
-            rows.append(row)
-            print(f"{what:20}{side.name:12}{rate:7.0f}{added[0]:12.0f}{added[1]:9.0f}", flush=True)
+        added = {
+            side.name: [ours - theirs for ours, theirs in zip(middle[side.name], middle["direct"], strict=True)]
+            for side in found
+        }
+        for name, (p50, p99) in added.items():
+            to_floor = [ours / max(1.0, floor) for ours, floor in zip((p50, p99), added["floor"], strict=True)]
+            row = {"case": what, "side": name, "calls_per_s": rate, "p50_us": p50, "p99_us": p99}
+            rows.append(row | {"p50_ratio": to_floor[0], "p99_ratio": to_floor[1]})
+            ratios = f"{to_floor[0]:15.2f}{to_floor[1]:7.2f}"
+            print(f"{what:20}{name:12}{rate:7.0f}{p50:12.0f}{p99:9.0f}{ratios}", flush=True)
     return rows
 
 

@@ -214,14 +214,15 @@ H1_REQUESTS = {
 }
 
 
+@pytest.mark.parametrize("times", [30, pytest.param(1000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("request_bytes", H1_REQUESTS.values(), ids=H1_REQUESTS.keys())
 async def test_a_request_that_ends_a_plain_hypercorn_ends_only_its_connection(
-    serve: Serve, request_bytes: bytes
+    serve: Serve, request_bytes: bytes, times: int
 ) -> None:
     """A1, S50."""
     async with serve(ScriptedSwitch(on_stream=endless)) as house, await house.connect() as parallel:
         await parallel.send_all(STREAM)
-        for _ in range(30):
+        for _ in range(times):
             assert status(await house.talk(request_bytes)) in {400, 405, 501}
         await read_until(parallel, b"data: 1\n\n")
         await trio.aclose_forcefully(parallel)
