@@ -88,7 +88,6 @@ class Conductor:
     _refresh: RefreshRoom
     calls: Open = attrs.field(init=False, factory=Open)
     draining: trio.Event = attrs.field(init=False, factory=trio.Event)
-    _turns: dict[tuple[str, str, str], int] = attrs.field(init=False, factory=dict)
     _recovery: Recovery = attrs.field(init=False)
     _hedges: Hedges = attrs.field(init=False)
 
@@ -279,7 +278,7 @@ class Conductor:
         members = run.generation.providers[credential.provider].aliases.upstreams(credential, run.name)
         if len(members) == 1:
             return members
-        turn = self._turns.get(pool_key(credential, run.name), 0)
+        turn = self._custody.turns.get(credential.id, {}).get(pool_key(credential, run.name), 0)
         return [one for one in rotate(members, turn) if self._is_ready(credential, one)]
 
     def _is_ready(self, credential: Credential, upstream: Upstream) -> bool:
@@ -293,7 +292,8 @@ class Conductor:
     def _take_turn(self, credential: Credential, name: ModelName) -> None:
         """The pool's members take turns in being first; only calls count (C7.8 with O29)."""
         key = pool_key(credential, name)
-        self._turns[key] = advanced(self._turns.get(key, 0))
+        turns = self._custody.turns.setdefault(credential.id, {})
+        turns[key] = advanced(turns.get(key, 0))
 
     def _call(self, run: Run, credential: Credential, upstream: Upstream) -> tuple[ProviderInstance, Call]:
         generation = run.generation

@@ -85,6 +85,7 @@ class Custody:
         spent: by id, marks of the last tokens that this process has replaced by others.
         changed: hears the id of every credential that was put or removed.
         moved: seconds by which the clock has jumped so far.
+        turns: by id, whose turn it is in each of its pools, by `pool_key` (C7.8).
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
 
@@ -103,6 +104,7 @@ class Custody:
         "spent",
         "states",
         "stored",
+        "turns",
     )
 
     def __init__(
@@ -121,6 +123,7 @@ class Custody:
         self._serves: dict[str, Serves] = {}
         self.now = now
         self.moved = 0.0
+        self.turns: dict[str, dict[tuple[str, str, str], int]] = {}
         self.changed: Callable[[str], None] = _nobody_cares
 
     def put(
@@ -187,6 +190,7 @@ class Custody:
         """Let go of a credential and of everything derived from it (O18); `forget` removes it from the store, too."""
         del self.credentials[id], self.states[id], self._serves[id]
         self.listed.pop(id, None)
+        self.turns.pop(id, None)
         self.stored.pop(id, None)
         self.spent.pop(id, None)
         self.catalogue.unregister(id)

@@ -51,6 +51,22 @@ async def test_a_pools_members_take_turns_and_only_calls_count(autojump_clock: M
     assert sent(provider) == ["x", "y(low)", "x"]
 
 
+async def test_the_turns_of_a_pool_go_with_its_credential(autojump_clock: MockClock) -> None:
+    """O18: whoever comes again under an id that was removed begins with the first member."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(POOL, {"scripted": provider}) as kernel:
+        again = kernel.credentials.get("a")
+        assert again is not None
+        await kernel.execute(Ask(model="fast"))
+        await kernel.credentials.remove("a")
+        await kernel.credentials.register(again)
+        await kernel.execute(Ask(model="fast"))
+        await kernel.credentials.update(again)
+        await kernel.execute(Ask(model="fast"))
+
+    assert sent(provider) == ["x", "x", "y(low)"]
+
+
 async def test_a_cooling_member_is_left_out_and_the_pool_goes_on(autojump_clock: MockClock) -> None:
     """C7.10, O28: the credential cools for the alias only when all its members do; the earliest one decides."""
     provider = ScriptedProvider()
