@@ -1,5 +1,6 @@
 """What a class must have to be a plugin of its group. Looked at once, when it is loaded; nobody implements stubs."""
 
+import warnings
 from typing import Any
 
 import attrs
@@ -19,11 +20,23 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 _VALUES = frozenset({"dialects"})
 
 
-def flaw_of(group: str, plugin: Any) -> str:
+LEAVING: frozenset[int] = frozenset()
+"""Versions of `turnout.abc` that this release still takes and the next one will not (plugins.md, Versions)."""
+
+
+def warn_of_parting(plugin: Any, leaving: frozenset[int] = LEAVING) -> None:
+    """Warn with DeprecationWarning, which pytest shows, of a plugin that the next release will not take any more."""
+    api = getattr(plugin, "api", None)
+    if api in leaving:
+        text = f"{plugin.__name__} has `api = {api}`, which the next Turnout refuses: by then it needs {API}"
+        warnings.warn(text, DeprecationWarning, stacklevel=3)
+
+
+def flaw_of(group: str, plugin: Any, leaving: frozenset[int] = LEAVING) -> str:
     """Why this object cannot serve in its group and what its author must do; empty when it can."""
     if not isinstance(plugin, type):
         return f"its entry point names {type(plugin).__name__} {plugin!r:.60}, and must name a class"
-    if flaw := _api_flaw(plugin):
+    if getattr(plugin, "api", None) not in leaving and (flaw := _api_flaw(plugin)):
         return flaw
     missing = [name for name in REQUIRED[group] if not _has(plugin, name)]
     if missing:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, final
 import attrs
 import trio
 
-from turnout._plugin_check import REQUIRED, flaw_of
+from turnout._plugin_check import REQUIRED, flaw_of, warn_of_parting
 from turnout._values import EMPTY
 from turnout.errors import PluginError
 
@@ -159,6 +159,7 @@ class Plugins:
         if group == COMMANDS or isinstance(plugin, _Broken):
             return plugin
         flaw = flaw_of(group, plugin)
+        warn_of_parting(plugin)
         return _Broken(flaw, str(offer)) if flaw else plugin
 
     def _known(self, group: str, name: str) -> str:

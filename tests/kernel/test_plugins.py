@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from turnout import abc
-from turnout._plugin_check import REQUIRED
+from turnout._plugin_check import LEAVING, REQUIRED, flaw_of, warn_of_parting
 from turnout._plugins import Plugins
 from turnout.errors import PluginError
 
@@ -257,3 +257,15 @@ def test_of_several_plugins_in_one_package_the_one_whose_module_it_is_is_named()
     assert plugins.owner_of("acme.two") == "selector 'two'"
     assert plugins.owner_of("acme.both") == "selector 'one' or selector 'two'"
     assert plugins.owner_of("else.far") == ""  # nothing is known of a class that was not asked for
+
+
+def test_a_version_that_is_about_to_go_is_taken_for_one_release_more_with_a_warning() -> None:
+    """There is none so far, so the rule is shown with an imaginary one."""
+    old = type("Old", (Selector,), {"api": abc.API - 1})
+
+    assert "upgrade the plugin" in flaw_of("turnout.selectors", old)
+    assert flaw_of("turnout.selectors", old, frozenset({abc.API - 1})) == ""
+    with pytest.warns(DeprecationWarning, match=f"Old has `api = {abc.API - 1}`, which the next Turnout refuses"):
+        warn_of_parting(old, frozenset({abc.API - 1}))
+    warn_of_parting(Selector)  # nothing, or pytest would make an error of it
+    assert abc.API not in LEAVING

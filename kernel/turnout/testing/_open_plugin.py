@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import TypeVar
 
 from turnout._config import parse_config
-from turnout._plugin_check import REQUIRED, flaw_of
+from turnout._plugin_check import REQUIRED, flaw_of, warn_of_parting
 from turnout._supervise import opening
 from turnout.abc import Limits, PluginContext
 from turnout.errors import PluginError
@@ -39,6 +39,7 @@ async def open_plugin(
         raise PluginError(f"there is no such group; there are {', '.join(REQUIRED)}", group=full, name=cls.__name__)
     if flaw := flaw_of(full, cls):
         raise PluginError(flaw, group=full, name=cls.__name__)
+    warn_of_parting(cls)
     config = parse_config(f"{CHOSEN}[{short}.checked]\n{toml}\n")
     context = PluginContext(
         key="checked",
