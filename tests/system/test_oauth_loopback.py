@@ -4,13 +4,12 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
-import h11
 import trio
 from inside import LIMIT, MODEL
+from loopback_tokens import token_endpoint
 from processes import TURNOUT, clean_environment
 
 import turnout
@@ -45,27 +44,6 @@ ASK = Ask(
 )
 
 
-async def serve(server: OAuthServer, paths: list[str], stream: trio.SocketStream) -> None:
-    """One connection, one request."""
-    wire, body = h11.Connection(h11.SERVER), bytearray()
-    async with stream:
-        while not isinstance(event := wire.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                wire.receive_data(await stream.receive_some())
-            elif isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                body += event.data
-            else:
-                return
-        paths.append(request.target.decode())
-        answer = server.answer(bytes(body), {name.decode(): value.decode() for name, value in request.headers})
-        await trio.sleep(server.takes)
-        fields = [*answer.headers.items(), ("content-length", str(len(answer.body))), ("connection", "close")]
-        head = wire.send(h11.Response(status_code=answer.status, headers=fields))
-        await stream.send_all(b"".join((head or b"", answer.body)))
-
-
 class Place:
     """A token endpoint and an API on loopback, and a configuration that names both."""
 
@@ -85,12 +63,9 @@ class Place:
 async def open_place(folder: Path) -> AsyncIterator[Place]:
     server, paths = OAuthServer(), list[str]()
     with trio.fail_after(LIMIT):
-        async with open_upstream() as upstream, trio.open_nursery() as nursery:
-            listeners = await nursery.start(partial(trio.serve_tcp, partial(serve, server, paths), 0, host="127.0.0.1"))
-            port = listeners[0].socket.getsockname()[1]
-            config = CONFIG.format(folder=folder, api=upstream.url, tokens=f"http://127.0.0.1:{port}")
+        async with open_upstream() as upstream, token_endpoint(server, paths) as tokens:
+            config = CONFIG.format(folder=folder, api=upstream.url, tokens=tokens)
             yield Place(server, upstream, config, paths)
-            nursery.cancel_scope.cancel()
 
 
 def login(server: OAuthServer, lasts: float) -> Credential:
