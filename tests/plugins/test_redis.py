@@ -16,9 +16,9 @@ from turnout import Record, Secret
 from turnout.abc import KeyRotator, Leaser, Store, Watcher
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
-from turnout_redis import Redis, RedisSettings
+from turnout_redis import Redis, RedisSettings, _news
 from turnout_redis._keys import digest_of
-from turnout_redis._server import Server
+from turnout_redis._server import CONNECTIONS, Server
 from turnout_redis._soundness import why_late, why_unsound
 from turnout_seal import KeyFile
 
@@ -94,6 +94,20 @@ async def test_cooldowns_backoff_levels_and_affinity_outlive_a_restart(server: V
 async def test_nodes_share_what_sessions_prefer(server: Valkey, key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Design 14."""
     await check_that_sessions_are_shared(lambda: opened(server, key), monkeypatch)
+
+
+async def test_a_subscription_that_is_lost_again_and_again_costs_no_connection(
+    server: Valkey, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G4, X2: more often than there are connections."""
+    monkeypatch.setattr(_news, "CAP", _news.FLOOR)
+    async with opened(server, key) as store:
+        for _ in range(CONNECTIONS + 1):
+            while b"sub=1" not in server.ask("CLIENT", "LIST", "TYPE", "pubsub"):  # noqa: ASYNC110  # it is the server's
+                await trio.sleep(0.01)
+            server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+        await store.save("state", "a", b"kept", None)
+        assert (await held(store))["state", "a"].data == b"kept"
 
 
 async def test_no_secret_is_on_the_server_in_clear(own_server: Valkey, key: Path) -> None:

@@ -29,6 +29,7 @@ OAUTH = OAuthSettings(token_url=TOKEN_URL, client_id=CLIENT[0], client_secret=Se
 pytestmark = [
     pytest.mark.slow_steps("coredis makes its classes when it is first used"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
+    pytest.mark.usefixtures("collected"),
 ]
 WAYS = pytest.mark.parametrize("how", ["cut", "stalled"])
 

@@ -21,6 +21,7 @@ TOML = '[retry]\npasses = 1\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
 pytestmark = [
     pytest.mark.slow_steps("coredis makes its classes when it is first used"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
+    pytest.mark.usefixtures("collected"),
 ]
 
 

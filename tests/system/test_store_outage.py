@@ -55,6 +55,7 @@ oauth = {{ token_url = "{tokens}/token", client_id = "client", client_secret = "
 pytestmark = [
     pytest.mark.slow_steps("coredis makes its classes when it is first used"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
+    pytest.mark.usefixtures("collected"),
 ]
 
 

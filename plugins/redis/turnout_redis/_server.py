@@ -11,6 +11,7 @@ from coredis.exceptions import RedisError, UnknownCommandError
 from coredis.retry import NoRetryPolicy
 
 from turnout.errors import StoreError
+from turnout_redis._pool import Pool
 from turnout_redis._settings import RedisSettings
 
 T = TypeVar("T")
@@ -104,6 +105,7 @@ async def open_server(settings: RedisSettings) -> AsyncIterator[Server]:
         max_connections=CONNECTIONS,
         decode_responses=False,
         verify_version=False,
+        connection_pool_cls=Pool,
         retry_policy=NoRetryPolicy(),  # we have our own limit, and whoever asks tries again
     )
     async with client:
