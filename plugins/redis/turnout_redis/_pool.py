@@ -8,8 +8,6 @@ call of a process waits in vain, for ever: a node whose way to its store had fai
 from typing import Any, final
 
 import trio
-from anyio import TASK_STATUS_IGNORED
-from anyio.abc import TaskStatus
 from coredis.connection import TCPConnection
 from coredis.exceptions import RedisError
 from coredis.pool import ConnectionPool
@@ -60,7 +58,7 @@ class Pool(ConnectionPool[TCPConnection]):
         return connection
 
     async def _run(
-        self, connection: TCPConnection, *, task_status: TaskStatus[Exception | None] = TASK_STATUS_IGNORED
+        self, connection: TCPConnection, *, task_status: trio.TaskStatus[Exception | None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Keep a connection up until it ends; what keeps it from coming up is told as the task's status."""
         try:
