@@ -1,6 +1,7 @@
 """The whole house in the test's own process: a scripted upstream, the kernel with its HTTP frontend, an HTTP client."""
 
 import json
+import os
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -22,6 +23,9 @@ from turnout_upstream import Script, Upstream, open_upstream
 
 TLS = ssl.create_default_context()
 """Made once: each client would read the certificates of this machine anew, for connections that need none."""
+
+TRANSPORT = os.environ.get("TURNOUT_TRANSPORT", "pool")
+"""Of every house whose test does not choose: with `httpx`, all rows of tables B and C run over the other one."""
 
 MODEL = "m"
 LIMIT = 20.0
@@ -115,7 +119,7 @@ async def open_house(
     more: str = "",
     server: str = "auto",
     keys: Sequence[str] = (),
-    transport: str = "pool",
+    transport: str = TRANSPORT,
     limit: float = LIMIT,
 ) -> AsyncIterator[House]:
     """A house with these credentials, the first one preferred.

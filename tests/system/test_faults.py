@@ -266,7 +266,7 @@ async def test_an_upstream_that_closes_after_each_reply_costs_no_request(tmp_pat
     """B30, with a hundredth of its requests one after the other, and the rest of them side by side."""
     statuses: list[int] = []
 
-    async with open_house(tmp_path, all_bad(plays.close_after_reply())) as house:
+    async with open_house(tmp_path, all_bad(plays.close_after_reply()), limit=60) as house:
 
         async def ask(count: int) -> None:
             statuses.extend([(await house.chat()).status_code for _ in range(count)])
