@@ -172,6 +172,13 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"tokens not given back: {left}", pytrace=False)
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what coredis leaves of failed connections while that is forgiven: a later test would be blamed."""
+    yield
+    gc.collect()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make our marker known."""
     config.addinivalue_line("markers", "slow_steps(reason): steps of its tasks may take longer than 250 ms")

@@ -1,4 +1,3 @@
-import gc
 from collections.abc import Iterator
 
 import pytest
@@ -30,10 +29,3 @@ def upstream(upstream_process: RemoteUpstream) -> RemoteUpstream:
     """A scripted upstream process that behaves soundly until a test says otherwise."""
     upstream_process.use(Script())
     return upstream_process
-
-
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Collect what coredis leaves of failed connections while that is forgiven: a later test would be blamed."""
-    yield
-    gc.collect()
