@@ -8,9 +8,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import trio
-from inside import LIMIT, MODEL
+from inside import MODEL
 from loopback_tokens import token_endpoint
-from processes import TURNOUT, clean_environment
+from processes import LIMIT, TURNOUT, clean_environment
 
 import turnout
 from turnout import Ask, Credential, Kernel, Metadata

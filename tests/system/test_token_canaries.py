@@ -19,8 +19,8 @@ from urllib.parse import quote
 import attrs
 import pytest
 import trio
+from loopback_tokens import serve
 from processes import LIMIT, TURNOUT, Gateway, Process, clean_environment
-from test_oauth_loopback import serve
 from valkey_server import running
 
 from turnout_oauth.testing import Answer, OAuthServer
