@@ -1,6 +1,7 @@
 """The frontend `http` passes `check_frontend`, and `check_frontend` catches frontends that break its laws."""
 
 import json
+import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -10,6 +11,8 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 import trio
+import trio.testing
+from kit_laws import laws_of, unproven
 
 from turnout import Ask
 from turnout.abc import Frontend, Switch
@@ -82,6 +85,8 @@ class Lines:
     """`call` and `stream` are its requests; `ok …`, `no …`, `+…` and `.` its answers."""
 
     api: ClassVar[int] = 1
+    beside: trio.Nursery
+    """Ends after `serve`, for what is broken."""
 
     async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
         async with trio.open_nursery() as connections, trio.open_nursery() as nursery:
@@ -184,10 +189,14 @@ class LinesClient:
         return line[3:-1]
 
 
-def opened(frontend: Callable[[], Frontend]) -> Any:
+def opened(frontend: Callable[[], Lines]) -> Any:
     @asynccontextmanager
     async def opening() -> AsyncIterator[Frontend]:
-        yield frontend()
+        async with trio.open_nursery() as nursery:
+            opened = frontend()
+            opened.beside = nursery
+            yield opened
+            nursery.cancel_scope.cancel()
 
     return opening
 
@@ -230,9 +239,51 @@ class Gathers(Lines):
         await stream.send_all(data)
 
 
+class Greets(Lines):
+    async def stream(self, switch: Switch, stream: trio.SocketStream) -> None:
+        await stream.send_all(b"hello\n")
+        await super().stream(switch, stream)
+
+
+class LeavesOut(Lines):
+    async def stream(self, switch: Switch, stream: trio.SocketStream) -> None:
+        async with switch.stream(self.ask()) as chunks:
+            await stream.send_all((await anext(aiter(chunks))).data)
+            await anext(aiter(chunks))
+            async for chunk in chunks:
+                await stream.send_all(chunk.data)
+
+
+class RefusesAll(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        await stream.send_all(b"no, never")
+
+
 class Ignores(Lines):
     async def watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
         await trio.lowlevel.checkpoint()
+
+
+class IgnoresReaders(Lines):
+    streaming = False
+
+    async def answer(self, switch: Switch, stream: trio.SocketStream, streaming: bool) -> None:
+        self.streaming = streaming
+        await super().answer(switch, stream, streaming)
+
+    async def watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        with trio.CancelScope() as watching:
+            await super().watch(stream, watching)
+        if not self.streaming:
+            scope.cancel()
+
+
+class AsksNobody(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async def stream(self, switch: Switch, stream: trio.SocketStream) -> None:
+        await stream.send_all(LinesClient.chunks[0])
 
 
 class HangsUp(Lines):
@@ -241,9 +292,50 @@ class HangsUp(Lines):
             await (self.stream if streaming else self.call)(switch, stream)
 
 
+class Sulks(Lines):
+    """Has nothing to say after its first failure."""
+
+    hurt = False
+
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        if self.hurt:
+            await stream.send_all(b"ok \n")
+            return
+        try:
+            await super().call(switch, stream)
+        except Exception:
+            self.hurt = True
+            raise
+
+
+class Glosses(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        with suppress(ZeroDivisionError):
+            await super().call(switch, stream)
+            return
+        await stream.send_all(b"ok \n")
+
+
 class TellsBugs(Lines):
     def shown(self, error: Exception) -> str:
         return repr(error)
+
+
+class EndsAtABug(Lines):
+    """Its `serve` is over before the client is told."""
+
+    async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
+        self.hurt = trio.Event()
+        task_status.started(await self.beside.start(partial(super().serve, switch)))
+        await self.hurt.wait()
+
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        try:
+            await super().call(switch, stream)
+        except ZeroDivisionError:
+            self.hurt.set()
+            await trio.testing.wait_all_tasks_blocked()
+            raise
 
 
 class Dies(Lines):
@@ -262,6 +354,14 @@ class Pretends(Lines):
             await stream.send_all(b".\n")
 
 
+class ReadsAhead(Lines):
+    async def stream(self, switch: Switch, stream: trio.SocketStream) -> None:
+        async with switch.stream(self.ask()) as chunks:
+            await stream.send_all((await anext(aiter(chunks))).data)
+            async for _ in chunks:
+                pass
+
+
 class OneByOne(Lines):
     def __init__(self) -> None:
         self._lock = trio.Lock()
@@ -272,11 +372,19 @@ class OneByOne(Lines):
 
 
 class CutsOff(Lines):
+    returns = True
+
     async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(super().serve, switch, task_status=task_status))
             await switch.wait_draining()
             nursery.cancel_scope.cancel()
+        if not self.returns:
+            await trio.sleep_forever()
+
+
+class CutsOffAndStays(CutsOff):
+    returns = False
 
 
 class Stays(Lines):
@@ -285,31 +393,98 @@ class Stays(Lines):
         await trio.sleep_forever()
 
 
-@pytest.mark.parametrize(
-    ("broken", "law"),
-    [
-        (NeverStarts, "reports its addresses by `task_status.started`"),
-        (SaysNothing, "reports addresses such as"),
-        (Retries, "asked of the kernel exactly once"),
-        (AsksNothing, "its model, its dialect and its payload"),
-        (Shortens, "given whole"),
-        (Gathers, "given as they come"),
-        (Ignores, "whose client has left is cancelled within"),
-        (HangsUp, "told of each error of the kernel"),
-        (TellsBugs, "reaches no client"),
-        (Dies, r"nothing that a call meets comes out of `serve` \(.*ZeroDivisionError\)"),
-        (Pretends, "never as if it had ended well"),
-        (OneByOne, "does not hold up another one"),
-        (CutsOff, "under way"),
-        (Stays, "`serve` returns within"),
-    ],
+class LetsIn(Lines):
+    """Listens on when `serve` is over, and answers by itself."""
+
+    reply = b""
+
+    async def serve(self, switch: Switch, *, task_status: "trio.TaskStatus[Sequence[str]]") -> None:
+        self.answered = trio.Event()
+        listeners = await self.beside.start(
+            partial(trio.serve_tcp, partial(self.visit, switch), 0, host="127.0.0.1", handler_nursery=self.beside)
+        )
+        self.report(task_status, f"lines://127.0.0.1:{listeners[0].socket.getsockname()[1]}")
+        await switch.wait_draining()
+        await self.answered.wait()
+
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        self.reply = self.reply or (await switch.execute(self.ask())).reply.body
+        await stream.send_all(b"ok " + self.reply + b"\n")
+        self.answered.set()
+
+
+BROKEN: tuple[tuple[Callable[[], Lines], rules.Check, str], ...] = (
+    (NeverStarts, rules._answers, "reports its addresses by `task_status.started`"),
+    (SaysNothing, rules._answers, "reports addresses such as"),
+    (RefusesAll, rules._answers, "a sound call is served, not refused"),
+    (Shortens, rules._answers, "the answer of a call is given whole"),
+    (Retries, rules._answers, "asked of the kernel exactly once"),
+    (AsksNothing, rules._answers, "its model, its dialect and its payload"),
+    (Greets, rules._streams, "the pieces of a stream are given as they come"),
+    (LeavesOut, rules._streams, "a stream is given whole and in order"),
+    (Ignores, rules._leaving, "a call whose client has left is cancelled within"),
+    (IgnoresReaders, rules._leaving, "a stream whose client has left is cancelled within"),
+    (AsksNobody, rules._leaving, "a call whose client has left is cancelled, not drained"),
+    (HangsUp, rules._failures, "told of each error of the kernel"),
+    (Sulks, rules._failures, "a frontend serves on after"),
+    (Glosses, rules._bugs, "an error that is none of Turnout's is an error for the client"),
+    (TellsBugs, rules._bugs, "reaches no client: it may hold secrets"),
+    (EndsAtABug, rules._bugs, "a bug that one call meets does not end `serve`"),
+    (Sulks, rules._bugs, "a bug that one call meets does not hurt the next one"),
+    (Dies, rules._bugs, r"nothing that a call meets comes out of `serve` \(.*ZeroDivisionError\)"),
+    (TellsBugs, rules._broken_streams, "the text of an error that is none of Turnout's reaches no client$"),
+    (Pretends, rules._broken_streams, "never as if it had ended well"),
+    (ReadsAhead, rules._back_pressure, "no faster than its client reads it"),
+    (OneByOne, rules._crowd, "does not hold up another one"),
+    (CutsOff, rules._draining, "`serve` waits for calls under way"),
+    (CutsOffAndStays, rules._draining, "calls under way finish"),
+    (Stays, rules._draining, "`serve` returns within"),
+    (LetsIn, rules._draining, "nobody is let in once `serve` has returned"),
 )
+"""Each with the check that finds it, and the law that it breaks."""
+
+HANGS = "The pieces of a stream are given as they come, within 0.2 s"
+LEFT_BEHIND = "no task of a frontend outlives `serve`"
+
+
+@pytest.mark.parametrize(("broken", "check", "law"), BROKEN)
 async def test_a_frontend_that_breaks_a_law_is_told_which(
-    broken: Callable[[], Frontend], law: str, monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[], Lines], check: rules.Check, law: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only(check, monkeypatch)
+    with pytest.raises(AssertionError) as caught:
+        await check_frontend(opened(broken), LinesClient())
+    told = re.fullmatch(r"broken: (.*) \(turnout\.abc\.Frontend; plugins\.md, Frontends\)", str(caught.value))
+    assert told is not None, caught.value
+    assert re.search(law, told[1]), caught.value
+
+
+def only(check: rules.Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "CHECKS", (check,))
     for name, seconds in {"PATIENCE": 2.0, "SOON": 0.5, "LEFT": 0.5, "STILL": 0.1}.items():
         monkeypatch.setattr(rules, name, seconds)
-    with pytest.raises(
-        AssertionError, match=rf"^broken: .*(?:{law}).*\(turnout\.abc\.Frontend; plugins\.md, Frontends\)$"
-    ):
-        await check_frontend(opened(broken), LinesClient())
+
+
+async def test_a_frontend_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    only(rules._streams, monkeypatch)
+    monkeypatch.setattr(rules, "PATIENCE", 0.2)
+    with pytest.raises(AssertionError, match=HANGS):
+        await check_frontend(opened(Gathers), LinesClient())
+
+
+async def test_a_frontend_whose_task_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with trio.open_nursery() as nursery:
+
+        class LeavesATask(Lines):
+            async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+                nursery.start_soon(trio.sleep_forever)
+                await super().call(switch, stream)
+
+        only(rules._answers, monkeypatch)
+        with pytest.raises(AssertionError, match=LEFT_BEHIND):
+            await check_frontend(opened(LeavesATask), LinesClient())
+        nursery.cancel_scope.cancel()
+
+
+def test_every_law_of_a_frontend_has_a_broken_one() -> None:
+    assert not unproven(laws_of(rules), [HANGS, LEFT_BEHIND, *(law for _, _, law in BROKEN)])

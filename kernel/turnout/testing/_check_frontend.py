@@ -347,6 +347,7 @@ async def _draining(bench: _Bench) -> None:
         await begun.wait()
         bench.switch.drain(PATIENCE)
         await trio.sleep(0.05)
+        await trio.testing.wait_all_tasks_blocked()
         _law(not bench.served.is_set(), "`serve` waits for calls under way when the kernel drains")
         proceed.set()
     _law(finished == [bench.client.reply], "calls under way finish when the kernel drains")
