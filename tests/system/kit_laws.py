@@ -29,9 +29,11 @@ def unproven(laws: Iterable[str], told: Iterable[str]) -> list[str]:
 
 
 def _is_for(pattern: str, law: str) -> bool:
+    """Whether it is found in the law as it is written, or the law, with its fields filled in, in it."""
+    if pattern in law or re.search(pattern.partition(r" \(")[0], law):
+        return True
     parts = [re.escape(part) for part in law.strip(FIELD).split(FIELD)]
-    fields_filled = re.search(".*".join(parts), pattern) if len(parts) > 1 or law != law.strip(FIELD) else None
-    return fields_filled is not None or re.search(pattern.partition(r" \(")[0], law) is not None
+    return FIELD in law and re.search(".*".join(parts), pattern) is not None
 
 
 def _shown(laws: Iterable[str]) -> list[str]:
