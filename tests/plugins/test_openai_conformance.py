@@ -9,10 +9,12 @@ import attrs
 import httpx
 import pytest
 import trio
+from kit_laws import laws_of, unproven
 
 from turnout import Ask, Call, Chunk, Credential, Failed, Failure, Reply, Sent, Unauthorized, Unreachable
 from turnout.errors import UpstreamFailed
 from turnout.testing import CANARY, check_provider
+from turnout.testing import _check_provider as rules
 from turnout_openai import OpenAI, OpenAISettings
 from turnout_wire.testing import HttpDouble, events
 
@@ -182,6 +184,14 @@ class NeverSent(OpenAI):
             raise UpstreamFailed(attrs.evolve(failed.verdict, sent=Sent.NO)) from None
 
 
+class AlwaysAnswered(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except UpstreamFailed as failed:
+            raise UpstreamFailed(attrs.evolve(failed.verdict, sent=Sent.ANSWERED)) from None
+
+
 class BlamesTheCredential(OpenAI):
     async def execute(self, call: Call) -> Reply:
         try:
@@ -218,25 +228,30 @@ class GivesNothing(Wrapped):
         return chunk if chunk.payload else Chunk(b"", payload=False)
 
 
-@pytest.mark.parametrize(
-    ("kind", "law"),
-    [
-        (HasAListOfDialects, "`dialects` is a frozenset"),
-        (SpeaksOther, "in a dialect of the provider"),
-        (OriginWithoutPort, "scheme://host:port"),
-        (OriginThatMoves, "has one origin"),
-        (SaysNothing, "a sound call has a reply"),
-        (NeverSent, "was answered"),
-        (BlamesTheCredential, "blames the origin"),
-        (WaitsForMore, r"comes to its end when its upstream has come to its own \(a sound call\)"),
-        (Retries, "never retries"),
-        (SaysSecrets, "holds no secret"),
-        (LogsSecrets, "nothing logs a secret"),
-        (BlamesNobody, "gives Protocol, not Failed"),
-        (SwallowsCancellation, "can be cancelled"),
-        (NeverCloses, "connection is closed"),
-    ],
+LEFT_BEHIND = "no task is left"
+HANGS = "closing is bounded"
+
+BROKEN: tuple[tuple[type[OpenAI], str], ...] = (
+    (HasAListOfDialects, "`dialects` is a frozenset"),
+    (SpeaksOther, "in a dialect of the provider"),
+    (OriginWithoutPort, "scheme://host:port"),
+    (OriginThatMoves, "has one origin"),
+    (SaysNothing, "a sound call has a reply"),
+    (NeverSent, "was answered"),
+    (BlamesTheCredential, "blames the origin"),
+    (WaitsForMore, r"comes to its end when its upstream has come to its own \(a sound call\)"),
+    (Retries, "never retries"),
+    (SaysSecrets, "holds no secret"),
+    (LogsSecrets, "nothing logs a secret"),
+    (BlamesNobody, " gives Protocol, not Failed"),
+    (SwallowsCancellation, "can be cancelled"),
+    (NeverCloses, "connection is closed"),
+    (AlwaysAnswered, "execute of no_connection says how far the request got"),
 )
+"""Each with the law that it breaks."""
+
+
+@pytest.mark.parametrize(("kind", "law"), BROKEN)
 async def test_a_provider_that_breaks_a_law_is_told_which(
     kind: type[OpenAI], law: str, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -244,18 +259,18 @@ async def test_a_provider_that_breaks_a_law_is_told_which(
         await check_provider(kind(**settings()), double(), ASK)
 
 
-@pytest.mark.parametrize(
-    ("wrapper", "law"),
-    [
-        (NeverEnds, r"comes to its end when its upstream has come to its own \(a sound stream\)"),
-        (GivesNothing, "no chunk is empty"),
-        (EndsWell, "stream of broken_off raises UpstreamFailed"),
-        (MarksNothing, "payloads of a stream are marked"),
-        (Drains, "is not drained"),
-        (ReadsAhead, "no faster than its client"),
-        (Swallows, "does not swallow"),
-    ],
+BROKEN_STREAMS: tuple[tuple[type[Wrapped], str], ...] = (
+    (NeverEnds, r"comes to its end when its upstream has come to its own \(a sound stream\)"),
+    (GivesNothing, "no chunk is empty"),
+    (EndsWell, "stream of broken_off raises UpstreamFailed"),
+    (MarksNothing, "payloads of a stream are marked"),
+    (Drains, "is not drained"),
+    (ReadsAhead, "no faster than its client"),
+    (Swallows, "does not swallow"),
 )
+
+
+@pytest.mark.parametrize(("wrapper", "law"), BROKEN_STREAMS)
 async def test_a_stream_that_breaks_a_law_is_told_which(
     wrapper: type[Wrapped], law: str, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -275,7 +290,7 @@ async def test_a_provider_that_leaves_a_task_is_told(autojump_clock: trio.testin
                 nursery.start_soon(trio.sleep, 1)
                 return await super().execute(call)
 
-        with pytest.raises(AssertionError, match="no task is left"):
+        with pytest.raises(AssertionError, match=LEFT_BEHIND):
             await check_provider(LeavesATask(**settings()), double(), ASK)
 
 
@@ -288,5 +303,9 @@ async def test_a_provider_whose_closing_hangs_is_told(autojump_clock: trio.testi
                 with trio.CancelScope(shield=True):
                     await trio.sleep(60)
 
-    with pytest.raises(AssertionError, match="closing is bounded"):
+    with pytest.raises(AssertionError, match=HANGS):
         await check_provider(Hangs(**settings()), double(), ASK)
+
+
+def test_every_law_of_a_provider_has_a_broken_one() -> None:
+    assert not unproven(laws_of(rules), [LEFT_BEHIND, HANGS, *(law for _, law in (*BROKEN, *BROKEN_STREAMS))])

@@ -33,7 +33,7 @@ def _is_for(pattern: str, law: str) -> bool:
     if pattern in law or re.search(pattern.partition(r" \(")[0], law):
         return True
     parts = [re.escape(part) for part in law.strip(FIELD).split(FIELD)]
-    return FIELD in law and re.search(".*".join(parts), pattern) is not None
+    return FIELD in law and re.search(".*".join(parts), pattern.replace("\\", "")) is not None
 
 
 def _shown(laws: Iterable[str]) -> list[str]:
