@@ -414,7 +414,7 @@ LIES: list[tuple[type[Broken], str, Any, Act]] = [
     ),
     *((Provider, "origin", lie, register) for lie in (None, 5, "upstream.test")),
     *((Provider, "refresh", lie, renew) for lie in (5, {"access_token": "x"})),
-    *((Provider, "refresh_lead", lie, renew) for lie in ("soon", object())),
+    *((Provider, "refresh_lead", lie, renew) for lie in ("soon", b"5")),
     *((Provider, "token_origin", lie, renew) for lie in (None, 5)),
     *((Provider, "models", lie, reload) for lie in (None, 5, [1, 2], [None, "n"])),
     *((Selector, "select", lie, lambda kernel: kernel.execute(N)) for lie in (None, "b", 5)),
