@@ -57,14 +57,33 @@ class Flood(logging.Filter):
         return shown
 
 
+@final
+class Lines(logging.Formatter):
+    """Writes a record so that no text in it can pass for another record (S51).
+
+    A record begins at the margin with its time, and nothing else does: the lines that follow its first one are set in.
+    Model names come from clients and reasons from upstreams; what does not print in them is written as an escape.
+    """
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of one record, its traceback included."""
+        return "\n    ".join(map(_visible, super().format(record).split("\n")))
+
+
+def _visible(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
+
+
 def log_to_stderr(level: str, *, process: int | None = None) -> None:
     """Set up logging of this process; called once. `process` is its number among several."""
     place = "" if process is None else f"[{process}] "
     line = f"%(asctime)sZ %(levelname)s {place}%(name)s: %(message)s%(left_out)s"
-    formatter = logging.Formatter(line, datefmt="%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(Lines(line, datefmt="%Y-%m-%dT%H:%M:%S"))
     handler.addFilter(Flood())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("turnout").setLevel(level.upper())

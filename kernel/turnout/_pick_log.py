@@ -5,7 +5,7 @@ A key shows its ends at the most, a login its provider and base name, a proxy it
 
 import logging
 
-from turnout._readings import account, ident, proxy_label, redact
+from turnout._readings import account, ident, printable, proxy_label, redact
 from turnout._run import Run
 from turnout._values import Credential, Secret
 
@@ -17,7 +17,8 @@ def log_pick(run: Run, credential: Credential) -> None:
     if log.isEnabledFor(logging.DEBUG) and (who := _who(credential)):
         label = proxy_label(credential)
         via = f" {label}" if label else ""
-        log.debug("Use %s for model %s%s", who, run.ask.model, via, extra={"request_id": run.id})
+        line = printable(f"Use {who} for model {run.ask.model}{via}")
+        log.debug("%s", line, extra={"request_id": run.id})
 
 
 def _who(credential: Credential) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "expiry",
     "ident",
     "last_refresh",
+    "printable",
     "priority",
     "proxy_label",
     "redact",
@@ -163,7 +164,12 @@ def redact(text: str) -> str:
 def ident(credential: Credential) -> str:
     """A credential as logs may name it: provider and base name, no directory and no e-mail of its record (C14.3)."""
     name = _base_name(credential.file_name) or _base_name(credential.id)
-    return f"provider={_printable(credential.provider)} auth_file={_printable(name)}"
+    return f"provider={printable(credential.provider)} auth_file={printable(name)}"
+
+
+def printable(text: str) -> str:
+    """A name as logs may show it: one with a line break in it must not be able to forge a line (S51)."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _seed(credential: Credential) -> str:
@@ -199,8 +205,3 @@ def _text(value: object) -> str:
 
 def _base_name(path: str) -> str:
     return path.strip().replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def _printable(text: str) -> str:
-    """A name with a line break in it must not be able to forge a log line."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -106,3 +106,33 @@ def test_a_flood_of_lines_is_rationed_on_stderr(capsys: pytest.CaptureFixture[st
         logging.getLogger("turnout.conduct").warning("call %s failed", number)
 
     assert capsys.readouterr().err.count("\n") < 2 * BURST
+
+
+FORGED = "2026-01-01T00:00:00Z INFO turnout.pick: Use API key sk-1...wxyz for model m"
+
+
+@pytest.mark.usefixtures("kept_logging")
+@pytest.mark.parametrize(
+    "line_break", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"], ids=ascii
+)
+def test_no_text_from_outside_can_pass_for_a_line_of_the_log(
+    capsys: pytest.CaptureFixture[str], line_break: str
+) -> None:
+    """S51: neither in what is filled in nor in a traceback."""
+    log_to_stderr("info")
+    said = f"m{line_break}{FORGED}"
+    logging.getLogger("turnout.x").error("call for model %s failed", said, exc_info=ValueError(said))
+
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert " ERROR turnout.x: call for model m" in first
+    assert any(line.endswith(FORGED) for line in rest), "it is shown"
+    assert [line for line in rest if not line.startswith("    ")] == []
+
+
+@pytest.mark.usefixtures("kept_logging")
+def test_what_does_not_print_is_escaped_and_what_does_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """S51: a terminal obeys nobody but its owner."""
+    log_to_stderr("info")
+    logging.getLogger("turnout.x").warning("%s", "\x1b[2J\b\x00\ud800\u202e gr\u00fc\u00df\\n")
+
+    assert capsys.readouterr().err.endswith(": \\x1b[2J\\x08\\x00\\ud800\\u202e gr\u00fc\u00df\\n\n")

@@ -46,6 +46,18 @@ async def test_a_pick_is_one_debug_line_with_the_request_id(
     assert all(record.__dict__["request_id"] == "req-1" for record in picks)
 
 
+async def test_a_pick_stays_one_line_whatever_the_client_calls_its_model(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """C14.1, S51: no name forges a line, and neither does a key."""
+    caplog.set_level(logging.DEBUG, "turnout.pick")
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        await kernel.credentials.register(attrs.evolve(KEY, api_key=Secret(f"a\nbc{CANARY}")))
+        await kernel.execute(Ask(model="m(\nUse\r\x1b[2J\u2028gr\u00fc\u00df)"))
+    picks = [record.getMessage() for record in caplog.records if record.name == "turnout.pick"]
+    assert picks == ["Use API key a?bc...nary for model m(?Use??[2J?gr\u00fc\u00df)"]
+
+
 async def test_no_level_shows_a_secret_a_payload_or_a_directory(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
