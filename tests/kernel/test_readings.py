@@ -360,6 +360,51 @@ def test_an_expiry_is_the_first_recognised_time(metadata: dict[str, Any] | None,
     assert expiry(make(metadata=metadata, attributes={"expires": "3"})) == expected
 
 
+@pytest.mark.parametrize(
+    ("read", "keys", "values"),
+    [
+        (expiry, ("expired", "expire", "expires_at", "expiresAt", "expiry", "expires"), (1.0, 2.0)),
+        (last_refresh, ("last_refresh", "lastRefresh", "last_refreshed_at", "lastRefreshedAt"), (1.0, 2.0)),
+        (
+            refresh_interval,
+            ("refresh_interval_seconds", "refreshIntervalSeconds", "refresh_interval", "refreshInterval"),
+            (1.0, 2.0),
+        ),
+        (cooling_off, ("disable_cooling", "disable-cooling"), (True, False)),
+        (retries, ("request_retry", "request-retry"), (1, 2)),
+        (tool_prefix_off, ("tool_prefix_disabled", "tool-prefix-disabled"), (True, False)),
+    ],
+)
+def test_each_key_is_read_and_every_one_before_those_that_come_later(
+    read: Callable[[Credential], object], keys: tuple[str, ...], values: tuple[object, object]
+) -> None:
+    """C1.11, C1.14, C1.16.1, C1.16.2."""
+    one, other = values
+    for at, key in enumerate(keys):
+        assert read(make(metadata={key: one})) == one
+        for later in keys[at + 1 :]:
+            assert read(make(metadata={later: other, key: one})) == one
+
+
+@pytest.mark.parametrize(
+    ("read", "keys"),
+    [
+        (last_refresh, ("last_refresh", "lastRefresh", "last_refreshed_at", "lastRefreshedAt")),
+        (
+            refresh_interval,
+            ("refresh_interval_seconds", "refreshIntervalSeconds", "refresh_interval", "refreshInterval"),
+        ),
+    ],
+)
+def test_attributes_are_read_by_the_same_keys_and_only_after_metadata(
+    read: Callable[[Credential], object], keys: tuple[str, ...]
+) -> None:
+    """C1.16.1, C1.16.2."""
+    for key in keys:
+        assert read(make(attributes={key: "3"})) == 3.0
+        assert read(make(attributes={keys[0]: "3"}, metadata={key: 4})) == 4.0
+
+
 def test_a_deeply_nested_token_is_read_without_recursion() -> None:
     """C1.14."""
     record: dict[str, Any] = {"expires": 5}

@@ -148,15 +148,23 @@ async def test_a_rest_that_is_too_short_for_the_clock_is_slept_over(mock_clock: 
         mock_clock.autojump_threshold = 0
 
 
-async def test_at_most_sixteen_run_at_once_and_ten_per_origin(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("origins", "at_once"), [(1, 10), (4, 16)])
+async def test_at_most_sixteen_run_at_once_and_ten_per_origin(
+    autojump_clock: MockClock, origins: int, at_once: int
+) -> None:
     """C11.1.2, C18, E1: each exactly once."""
-    provider = Renewing()
+
+    class Spread(Renewing):
+        def token_origin(self, credential: Credential) -> str:
+            return f"https://token-{int(credential.id[1:]) % origins}.test"
+
+    provider = Spread()
     provider.takes = 20
     async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
         for number in range(100):
             await kernel.credentials.register(oauth(f"c{number}", 600))
         await trio.sleep(900)
-        assert provider.most_at_once == 10
+        assert provider.most_at_once == at_once
         assert len(provider.refreshed) == len({id for _, id in provider.refreshed}) == 100
 
 
