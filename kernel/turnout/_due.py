@@ -122,10 +122,15 @@ def _pause_after_success(credential: Credential, idle: int, succeeded: float) ->
     return max(pause, SHORTEST_GAP)
 
 
-def after_success(refreshes: Refreshes, renewed: Credential, *, lead: float | None, now: float) -> Refreshes:
-    """The history after a refresh that left `renewed`; one that is due again at once has gained nothing (O54, O59)."""
+def after_success(
+    refreshes: Refreshes, renewed: Credential, *, lead: float | None, now: float, evaluated: bool | None = None
+) -> Refreshes:
+    """The history after a refresh that left `renewed`; one that is due again at once has gained nothing (O54, O59).
+
+    `evaluated` is what its own evaluator says of it now, None when it has none.
+    """
     wanted = _wanted(renewed, lead, now, 0.0)
-    gained = wanted is None or wanted > now
+    gained = (wanted is None or wanted > now) if evaluated is None else not evaluated
     return Refreshes(succeeded_at=now, idle=0 if gained else refreshes.idle + 1)
 
 

@@ -298,7 +298,8 @@ class RefreshRoom:
         id, renewed = credential.id, credential
         lead = self._lead(provider, renewed)
         self._postponed.pop(id, None)
-        self._history[id] = after_success(self._history.get(id, NONE_YET), renewed, lead=lead, now=now)
+        says, before = self._evaluated(provider, renewed), self._history.get(id, NONE_YET)
+        self._history[id] = after_success(before, renewed, lead=lead, now=now, evaluated=says)
         state = refreshed(self._custody.states[id], now)
         if state.unusable_until is not None:
             state = attrs.evolve(state, unusable_until=None)

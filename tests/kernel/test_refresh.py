@@ -184,6 +184,48 @@ async def test_a_thousand_that_end_together_are_renewed_once_each_and_no_call_fa
         assert len(per_second) > 60
 
 
+class Mind:
+    """A runtime object that says itself when a refresh is due."""
+
+    yes = False
+
+    def should_refresh(self, now: float, credential: Credential) -> bool:
+        return self.yes
+
+
+async def test_a_runtime_object_says_when_a_refresh_is_due_and_cannot_make_a_storm(autojump_clock: MockClock) -> None:
+    """C11.3.3, C2.3, O54: its word replaces the rules; one that says yes for ever is asked ever more slowly."""
+    provider, mind = Renewing(), Mind()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(attrs.evolve(oauth("a", 200), runtime=mind))
+        await trio.sleep(100)
+        assert provider.refreshed == []
+        mind.yes = True
+        await trio.sleep(61)
+        assert len(provider.refreshed) == 1
+        await trio.sleep(3600)
+        gaps = [later - at for (at, _), (later, _) in itertools.pairwise(provider.refreshed)]
+        assert gaps[:4] == pytest.approx([61, 121, 241, 481], abs=2)
+
+
+async def test_a_runtime_objects_lead_goes_before_its_providers(autojump_clock: MockClock) -> None:
+    """C11.4: unless it is not positive."""
+
+    class Lead:
+        def __init__(self, seconds: float) -> None:
+            self.refresh_lead = lambda: seconds
+
+    provider = Renewing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        for id, lead in (("own", 600.0), ("zero", 0.0)):
+            await kernel.credentials.register(attrs.evolve(oauth(id, 1000), runtime=Lead(lead)))
+        await trio.sleep(900)
+    (own, first), (zero, second) = provider.refreshed
+    assert (first, second) == ("own", "zero")
+    assert 400 - 60 <= own <= 400
+    assert 700 - 30 <= zero <= 700
+
+
 async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> None:
     """O55: one in flight per credential, known by the nursery."""
     provider = Renewing()
