@@ -467,6 +467,7 @@ def test_turns_are_shared_out_evenly_when_the_counter_advances_per_called_member
         (make("router", compat_name=" Two "), "fast", ("c1", "two", "fast")),
         (make("router", compat_name="two", provider_key="One"), "fast(low)", ("c1", "one", "fast")),
         (make("router", prefix="P"), "P/fast", ("c1", "router", "fast")),
+        (Credential(id="C1", provider="router"), "fast", ("c1", "router", "fast")),
     ],
 )
 def test_a_pool_counts_per_credential_provider_and_alias(
