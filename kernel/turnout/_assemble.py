@@ -15,7 +15,7 @@ from turnout._cooldown import HOUR, Policy
 from turnout._generation import Generation, ProviderInstance
 from turnout._listing import aliases_of
 from turnout._names import Aliases
-from turnout._plugin_calls import plugin_code
+from turnout._plugin_calls import offers, plugin_code
 from turnout._plugins import Plugins
 from turnout._values import Call, Operation, Reply
 from turnout._verdicts import CountUnsupported, Inexpressible
@@ -93,7 +93,7 @@ def generation_of(config: Config, instances: Callable[[str], Mapping[str, Any]],
         },
         selector=selector,
         selector_border=plugin_code("turnout.selectors", config.selector),
-        observe=selector.observe if isinstance(selector, Learner) else None,
+        observe=selector.observe if offers(selector, Learner) else None,
         transport=transport,
         transport_border=plugin_code("turnout.transports", config.transport),
     )
@@ -120,17 +120,17 @@ def provider_instance(key: str, plugin: Provider, aliases: Aliases) -> ProviderI
         plugin=plugin,
         aliases=aliases,
         dialects=frozenset(getattr(plugin, "dialects", ())),
-        translated=frozenset(plugin.translated) if isinstance(plugin, Translator) else frozenset(),
+        translated=frozenset(plugin.translated) if offers(plugin, Translator) else frozenset(),
         operations={
             Operation.GENERATE: plugin.execute,
-            Operation.COUNT: plugin.count if isinstance(plugin, Counter) else _cannot_count,
-            Operation.EMBED: plugin.embed if isinstance(plugin, Embedder) else _cannot_embed,
+            Operation.COUNT: plugin.count if offers(plugin, Counter) else _cannot_count,
+            Operation.EMBED: plugin.embed if offers(plugin, Embedder) else _cannot_embed,
         },
-        refresher=plugin if isinstance(plugin, Refresher) else None,
-        lister=plugin if isinstance(plugin, ModelLister) else None,
-        preparer=plugin if isinstance(plugin, RequestPreparer) else None,
-        sender=plugin if isinstance(plugin, Sender) else None,
-        closer=plugin if isinstance(plugin, SessionCloser) else None,
+        refresher=plugin if offers(plugin, Refresher) else None,
+        lister=plugin if offers(plugin, ModelLister) else None,
+        preparer=plugin if offers(plugin, RequestPreparer) else None,
+        sender=plugin if offers(plugin, Sender) else None,
+        closer=plugin if offers(plugin, SessionCloser) else None,
         border=plugin_code("turnout.providers", key),
     )
 

@@ -5,13 +5,17 @@ A failure of the upstream may be wrapped or grouped by the plugin's own nurserie
 `KeyboardInterrupt` of its own included (design 7). Cancellation is never touched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import PurePath
 from types import TracebackType
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import trio
 
 from turnout.errors import PluginError, TurnoutError, UpstreamFailed
+
+Seam = TypeVar("Seam")
 
 
 def _related(error: BaseException) -> Iterator[BaseException]:
@@ -89,3 +93,18 @@ def _place(error: BaseException) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     return f" at {'/'.join(PurePath(trace.tb_frame.f_code.co_filename).parts[-2:])}:{trace.tb_lineno}"
+
+
+def offers(plugin: object, seam: Callable[..., Seam]) -> TypeGuard[Seam]:
+    """Whether a plugin has every member of an optional protocol of `turnout.abc`, None counting as missing.
+
+    It says what `isinstance` says, which works out the protocol's members anew each time (Python 3.11: 20 µs and more).
+    """
+    return all(getattr(plugin, name, None) is not None for name in _members(seam))
+
+
+@cache
+def _members(seam: Any) -> tuple[str, ...]:
+    parts = [vars(one) for one in seam.__mro__ if getattr(one, "_is_protocol", False) and one is not Protocol]
+    names = {name for part in parts for name in (*part, *part.get("__annotations__", ()))}
+    return tuple(sorted(name for name in names if not name.startswith("_")))

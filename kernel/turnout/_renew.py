@@ -13,6 +13,7 @@ from turnout._custody import Custody
 from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
+from turnout._plugin_calls import offers
 from turnout._renewal import Held, Right, Step, after_refusal, moved, next_step
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
@@ -146,7 +147,7 @@ class Renewer:
 
 def bound_to_tokens(credential: Credential, refresher: Refresher) -> Credential:
     """The credential as the transport of its refresh sees it: bound to where tokens are given, and nowhere else."""
-    if not isinstance(refresher, HasTokenOrigin):
+    if not offers(refresher, HasTokenOrigin):
         return credential
     return attrs.evolve(credential, origin=refresher.token_origin(credential))
 
