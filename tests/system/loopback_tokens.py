@@ -1,17 +1,20 @@
 """The token endpoint of the tests on a port of 127.0.0.1, for whoever renews over real sockets."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
 import h11
 import trio
 
-from turnout_oauth.testing import OAuthServer
+from turnout_oauth.testing import Answer, OAuthServer
+
+Answers = Callable[[str, bytes, Mapping[str, str]], Awaitable[Answer]]
+"""What to answer to a request: its target, its body, its headers."""
 
 
-async def serve(server: OAuthServer, paths: list[str], stream: trio.SocketStream) -> None:
-    """One connection, one request."""
+async def serve_one(stream: trio.SocketStream, answers: Answers) -> None:
+    """One connection, one request. Raises trio.BrokenResourceError when whoever asked is gone."""
     wire, body = h11.Connection(h11.SERVER), bytearray()
     async with stream:
         while not isinstance(event := wire.next_event(), h11.EndOfMessage):
@@ -23,12 +26,23 @@ async def serve(server: OAuthServer, paths: list[str], stream: trio.SocketStream
                 body += event.data
             else:
                 return
-        paths.append(request.target.decode())
-        answer = server.answer(bytes(body), {name.decode(): value.decode() for name, value in request.headers})
-        await trio.sleep(server.takes)
+        headers = {name.decode(): value.decode() for name, value in request.headers}
+        answer = await answers(request.target.decode(), bytes(body), headers)
         fields = [*answer.headers.items(), ("content-length", str(len(answer.body))), ("connection", "close")]
         head = wire.send(h11.Response(status_code=answer.status, headers=fields))
         await stream.send_all(b"".join((head or b"", answer.body)))
+
+
+async def serve(server: OAuthServer, paths: list[str], stream: trio.SocketStream) -> None:
+    """A request for tokens; `paths` gets its target."""
+
+    async def answers(target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        paths.append(target)
+        answer = server.answer(body, headers)
+        await trio.sleep(server.takes)
+        return answer
+
+    await serve_one(stream, answers)
 
 
 @asynccontextmanager

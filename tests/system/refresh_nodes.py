@@ -17,15 +17,15 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar
 
 import attrs
-import h11
 import httpx
 import trio
+from loopback_tokens import serve_one
 
 from turnout import Credential, Kernel, Metadata, Record, Secret, _leasing, _refresh, open_kernel, parse_config
 from turnout._records import decode_credential, decode_state, encode_credential
@@ -148,27 +148,17 @@ TAKES = 0.4
 
 
 async def answered(server: OAuthServer, stream: trio.SocketStream) -> None:
-    wire, body = h11.Connection(h11.SERVER), bytearray()
-    async with stream:
-        while not isinstance(event := wire.next_event(), h11.EndOfMessage):
-            if event is h11.NEED_DATA:
-                wire.receive_data(await stream.receive_some())
-            elif isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                body += event.data
-            else:
-                return
-        found = controlled(server, request.target.decode(), bytes(body))
+    async def answers(target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        found = controlled(server, target, body)
         if found is None:
-            found = server.answer(bytes(body), {name.decode(): value.decode() for name, value in request.headers})
+            found = server.answer(body, headers)
             await trio.sleep(server.takes)
-        fields = [*found.headers.items(), ("content-length", str(len(found.body))), ("connection", "close")]
-        head = wire.send(h11.Response(status_code=found.status, headers=fields))
-        try:
-            await stream.send_all(b"".join((head or b"", found.body)))
-        except trio.BrokenResourceError:
-            return  # whoever asked has been killed
+        return found
+
+    try:
+        await serve_one(stream, answers)
+    except trio.BrokenResourceError:
+        return  # whoever asked has been killed
 
 
 def controlled(server: OAuthServer, target: str, body: bytes) -> Answer | None:
