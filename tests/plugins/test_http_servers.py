@@ -580,6 +580,12 @@ SMUGGLING: dict[str, tuple[bytes, set[int]]] = {
     "HTTP/9.9": (b"GET /v1/models HTTP/9.9\r\n" + HEAD + b"\r\n", {400}),
     "HTTP/1.10": (b"GET /v1/models HTTP/1.10\r\n" + HEAD + b"\r\n", {400}),
     "HTTP/0.9": (b"GET /v1/models\r\n\r\n", {400}),
+    "RTSP": (b"GET /v1/models RTSP/1.0\r\n" + HEAD + b"\r\n", {400}),
+    "ICE": (b"SOURCE /v1/models ICE/1.0\r\n" + HEAD + b"\r\n", {400}),
+    "two blanks before the target": (b"GET  /v1/models HTTP/1.1\r\n" + HEAD + b"\r\n", {400}),
+    "two blanks behind the target": (b"GET /v1/models  HTTP/1.1\r\n" + HEAD + b"\r\n", {400}),
+    "bare line feed before the request": (b"\n" + MODELS + HEAD + b"\r\n", {400}),
+    "bare carriage return before the request": (b"\r\r\n" + MODELS + HEAD + b"\r\n", {400}),
     "h2c upgrade": (MODELS + HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", {400}),
     "websocket upgrade": (
         MODELS + HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -610,6 +616,29 @@ async def test_a_request_with_two_readings_is_refused_and_what_follows_never_run
     assert status(answer) in expected
     assert answer.count(b"HTTP/1.1 ") == 1
     assert not switch.asks
+
+
+@pytest.mark.parametrize("line", [b"GET  /v1/models HTTP/1.1", b"GET /v1/models RTSP/1.0"])
+async def test_a_request_line_with_two_readings_is_refused_in_pieces_too(serve: Serve, line: bytes) -> None:
+    """S50."""
+    async with serve() as house, await house.connect() as stream:
+        for octet in line + b"\r\n":
+            await stream.send_all(bytes([octet]))
+            await trio.testing.wait_all_tasks_blocked()
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(HEAD + b"\r\n")
+        answer = await read_all(stream)
+
+    assert status(answer) == 400
+
+
+async def test_a_request_in_pieces_is_served(serve: Serve) -> None:
+    async with serve() as house, await house.connect() as stream:
+        for _ in range(2):
+            for octet in post():
+                await stream.send_all(bytes([octet]))
+                await trio.testing.wait_all_tasks_blocked()
+            assert status(await read_until(stream, b"chat.completion")) == 200
 
 
 ODD_CHUNKS = {

@@ -6,6 +6,7 @@ connection's scope.
 """
 
 import math
+import re
 import socket
 from typing import Any, final
 from urllib.parse import unquote_to_bytes
@@ -26,6 +27,12 @@ connection, and the client would lose the answer."""
 EXTENSIONS: dict[str, dict[str, Any]] = {CANCELS: {}}
 
 ASGI = {"version": "3.0", "spec_version": "2.4"}
+
+_REQUEST_LINE = re.compile(rb"(?:\r\n)?[A-Z-]+ [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9]\r\n")
+"""RFC 9112, 3, behind the one empty line that 2.2 has a server ignore. llhttp takes several blanks and other line ends
+there, and RTSP and ICE for HTTP."""
+
+_WHOLE_LINE = re.compile(rb"[\r\n]*[^\r\n]+(?:\n|\r.)", re.DOTALL)
 
 
 def _refusal(code: str, message: str) -> bytes:
@@ -55,6 +62,7 @@ class Connection:
         "_head_bytes",
         "_head_done",
         "_headers",
+        "_line",
         "_nursery",
         "_parser",
         "_peer",
@@ -78,6 +86,7 @@ class Connection:
         self._arrived: trio.Event | None = None
         self._exchange: Exchange | None = None
         self._headers: list[tuple[bytes, bytes]] = []
+        self._line = b""
         self._target = b""
         self._head_bytes = 0
         self._head_done = False
@@ -163,6 +172,9 @@ class Connection:
     def _feed(self, data: memoryview) -> None:
         begins = not self._head_bytes
         self._head_bytes += len(data)
+        if (begins or self._line) and not self._is_sound_line(data):
+            self._spoil(MALFORMED)
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -173,6 +185,16 @@ class Connection:
             self.due = trio.current_time() + self._shared.limits.header_timeout
         if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
             self._spoil(HEAD_TOO_LARGE)
+
+    def _is_sound_line(self, data: memoryview) -> bool:
+        """Whether the request line has one reading, as far as it has come."""
+        if not self._line and _REQUEST_LINE.match(data):
+            return True
+        self._line += data
+        if not _WHOLE_LINE.match(self._line):
+            return True
+        line, self._line = self._line, b""
+        return _REQUEST_LINE.match(line) is not None
 
     def _take_upgrade(self, rest: bytes) -> None:
         """The request asks for another protocol: whatever follows is none of HTTP's, be the answer yes or no."""
