@@ -71,9 +71,14 @@ def run(context: click.Context, config: Path | None, log_level: str, processes: 
 
 
 def _harden() -> None:
-    """Nothing we write is for others, and no core dump holds keys (acceptance S70)."""
+    """Nothing we write is for others, and no core dump holds keys (acceptance S70).
+
+    And as many descriptors as the system lets us have: the usual 1,024 are for programs that use `select`.
+    """
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: Handed | None = None) -> int:

@@ -537,20 +537,22 @@ def test_run_refuses_a_configuration_that_serves_nobody(tmp_path: Path) -> None:
 def test_run_serves_in_a_process_of_its_own_without_core_dumps_and_with_private_files(
     install: Callable[..., None], tmp_path: Path
 ) -> None:
-    """S70, the cheap parts; a whole process from start to SIGTERM."""
-    report = "import os, resource\n" + HOUSE_SOURCE.replace(
-        '("http://127.0.0.1:1",)', '(f"{os.umask(0o077):o}", str(resource.getrlimit(resource.RLIMIT_CORE)))'
+    """S70, the cheap parts, and as many descriptors as there may be (A5); a whole process from start to SIGTERM."""
+    report = "import os\nfrom resource import *\n" + HOUSE_SOURCE.replace(
+        '("http://127.0.0.1:1",)',
+        '(f"{os.umask(0o077):o}", str(getrlimit(RLIMIT_CORE)), str(getrlimit(RLIMIT_NOFILE)))',
     )
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))"
     install("acme-house", HOUSE, report)
     (tmp_path / "turnout.toml").write_text(TEXT)
 
-    with started(tmp_path) as process:
+    with started(tmp_path, few) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline(), process.stdout.readline()]
+        lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=20)
 
-    assert lines == ["serving 77 (door)\n", "serving (0, 0) (door)\n"]
+    assert lines == ["serving 77 (door)\n", "serving (0, 0) (door)\n", "serving (300, 300) (door)\n"]
     assert "SIGTERM: draining" in err
     assert process.returncode == 0
 

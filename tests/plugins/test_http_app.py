@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from turnout import Ask, ByteCount, Chunk, Phase, RateLimited, Reply, Seconds, Secret, TimedOut
+from turnout import Ask, ByteCount, Chunk, Phase, RateLimited, Readiness, Reply, Seconds, Secret, TimedOut
 from turnout.abc import Limits, PluginContext, Reconfigurable
 from turnout.errors import ConfigError, CoolingDown, UnknownModel, UpstreamFailed
 from turnout.testing._scripted_switch import ScriptedSwitch
@@ -717,6 +717,16 @@ async def test_readiness_tells_of_the_drain() -> None:
 
     assert (exchange.status, exchange.text) == (503, b'{"status":"draining"}')
     assert (refused.status, refused.code) == (503, "draining")
+
+
+async def test_readiness_under_a_problem_that_calls_survive_is_degraded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F-5, A5: not named, for anybody may ask."""
+    found = Readiness(ready=True, problems=("the store does not take what changes",))
+    monkeypatch.setattr(ScriptedSwitch, "readiness", lambda _: found)
+
+    exchange = await Exchange(make_app(ScriptedSwitch()), path="/readyz", method="GET", headers=()).run()
+
+    assert (exchange.status, exchange.text) == (200, b'{"status":"degraded"}')
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
+from turnout_http._descriptors import Descriptors
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
 from turnout_http._llhttp_readers import Readers
@@ -931,7 +932,8 @@ def bare(request: pytest.FixtureRequest) -> Serve:
     @asynccontextmanager
     async def serving(app: Any, **limits: Any) -> AsyncIterator[House]:
         own = Settings(keys=(Secret(KEY),), server=request.param, limits=ClientLimits(**limits))
-        server = choose(own, logging.getLogger("turnout.frontends.http"))
+        log = logging.getLogger("turnout.frontends.http")
+        server = choose(own, log, Descriptors(log))
         with bind(parse_address("127.0.0.1:0"), write_stall=30) as sock:
             port = bound_address(sock).port
             async with trio.open_nursery() as nursery:

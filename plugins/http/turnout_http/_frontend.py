@@ -13,6 +13,7 @@ from turnout.errors import ConfigError
 from turnout_http._addresses import Address, bind, bound_address
 from turnout_http._admission import Admission
 from turnout_http._app import App
+from turnout_http._descriptors import Descriptors
 from turnout_http._gemini import Gemini, SharedModels
 from turnout_http._generate import Generate
 from turnout_http._origins import Hosts
@@ -24,7 +25,7 @@ from turnout_http._side_pages import Decisions, Metrics, Models, Readyz, healthz
 from turnout_http._stored import Stored
 
 
-def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
+def pages(switch: Switch, settings: HttpSettings, descriptors: Descriptors | None = None) -> tuple[Page, ...]:
     """The route table: every page of this frontend, each with its audience."""
     limits = settings.limits
     gemini = Gemini(switch, limits)
@@ -34,7 +35,7 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     count_input = Generate(switch, limits, RESPONSES, Operation.COUNT, stored)
     return (
         Page("/healthz", ("GET", "HEAD"), Audience.PUBLIC, healthz),
-        Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch)),
+        Page("/readyz", ("GET", "HEAD"), Audience.PUBLIC, Readyz(switch, descriptors)),
         Page("/v1/chat/completions", ("POST",), Audience.CLIENT, Generate(switch, limits, CHAT)),
         Page(
             "/v1/responses",
@@ -56,10 +57,16 @@ def pages(switch: Switch, settings: HttpSettings) -> tuple[Page, ...]:
     )
 
 
-def application(switch: Switch, settings: HttpSettings, bound: Sequence[Address], context: PluginContext) -> App:
+def application(
+    switch: Switch,
+    settings: HttpSettings,
+    bound: Sequence[Address],
+    context: PluginContext,
+    descriptors: Descriptors | None = None,
+) -> App:
     """The ASGI application for this switch, listening on the `bound` addresses."""
     return App(
-        pages(switch, settings),
+        pages(switch, settings, descriptors),
         settings,
         Hosts(settings.hosts, bound),
         admission=Admission(settings.limits, switch.places, context.key),
@@ -108,9 +115,10 @@ class Http:
         with ExitStack() as open_sockets:
             sockets = [open_sockets.enter_context(sock) for sock in self._context.sockets or self.bind(self._settings)]
             bound = [bound_address(sock) for sock in sockets]
-            app = application(switch, self._settings, bound, self._context)
-            self._follow = lambda new: app.follow(pages(switch, new), new, Hosts(new.hosts, bound))
-            server = choose(self._settings, self._context.log, shared=bool(self._context.sockets))
+            descriptors = Descriptors(self._context.log)
+            app = application(switch, self._settings, bound, self._context, descriptors)
+            self._follow = lambda new: app.follow(pages(switch, new, descriptors), new, Hosts(new.hosts, bound))
+            server = choose(self._settings, self._context.log, descriptors, shared=bool(self._context.sockets))
             async with trio.open_nursery() as nursery:
                 closing = trio.Event()
                 await nursery.start(server.serve, app, sockets, closing)

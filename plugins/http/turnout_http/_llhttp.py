@@ -88,13 +88,14 @@ class Llhttp:
     async def _accept(self, app: Asgi, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
-            await self._sharing.wait_turn()
+            await self._sharing.wait_turn(listener.fileno())
             try:
                 for _ in range(self._sharing.at_once(ACCEPTED_AT_ONCE)):
                     sock, peer = listener.accept()
-                    self._sharing.took()
                     sock.setblocking(False)
                     connections.start_soon(self._serve, app, sock, peer)
+                    if not self._sharing.took(sock.fileno()):
+                        break
             except BlockingIOError:
                 continue
             except OSError as error:  # the rest are connections that broke before they were taken

@@ -1,8 +1,10 @@
-"""How processes that accept from one socket leave each other a share of what comes."""
+"""When the next connection may be taken: others that accept from the same socket, and everything else, get a share."""
 
 from typing import Final, final
 
 import trio
+
+from turnout_http._descriptors import Descriptors
 
 PAUSE: Final = 0.001
 """Seconds: enough for another process that has been woken as well to come to its `accept`."""
@@ -13,14 +15,15 @@ AT_ONCE: Final = 2
 
 @final
 class Sharing:
-    """Takes connections in turn with others, where there are others.
+    """Takes connections in turn with others, where there are others, and while there are descriptors for them.
 
     All processes are woken by a connection, and the first to run would take a whole burst: of 32 clients that connected
     at once, one of two processes got every one. Who pauses after some leaves the next to whoever is awake. That costs a
     burst a millisecond for every two connections of each process, and a lone connection nothing.
     """
 
-    def __init__(self, *, others: bool) -> None:
+    def __init__(self, descriptors: Descriptors, *, others: bool) -> None:
+        self._descriptors = descriptors
         self._others = others
         self._next = 0.0
 
@@ -28,13 +31,17 @@ class Sharing:
         """Connections to take in one go; `alone` without others."""
         return AT_ONCE if self._others else alone
 
-    def took(self) -> None:
-        """A connection has been taken."""
+    def took(self, number: int) -> bool:
+        """A connection with this descriptor has been taken; gives whether the next may be taken at once."""
         if self._others:
             self._next = trio.current_time() + PAUSE
+        self._descriptors.took(number)
+        return not self._descriptors.short
 
-    async def wait_turn(self) -> None:
-        """Wait until it is fair to take another one."""
+    async def wait_turn(self, listening: int) -> None:
+        """Wait until it is fair to take another one from the socket with this descriptor, and there is room for it."""
+        if self._descriptors.short:
+            await self._descriptors.wait_room(listening)
         if self._others:
             await trio.sleep_until(self._next)
 
@@ -49,9 +56,9 @@ class TurnsListener(trio.abc.Listener[trio.SocketStream]):
 
     async def accept(self) -> trio.SocketStream:
         """The next connection. Waits for it, and for our turn."""
-        await self._sharing.wait_turn()
+        await self._sharing.wait_turn(self._listener.socket.fileno())
         stream = await self._listener.accept()
-        self._sharing.took()
+        self._sharing.took(stream.socket.fileno())
         return stream
 
     async def aclose(self) -> None:

@@ -8,6 +8,7 @@ from turnout import Model
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
 from turnout_http._answers import decision_json, send_whole
+from turnout_http._descriptors import Descriptors
 from turnout_http._pages import MESSAGES
 from turnout_http._refusals import Refusal
 from turnout_http._visit import VISIT, Receive, Scope, Send, Visit
@@ -20,10 +21,14 @@ async def healthz(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 @final
 class Readyz:
-    """Whether calls can be served: 200 or 503. Names neither credentials nor problems, for anybody may ask (A9)."""
+    """Whether calls can be served: 200 or 503. Names neither credentials nor problems, for anybody may ask (A9).
 
-    def __init__(self, switch: Switch) -> None:
+    Calls are served under some problems too, with less than everything: that is `degraded` (A5, F-5).
+    """
+
+    def __init__(self, switch: Switch, descriptors: Descriptors | None = None) -> None:
         self._switch = switch
+        self._descriptors = descriptors
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Answer."""
@@ -32,6 +37,8 @@ class Readyz:
             await send_whole(send, b'{"status":"draining"}', status=503)
         elif not readiness.ready:
             await send_whole(send, b'{"status":"not ready"}', status=503)
+        elif readiness.problems or (self._descriptors is not None and self._descriptors.short):
+            await send_whole(send, b'{"status":"degraded"}')
         else:
             await send_whole(send, b'{"status":"ready"}')
 
