@@ -14,17 +14,22 @@ TOLERANCE = 5.0
 
 
 class Clock:
-    """Reads POSIX seconds. Made inside `trio.run`."""
+    """Reads POSIX seconds. Made inside `trio.run`, and for it only.
 
-    __slots__ = ("_anchor", "_wall")
+    Attributes:
+        time: Trio's clock itself, which costs a third of `trio.current_time()`.
+    """
+
+    __slots__ = ("_anchor", "_wall", "time")
 
     def __init__(self, wall: Callable[[], float] = time.time) -> None:
         self._wall = wall
-        self._anchor = wall() - trio.current_time()
+        self.time: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self._anchor = wall() - self.time()
 
     def now(self) -> float:
         """POSIX seconds."""
-        return self._anchor + trio.current_time()
+        return self._anchor + self.time()
 
     def at(self, time: float) -> float:
         """POSIX seconds of a time on Trio's clock, for whoever has just read that one."""

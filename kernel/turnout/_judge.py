@@ -74,7 +74,7 @@ class Judge:
             if policy.half_open and benched_since(before, outcome.model, self._now(), took):
                 return
         if isinstance(verdict, Unauthorized) and self._renewed_since(credential):
-            run.kept.add(credential.id)
+            run.kept |= {credential.id}
             return
         now = self._now()
         last = type(verdict) in PASSING and self._custody.schedule.is_last_ready(
@@ -91,7 +91,7 @@ class Judge:
             refreshable=refreshable,
         )
         if last and policy.keep_last:
-            run.kept.add(credential.id)
+            run.kept |= {credential.id}
         if change.changed:
             self._custody.settle(credential.id, change.state, outcome.model)
         if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
@@ -99,7 +99,7 @@ class Judge:
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):
-            run.refreshing.add(credential.id)
+            run.refreshing |= {credential.id}
 
     def _renewed_since(self, credential: Credential) -> bool:
         """Whether a newer token has taken the place of the one that was refused: it must not be benched for that."""

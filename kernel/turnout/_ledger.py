@@ -133,6 +133,8 @@ def record(
 
 def settled(state: CredentialState, model: str) -> bool:
     """Whether a success of `model` changes nothing: the quick question of the hot path."""
+    if state is CLEAN:
+        return True
     entry = state.models.get(model)
     return clear(state) and (entry is None or clear(entry))
 

@@ -8,7 +8,7 @@ from turnout._custody import Custody
 from turnout._origins import Origins
 from turnout._readings import retries
 from turnout._refresh import RefreshRoom
-from turnout._run import Run
+from turnout._run import NOBODY, Run
 from turnout._scope import CallScope
 from turnout.errors import NoCredential, PoolError, Unavailable
 
@@ -63,7 +63,7 @@ class Recovery:
 
     async def _refreshed(self, run: Run, patience: float) -> bool:
         """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
-        asked, run.refreshing = run.refreshing, set()
+        asked, run.refreshing = run.refreshing, NOBODY
         if not asked:
             return False
         with self._scope(run), trio.move_on_after(patience):

@@ -1,9 +1,7 @@
 """What one call knows about itself while it is conducted: never shared, gone when the call is over."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-import trio
+from typing import Final, NamedTuple
 
 from turnout._attempts import Tries
 from turnout._generation import Generation
@@ -12,6 +10,8 @@ from turnout._quick import quick
 from turnout._values import Ask, Attempt, Credential, CredentialState, Decision, Operation
 from turnout._verdicts import CountUnsupported, Inexpressible, Verdict
 from turnout.errors import TurnoutError, UpstreamFailed
+
+NOBODY: Final[frozenset[str]] = frozenset()
 
 _Attempt, _Decision = quick(Attempt), quick(Decision)
 
@@ -32,6 +32,7 @@ class Run:
     """One call on its way.
 
     Attributes:
+        began: when, on Trio's clock.
         total: seconds that the whole call may take.
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
@@ -68,7 +69,15 @@ class Run:
     )
 
     def __init__(
-        self, ask: Ask, name: ModelName, providers: Sequence[str], generation: Generation, *, id: str, stream: bool
+        self,
+        ask: Ask,
+        name: ModelName,
+        providers: Sequence[str],
+        generation: Generation,
+        *,
+        id: str,
+        stream: bool,
+        began: float,
     ) -> None:
         self.ask = ask
         self.id = id
@@ -77,7 +86,7 @@ class Run:
         self.generation = generation
         self.operation: Operation = ask.operation
         self.stream = stream
-        self.began = trio.current_time()
+        self.began = began
         total = generation.limits.total
         self.total = total if ask.deadline is None else min(ask.deadline, total)
         self.deadline = self.began + self.total
@@ -85,8 +94,8 @@ class Run:
         self.affinity: bytes | None = None
         self.attempts: list[Attempt] = []
         self.blamed: dict[str, list[Taken]] = {}
-        self.kept: set[str] = set()
-        self.refreshing: set[str] = set()
+        self.kept = NOBODY
+        self.refreshing = NOBODY
         self.last: UpstreamFailed | None = None
         self.unanswered = ""
         self.unsaid: UpstreamFailed | None = None

@@ -6,7 +6,7 @@ while it drains. Which of them ended it is worked out when it has ended. A scope
 
 import math
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import trio
 
@@ -80,14 +80,37 @@ class Open:
             scope.cancel()
 
 
+class Numbered(Protocol):
+    """A generation of the configuration."""
+
+    @property
+    def number(self) -> int: ...
+
+
+class Terms(Protocol):
+    """What a scope asks of its call.
+
+    Attributes:
+        deadline: of the whole call, on Trio's clock.
+        total: the seconds that it was given.
+        generation: of the configuration under which it began.
+    """
+
+    @property
+    def deadline(self) -> float: ...
+    @property
+    def total(self) -> float: ...
+    @property
+    def generation(self) -> Numbered: ...
+
+
 class CallScope:
     """A scope of one call.
 
     As a context manager, leaving it raises the reason in place of the cancellation that it brought about: the limit's
     `UpstreamFailed(TimedOut)`, `DeadlineExceeded` or `Draining`.
 
-    `deadline` is the call's on Trio's clock and `total` the seconds it was given; `limit` and `phase` are of what is
-    waited for.
+    `until` and `phase` are the limit of what is waited for: a time on Trio's clock, and what it is called.
 
     Attributes:
         sent: how far the request has got, for the failure of a limit.
@@ -96,41 +119,28 @@ class CallScope:
     """
 
     __slots__ = (
-        "_deadline",
-        "_generation",
         "_idled",
         "_open",
         "_phase",
         "_scope",
-        "_total",
+        "_terms",
         "idle",
         "sent",
         "waiting_since",
     )
 
-    def __init__(
-        self,
-        open_scopes: Open,
-        *,
-        deadline: float = math.inf,
-        total: float = math.inf,
-        generation: int = 0,
-        limit: float = math.inf,
-        phase: Phase | None = None,
-    ) -> None:
+    def __init__(self, open_scopes: Open, terms: Terms, until: float = math.inf, phase: Phase | None = None) -> None:
         self._open = open_scopes
-        self._deadline = deadline
-        self._total = total
-        self._generation = generation
+        self._terms = terms
         self._phase = phase
         self._idled = False
-        self._scope = trio.CancelScope(deadline=min(deadline, trio.current_time() + limit))
+        self._scope = trio.CancelScope(deadline=min(until, terms.deadline))
         self.sent = MAYBE
         self.idle = math.inf
         self.waiting_since = math.inf
 
     def __enter__(self) -> Self:
-        self._open.enter(self, self._generation)
+        self._open.enter(self, self._terms.generation.number)
         self._scope.__enter__()
         return self
 
@@ -151,12 +161,12 @@ class CallScope:
     def limit(self, seconds: float, phase: Phase) -> None:
         """From now, wait at most so many seconds."""
         self._phase = phase
-        self._scope.deadline = min(trio.current_time() + seconds, self._deadline)
+        self._scope.deadline = min(trio.current_time() + seconds, self._terms.deadline)
 
     def free(self) -> None:
         """No limit of its own any more; the deadline of the call stays."""
         self._phase = None
-        self._scope.deadline = self._deadline
+        self._scope.deadline = self._terms.deadline
 
     def end_idle(self) -> None:
         """Cancel it because the stream has been silent for too long."""
@@ -177,8 +187,8 @@ class CallScope:
         now = trio.current_time()
         if self._idled:
             return UpstreamFailed(TimedOut(message=MESSAGES[Phase.IDLE], phase=Phase.IDLE))
-        if now >= self._deadline:
-            return DeadlineExceeded(f"the call took longer than its {self._total:g} s")
+        if now >= self._terms.deadline:
+            return DeadlineExceeded(f"the call took longer than its {self._terms.total:g} s")
         if self._phase is not None and now >= self._scope.deadline:
             return UpstreamFailed(TimedOut(message=MESSAGES[self._phase], phase=self._phase, sent=self.sent))
         return Draining("the gateway is closing and the time for open calls is over")

@@ -3,22 +3,24 @@
 from types import TracebackType
 from typing import Self
 
-import trio
-
 from turnout._entry import Entry
 from turnout._schedule import Schedule
 
 
 class Slot:
-    """Counts an attempt as in flight on its credential, and holds the probe of one that is half open (design 8)."""
+    """Counts an attempt as in flight on its credential, and holds the probe of one that is half open (design 8).
+
+    Attributes:
+        began: when the attempt began, on Trio's clock.
+    """
 
     __slots__ = ("_entry", "_probing", "_schedule", "began")
 
-    def __init__(self, schedule: Schedule, entry: Entry) -> None:
+    def __init__(self, schedule: Schedule, entry: Entry, began: float) -> None:
         self._schedule = schedule
         self._entry = entry
         self._probing = False
-        self.began = trio.current_time()
+        self.began = began
 
     def __enter__(self) -> Self:
         self._probing = self._schedule.begin(self._entry)

@@ -4,6 +4,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -19,11 +20,29 @@ from turnout.testing import Script, ScriptedProvider
 LIMITS = Limits(first_payload=10, idle=5)
 CALL = Call(ask=Ask(model="m"), credential=Credential(id="a", provider="scripted"), model="m")
 
+
+@attrs.frozen
+class Terms:
+    """A call without a deadline."""
+
+    deadline: float = math.inf
+    total: float = math.inf
+    number: int = 1
+
+    @property
+    def generation(self) -> "Terms":
+        return self
+
+
 BORDER = plugin_code("turnout.providers", "scripted")
 
 
 def scope() -> CallScope:
-    return CallScope(Open(), limit=LIMITS.first_payload, phase=Phase.FIRST_PAYLOAD)
+    return limited(Open())
+
+
+def limited(open_scopes: Open) -> CallScope:
+    return CallScope(open_scopes, Terms(), trio.current_time() + LIMITS.first_payload, Phase.FIRST_PAYLOAD)
 
 
 def attempt(script: Script) -> tuple[ScriptedProvider, StreamAttempt]:
@@ -102,12 +121,11 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
     """B10: the block is cancelled and leaving it tells why."""
     provider = ScriptedProvider(Script(chunks=[Chunk(b"a"), Chunk(b"b")], gap=50))
     open_scopes = Open()
-    limited = CallScope(open_scopes, limit=LIMITS.first_payload, phase=Phase.FIRST_PAYLOAD)
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(open_scopes.watch_idle)
         with pytest.raises(UpstreamFailed) as caught:
-            async with StreamAttempt(provider, CALL, LIMITS, limited, BORDER) as stream:
+            async with StreamAttempt(provider, CALL, LIMITS, limited(open_scopes), BORDER) as stream:
                 await drain(stream)
         assert caught.value.verdict == TimedOut(message="the upstream went silent", phase=Phase.IDLE)
         assert 5 <= trio.current_time() - began <= 5.5
