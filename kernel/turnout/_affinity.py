@@ -103,17 +103,22 @@ class Affinity:
     __slots__ = ("_capacity", "_entries", "_evicted", "_hits", "_keys_of", "_misses", "_ttl", "changed", "unsaved")
 
     def __init__(self, *, ttl: float = TIME_TO_LIVE, entries: int = CAPACITY) -> None:
+        self._entries: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
+        self._keys_of: dict[str, set[tuple[str, bytes]]] = {}
+        self._hits = self._misses = self._evicted = 0
+        self.unsaved: set[str] = set()
+        self.changed: Callable[[], None] = _nobody_cares
+        self.limit(ttl=ttl, entries=entries)
+
+    def limit(self, *, ttl: float, entries: int) -> None:
+        """Keep no more entries than that from now on, each for `ttl` seconds after its next use."""
         if not ttl > 0:
             raise InvalidAsk(f"ttl must be above 0 seconds, not {ttl!r}", argument="ttl")
         if entries < 1:
             raise InvalidAsk(f"entries must be at least 1, not {entries!r}", argument="entries")
         self._ttl = ttl
         self._capacity = entries
-        self._entries: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
-        self._keys_of: dict[str, set[tuple[str, bytes]]] = {}
-        self._hits = self._misses = self._evicted = 0
-        self.unsaved: set[str] = set()
-        self.changed: Callable[[], None] = _nobody_cares
+        self._push_out()
 
     def find(self, base: str, key: bytes, now: float) -> str | None:
         """Id of the credential that served this session and model last, None when none is remembered."""
@@ -160,7 +165,10 @@ class Affinity:
             self._drop(where)
         self._entries[where] = entry
         self._keys_of.setdefault(entry.credential, set()).add(where)
-        if len(self._entries) > self._capacity:
+        self._push_out()
+
+    def _push_out(self) -> None:
+        while len(self._entries) > self._capacity:
             self._drop(next(iter(self._entries)))
             self._evicted += 1
 

@@ -86,6 +86,8 @@ def generation_of(config: Config, instances: Callable[[str], Mapping[str, Any]],
         policy=policy_of(config),
         limits=config.limits,
         affinity=config.affinity.enabled,
+        prefer_tier=config.affinity.prefer_tier,
+        held_bytes=config.bootstrap_bytes,
         hedge=None if config.hedge.idle else config.hedge,
         providers={
             key: provider_instance(key, plugin, aliases_of(config, key, plugin))

@@ -19,15 +19,14 @@ from turnout._verdicts import ANSWERED, IDLE, Empty, Protocol
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
 
-HELD_BYTES = 64 * 1024
-"""What may come before the first payload; more is a failure of the protocol (design 8a)."""
-
 ENDED_LIMIT = 1.0
 """Seconds that a stream which has come to its end may take to give its connection back."""
 
 
 class StreamAttempt:
     """One attempt at a stream, as an async context manager: entering waits for the first payload.
+
+    More than `held_bytes` ahead of it are a failure of the protocol (design 8a).
 
     Entering raises UpstreamFailed when the stream fails before that, in whatever way (O33, O34, O38); its connection
     is closed then. Leaving closes it at once, and raises the reason if it was the scope that ended the block.
@@ -41,6 +40,7 @@ class StreamAttempt:
         "_ended",
         "_entered",
         "_held",
+        "_held_bytes",
         "_idle",
         "_next",
         "_scope",
@@ -50,13 +50,23 @@ class StreamAttempt:
         "remaining",
     )
 
-    def __init__(self, provider: Provider, call: Call, limits: Limits, scope: CallScope, border: plugin_code) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        call: Call,
+        limits: Limits,
+        scope: CallScope,
+        border: plugin_code,
+        *,
+        held_bytes: int,
+    ) -> None:
         self._border = border
         with self._border:
             self._source = provider.stream(call)
         self._scope = scope
         self._entered = False
         self._ended = False
+        self._held_bytes = held_bytes
         self._held: list[Chunk] = []  # few: a deque takes 760 bytes, for every stream that is open
         self._idle = limits.idle
         self.failure: UpstreamFailed | None = None
@@ -91,8 +101,10 @@ class StreamAttempt:
             if chunk.payload:
                 return
             size += len(chunk.data)
-            if size > HELD_BYTES:
-                raise UpstreamFailed(Protocol(message=f"more than {HELD_BYTES // 1024} KiB came before any payload"))
+            if size > self._held_bytes:
+                raise UpstreamFailed(
+                    Protocol(message=f"more than {self._held_bytes // 1024} KiB came before any payload")
+                )
         raise UpstreamFailed(Empty(message="upstream stream closed before first payload"))
 
     async def next_chunk(self) -> Chunk:

@@ -196,6 +196,7 @@ class Conductor:
             tried=run.tries.tried,
             pin=run.ask.pin,
             prefer=prefer,
+            prefer_tier=run.generation.prefer_tier,
             websocket=run.ask.websocket,
             skip_origins=self._origins.skipped(run.tries.skipped_origins, now),
         )
@@ -324,7 +325,7 @@ class Conductor:
                         provider.border.translate(error)
                         raise
             except UpstreamFailed as failure:
-                self._failed(run, credential, upstream, slot, failure)
+                await self._failed(run, credential, upstream, slot, failure)
                 raise
             if type(reply) is not Reply:
                 raise provider.border.wrong(f"gave a {type(reply).__name__} where a Reply is due")
@@ -342,20 +343,27 @@ class Conductor:
         slot = Slot(self._custody.schedule, entry, now).__enter__()
         try:
             scope = CallScope(self.calls, run, now + limits.first_payload, FIRST_PAYLOAD)
-            source = await StreamAttempt(provider.plugin, call, limits, scope, provider.border).__aenter__()
+            attempt = StreamAttempt(
+                provider.plugin, call, limits, scope, provider.border, held_bytes=run.generation.held_bytes
+            )
+            source = await attempt.__aenter__()
             _learn(entry, source.remaining)
             took = self._served(run, credential, upstream, slot)
         except BaseException as error:
-            if isinstance(error, UpstreamFailed):
-                self._failed(run, credential, upstream, slot, error)
-            slot.__exit__(None, None, None)
+            try:
+                if isinstance(error, UpstreamFailed):
+                    await self._failed(run, credential, upstream, slot, error)
+            finally:
+                slot.__exit__(None, None, None)
             raise
         ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
         return LiveStream(source, slot, ended)
 
-    def _failed(
+    async def _failed(
         self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, failure: UpstreamFailed
     ) -> None:
+        """Record a failure; one that meets a cancelled call is its cancellation, and nothing else (C8.3.5, C9.3)."""
+        await trio.lowlevel.checkpoint_if_cancelled()
         now = self._clock.time()
         took = run.note(credential, upstream.model, slot.began, now, failure.verdict)
         self._judge.record(run, credential, upstream.recorded, failure.verdict, took)

@@ -58,6 +58,9 @@ class Generation:
     """What a call needs from configuration and plugins, fixed for its whole life.
 
     Attributes:
+        affinity: sessions prefer the credential they used before.
+        prefer_tier: a ready credential of a higher tier goes before that one (O5).
+        held_bytes: of a stream before its first payload, at most.
         hedge: None when nobody hedges.
         observe: hears outcomes for a selector that learns, None when it does not.
         transport: None only where every provider is scripted.
@@ -68,6 +71,8 @@ class Generation:
     policy: Policy
     limits: Limits
     affinity: bool
+    prefer_tier: bool
+    held_bytes: int
     hedge: Hedge | None
     providers: Mapping[str, ProviderInstance]
     selector: Selector

@@ -33,10 +33,12 @@ from turnout._verdicts import (
     ON_ORIGIN,
     CountUnsupported,
     Done,
+    Empty,
     Failure,
     Inexpressible,
     InvalidRequest,
     ModelMissing,
+    ModelUnsupported,
     PaymentRequired,
     RateLimited,
     Unauthorized,
@@ -62,6 +64,9 @@ HARMLESS: Final[frozenset[type[Failure]]] = frozenset({InvalidRequest, CountUnsu
 
 ROUTE_CODES: Final = frozenset({RateLimited.code, *(kind.code for kind in CORRELATED)})
 """Codes of the failures that may be the fault of the way to an origin (design 8)."""
+
+RETRYABLE: Final[frozenset[type[Failure]]] = frozenset({RateLimited, Empty})
+"""Failures whose record says so besides those that blame an origin (C1.4; C6.1 for an empty stream)."""
 
 MESSAGES: Final[Mapping[type[Failure], str]] = MappingProxyType(
     {
@@ -211,6 +216,7 @@ def _succeed(state: CredentialState, now: float) -> CredentialState:
         updated_at=now,
         needs_login=state.needs_login,
         refused=state.refused,
+        unusable_until=state.unusable_until,
     )
 
 
@@ -250,7 +256,11 @@ def _fail_model(
 
 
 def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: float) -> CredentialState:
-    """A failure of the credential as a whole: model states stay, and nothing is aggregated (C10.5 with O49)."""
+    """A failure of the credential as a whole: model states stay, and nothing is aggregated (C10.5 with O49).
+
+    That a model is not supported says nothing about the whole, so it is one of "anything else". An older message goes
+    with the time that it was about.
+    """
     stands = state.status is DISABLED
     error = _error(verdict, state.last_error)
     message = MESSAGES.get(type(verdict), error.message or "request failed")
@@ -258,19 +268,20 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
         status=DISABLED if stands else ERROR,
         status_message=state.status_message if stands else message,
         unavailable=True,
-        next_retry_after=sentence.until,
+        next_retry_after=None if type(verdict) is ModelUnsupported else sentence.until,
         last_error=error,
         quota=sentence.quota,
         models=state.models,
         updated_at=now,
         needs_login=state.needs_login,
         refused=state.refused,
+        unusable_until=state.unusable_until,
     )
 
 
 def _error(verdict: Failure, last: ErrorRecord | None) -> ErrorRecord:
     """What to write down about a failure: what stands there already when it is the same again, 1 µs less."""
-    retryable = verdict.blame is ON_ORIGIN or type(verdict) is RateLimited
+    retryable = verdict.blame is ON_ORIGIN or type(verdict) in RETRYABLE
     code, message = verdict.code, verdict.message
     if last is not None and last.code == code and last.message == message and last.retryable is retryable:
         return last

@@ -82,7 +82,7 @@ class ReadyView:
 
     Attributes:
         best: the highest tier with a ready candidate.
-        preferred: the candidate that affinity asks for, if it passes and no higher tier is ready (O1, O5).
+        preferred: the candidate that affinity asks for, if it passes and no higher tier goes before it (O1, O5).
         turn: whose mark moves when one of several providers is chosen (O17); None for one provider or a pin.
     """
 

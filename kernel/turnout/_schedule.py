@@ -43,10 +43,14 @@ class ScheduleStatistics:
 
 
 class Schedule:
-    """All credentials of a kernel, as picks see them. With `half_open` off, a block that is over leaves no trace."""
+    """All credentials of a kernel, as picks see them.
+
+    Attributes:
+        half_open: off, a block that is over leaves no trace; it may change at any time.
+    """
 
     def __init__(self, *, half_open: bool = True) -> None:
-        self._half_open = half_open
+        self.half_open = half_open
         self._members: dict[str, Member] = {}
         self._rosters: dict[str, Roster] = {}
         self._retries: dict[str, int] = {}  # of those that have a count of their own
@@ -104,14 +108,16 @@ class Schedule:
         tried: Collection[str] = (),
         pin: str | None = None,
         prefer: str | None = None,
+        prefer_tier: bool = True,
         websocket: bool = False,
         skip_origins: Collection[str] = (),
     ) -> ReadyView | None:
         """Who may be picked now; None when nobody may, and `why_not` says why.
 
         `tried` and `skip_origins` leave out ids and origins (sets are fastest). `pin` allows one credential only; it
-        never falls back (C5.11). `prefer` is a wish that shows as the view's `preferred`. `websocket` prefers
-        credentials that have websockets on, within each tier, unless one is pinned (C5.9.3).
+        never falls back (C5.11). `prefer` is a wish that shows as the view's `preferred`; with `prefer_tier` a
+        ready higher tier goes before it (O5). `websocket` prefers credentials that have websockets on, within each
+        tier, unless one is pinned (C5.9.3).
         """
         passes = Filter(tried, skip_origins) if tried or skip_origins else None
         keys, together = normal(tuple(providers))
@@ -127,7 +133,7 @@ class Schedule:
         if best is None:
             return None
         wish = None if prefer is None else self._passing(keys, base, prefer, now, passes)
-        if wish is not None and wish.priority < best.priority:
+        if prefer_tier and wish is not None and wish.priority < best.priority:
             wish = None
         if passes is None and not websocket and len(keys) == 1:
             return ReadyView(now, best.alone, shards[0], wish)
@@ -155,7 +161,7 @@ class Schedule:
         """
         entry = candidate if type(candidate) is Entry else _own(candidate)
         entry.member.in_flight += 1
-        if not entry.half or not self._half_open:
+        if not entry.half or not self.half_open:
             return False
         return entry.tier is not None and self._rosters[entry.provider].home(entry).begin_probe(entry)
 

@@ -112,6 +112,18 @@ def test_the_defaults_are_those_of_the_design_and_one_entry_is_enough() -> None:
     assert one.statistics().entries == 1
 
 
+def test_room_and_time_may_change_while_it_is_used() -> None:
+    """O3: what is too much goes, the least recently used first; the new time counts from the next use."""
+    table = Affinity(ttl=10)
+    for number in range(3):
+        table.learn("m", bytes([number]) * 16, "a", NOW)
+    table.limit(ttl=100, entries=2)
+    table.learn("m", bytes([2]) * 16, "a", NOW)
+
+    assert [table.find("m", bytes([number]) * 16, NOW + 50) for number in range(3)] == [None, None, "a"]
+    assert table.statistics().evicted == 1
+
+
 @pytest.mark.parametrize("settings", [{"ttl": 0.0}, {"ttl": float("nan")}, {"entries": 0}])
 def test_a_table_without_time_or_room_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InvalidAsk) as caught:

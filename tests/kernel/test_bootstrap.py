@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from turnout import Ask, Call, Chunk, Credential, Empty, Phase, Protocol, RateLimited, TimedOut, Transient
-from turnout._bootstrap import HELD_BYTES, StreamAttempt
+from turnout._bootstrap import StreamAttempt
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope, Open
 from turnout.abc import Limits
@@ -18,6 +18,7 @@ from turnout.errors import PluginError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider
 
 LIMITS = Limits(first_payload=10, idle=5)
+HELD_BYTES = 4096
 CALL = Call(ask=Ask(model="m"), credential=Credential(id="a", provider="scripted"), model="m")
 
 
@@ -47,7 +48,7 @@ def limited(open_scopes: Open) -> CallScope:
 
 def attempt(script: Script) -> tuple[ScriptedProvider, StreamAttempt]:
     provider = ScriptedProvider(script)
-    return provider, StreamAttempt(provider, CALL, LIMITS, scope(), BORDER)
+    return provider, StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES)
 
 
 async def drain(stream: StreamAttempt) -> list[bytes]:
@@ -125,7 +126,8 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(open_scopes.watch_idle)
         with pytest.raises(UpstreamFailed) as caught:
-            async with StreamAttempt(provider, CALL, LIMITS, limited(open_scopes), BORDER) as stream:
+            source = StreamAttempt(provider, CALL, LIMITS, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
+            async with source as stream:
                 await drain(stream)
         assert caught.value.verdict == TimedOut(message="the upstream went silent", phase=Phase.IDLE)
         assert 5 <= trio.current_time() - began <= 5.5
@@ -179,7 +181,7 @@ class WithNursery(ScriptedProvider):
 async def test_an_error_of_the_caller_comes_out_untouched(
     kind: type[ScriptedProvider], autojump_clock: MockClock
 ) -> None:
-    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS, scope(), BORDER)
+    source = StreamAttempt(kind(Script(chunks=[Chunk(b"a")] * 3)), CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES)
     mine = ValueError("mine")
     with pytest.raises(ValueError, match="mine") as caught:
         async with source as stream:
@@ -195,7 +197,7 @@ async def test_a_cancellation_from_outside_passes_through(
     """C-1: the client left."""
     provider = kind(Script(chunks=[Chunk(b"a")] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES) as stream:
             await drain(stream)
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -208,7 +210,7 @@ async def test_a_cancellation_before_the_first_payload_passes_through(
 ) -> None:
     provider = kind(Script(chunks=[Chunk(b"", payload=False)] * 3, gap=3))
     with trio.move_on_after(1) as outside:
-        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER):
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES):
             pytest.fail("there is no payload")
     assert outside.cancelled_caught
     assert provider.open_streams == 0
@@ -221,7 +223,7 @@ async def test_a_failure_mid_stream_closes_without_waiting(
     provider = kind(Script(chunks=[Chunk(b"a")], failure=Transient(message="broke")))
     began = trio.current_time()
     with pytest.raises(UpstreamFailed, match="broke"):
-        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER) as stream:
+        async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES) as stream:
             await drain(stream)
     assert provider.open_streams == 0
     assert trio.current_time() == began

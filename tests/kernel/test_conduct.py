@@ -11,8 +11,10 @@ from trio.testing import MockClock
 
 from turnout import (
     Ask,
+    Call,
     Chunk,
     CountUnsupported,
+    CredentialState,
     Done,
     Empty,
     Failed,
@@ -415,6 +417,14 @@ async def test_a_stream_that_outlives_the_deadline_ends_with_it(autojump_clock: 
         assert provider.open_streams == 0
 
 
+async def test_a_stream_is_handed_over_with_the_upstreams_headers() -> None:
+    """C9.4."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=Failed(), headers={"x-from": "a"}), Script(headers={"x-from": "b"}))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel, kernel.stream(ASK) as stream:
+        assert stream.headers == {"x-from": "b"}
+
+
 async def test_nothing_is_retried_after_the_first_payload() -> None:
     """C9.4.4, D3, B11."""
     provider = ScriptedProvider(Script(chunks=[Chunk(b"x")], failure=Transient(message="cut off")))
@@ -463,6 +473,45 @@ async def test_a_cancelled_call_is_not_recorded_and_frees_its_slot(mode: str, au
         assert scope.cancelled_caught
         assert kernel.models()[0].ready == 1
         assert provider.open_streams == 0
+
+
+class Late(ScriptedProvider):
+    """Fails when it is told to."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self.failure = failure
+        self.begun, self.go = trio.Event(), trio.Event()
+
+    async def _begin(self, call: Call) -> Script:
+        self.calls.append(call)
+        self.begun.set()
+        await self.go.wait()
+        return Script(failure=self.failure)
+
+
+@BOTH
+@pytest.mark.parametrize("failure", [RateLimited(), InvalidRequest()], ids=lambda failure: type(failure).__name__)
+async def test_a_failure_that_meets_a_cancelled_call_is_its_cancellation(mode: str, failure: Failure) -> None:
+    """C8.3.5, C9.2, C9.3: when the upstream fails and the client has gone, nothing is recorded."""
+    provider = Late(failure)
+    gone = trio.CancelScope()
+
+    async def client() -> None:
+        with gone:
+            await run(kernel, mode)
+
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(client)
+        await provider.begun.wait()
+        provider.go.set()
+        gone.cancel()
+        nursery.cancel_scope.deadline = trio.current_time() + 60
+        while not gone.cancelled_caught:
+            await trio.lowlevel.checkpoint()
+        assert provider.called() == ["a"]
+        assert kernel.credentials.state("a") == CredentialState()
+        assert kernel.models()[0].ready == 2
 
 
 async def test_a_cancelled_call_is_not_begun() -> None:

@@ -1,11 +1,16 @@
+import re
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
+import turnout
 from turnout import Metadata, Secret
 from turnout._config import Config, credentials_of, entries_of, load_config, parse_config
 from turnout._config_file import find_config
 from turnout._names import ModelEntry
+from turnout._sections import Affinity, Health, Hedge, RetryTable, Turnout
 from turnout.errors import ConfigError
 
 FULL = """
@@ -134,6 +139,15 @@ def test_every_key_of_the_kernel_sections_arrives_in_its_unit() -> None:
     assert not config.affinity.prefer_tier
     assert (config.hedge.after, config.hedge.share) == (2.0, 0.5)
     assert config.oauth_aliases == {"claude": (ModelEntry("claude-opus-4-7", "opus", fork=True),)}
+
+
+@pytest.mark.parametrize("section", [Turnout, RetryTable, Health, Affinity, Hedge])
+def test_every_key_of_a_kernel_section_is_read_by_somebody(section: type[Any]) -> None:
+    """Design 18: a key that parses and does nothing. What each of them does has tests of its own."""
+    kernel = Path(turnout.__file__).parent
+    texts = [path.read_text() for path in kernel.glob("*.py") if path.name not in {"_sections.py", "_config.py"}]
+    keys = [field.name for field in attrs.fields(section)]
+    assert [key for key in keys if not any(re.search(rf"[\w)]\.{key}\b", text) for text in texts)] == []
 
 
 def test_a_provider_takes_its_plugin_from_its_key_unless_it_names_one() -> None:

@@ -117,14 +117,16 @@ def test_a_failure_of_a_model_blocks_it_by_the_table(kind: type[Failure], second
         *((kind, "transient upstream error", 60) for kind in PASSING),
         (Failed, "why", None),
         (Empty, "why", None),
+        (ModelUnsupported, "why", None),
     ],
 )
 def test_a_failure_without_a_model_blocks_the_credential_by_the_table(
     kind: type[Failure], message: str, seconds: float | None
 ) -> None:
-    """C10.5: no model state comes about and nothing is aggregated."""
-    state = after(kind(message="why"), model="")
+    """C10.5: no model state comes about and nothing is aggregated; the rule of unsupported models does not apply."""
+    state = after(kind(message="why"), model="", state=CredentialState(unusable_until=NOW + 7))
 
+    assert (state.updated_at, state.unusable_until) == (NOW, NOW + 7)
     assert (state.status, state.status_message, state.unavailable) == (Status.ERROR, message, True)
     assert blocked_for(state, "") == seconds
     assert not state.models
@@ -176,6 +178,38 @@ def test_a_success_leaves_the_error_of_another_model() -> None:
     assert state.last_error is not None
     assert state.last_error.message == "slow"
     assert blocked_for(state, "other") == 60
+
+
+ILL = ErrorRecord(message="ill")
+
+
+@pytest.mark.parametrize(
+    ("other", "stays"),
+    [
+        (ModelState(last_error=ILL), True),
+        (ModelState(status=Status.ERROR, unavailable=True), True),
+        (ModelState(status=Status.ERROR, unavailable=True, next_retry_after=NOW + 1), True),
+        (ModelState(status=Status.ERROR, unavailable=True, next_retry_after=NOW), False),
+        (ModelState(status=Status.ERROR), False),
+        (ModelState(unavailable=True, next_retry_after=NOW + 1), False),
+    ],
+)
+def test_the_credentials_error_stays_while_another_model_is_in_trouble(other: ModelState, stays: bool) -> None:
+    """C10.3: word by word, whoever wrote the other state."""
+    models = {"other": other, "m": ModelState(status=Status.ERROR, last_error=ILL)}
+    state = after(
+        Done(), state=CredentialState(status=Status.ERROR, status_message="ill", last_error=ILL, models=models)
+    )
+
+    told = (state.status, state.status_message, state.last_error)
+    assert told == ((Status.ERROR, "ill", ILL) if stays else (Status.ACTIVE, "", None))
+
+
+def test_a_record_says_whether_trying_again_may_help() -> None:
+    """C1.4, C6.1: a rate limit, an empty stream, and whatever blames the way to the upstream."""
+    errors = {kind: after(kind(), model="").last_error for kind in FAILURES}
+
+    assert {kind for kind, error in errors.items() if error and error.retryable} == {RateLimited, Empty, *PASSING}
 
 
 def test_a_success_without_a_model_clears_the_credential_and_leaves_the_models() -> None:
@@ -428,7 +462,8 @@ def test_a_credential_is_unavailable_when_all_its_models_are() -> None:
     state = after(Transient(), state=after(ModelMissing(), model="other"))
 
     assert (state.unavailable, blocked_for(state, "")) == (True, 60)
-    assert not after(Failed(), state=state, model="third").unavailable
+    one_left = after(Failed(), state=state, model="third")
+    assert (one_left.unavailable, one_left.next_retry_after) == (False, None)
 
 
 def test_a_model_that_the_operator_disabled_counts_as_unavailable_without_a_time() -> None:

@@ -643,6 +643,15 @@ def test_a_preference_is_shown_when_it_passes_and_no_higher_tier_is_ready() -> N
     assert preferred() is None  # O4: eligibility is judged per model
 
 
+def test_a_preference_may_go_before_a_higher_tier() -> None:
+    """O5: which of the two goes first can be configured."""
+    made = schedule("a", credential("top", priority=1))
+    found = made.ready(("p",), "m", NOW, prefer="a", prefer_tier=False)
+    assert found is not None
+    assert found.preferred is not None
+    assert (found.preferred.id, found.best.first().id) == ("a", "top")
+
+
 def test_a_preference_for_another_provider_is_no_preference() -> None:
     """O1"""
     made = schedule("a", credential("x", "q"))

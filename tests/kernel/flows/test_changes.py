@@ -425,3 +425,17 @@ def test_settings_change_with_the_next_call() -> None:
     ).run()
     assert report.called == ["a", "b", "a", "a"]
     assert isinstance(report.errors[5], UnknownModel)
+
+
+def test_no_setting_of_health_or_affinity_waits_for_a_restart() -> None:
+    """C3.8, C15.2: nor those that the schedule and the table of sessions read by themselves."""
+    probed = CONFIG + "[health]\nhalf_open = false\n"
+    steps = [RecordOutcome("a", RateLimited(retry_after=5), "m"), RecordOutcome("b", RateLimited(retry_after=900), "m")]
+    together = Together([Execute("m")] * 2)
+    report = Scenario(config=CONFIG, default=Script(wait=1), steps=[*steps, Reload(probed), Wait(5), together]).run()
+    assert report.called == ["a", "a"]
+
+    mine = Ask(model="m", affinity="s")
+    brief = CONFIG + '[affinity]\nttl = "10s"\n'
+    report = Scenario(config=CONFIG, steps=[Reload(brief), Execute(mine), Wait(11), Execute(mine)]).run()
+    assert report.called == ["a", "b"]

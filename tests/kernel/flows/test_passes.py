@@ -8,6 +8,7 @@ import pytest
 from turnout import (
     Answer,
     Ask,
+    CountUnsupported,
     Credential,
     Failed,
     Failure,
@@ -21,7 +22,21 @@ from turnout import (
     Unreachable,
 )
 from turnout.errors import CoolingDown, NoCredential, UnknownModel, UpstreamFailed
-from turnout.testing import Count, Execute, Scenario, Script, Step, Stream, Together, Update, Wait
+from turnout.testing import (
+    Count,
+    Execute,
+    RecordOutcome,
+    Refresh,
+    Renewal,
+    Scenario,
+    Script,
+    Series,
+    Step,
+    Stream,
+    Together,
+    Update,
+    Wait,
+)
 
 KEYS = ", ".join(f'{{ name = "{name}", api_key = "key-of-{name}-0123456789" }}' for name in "abc")
 CONFIG = f"""
@@ -181,6 +196,7 @@ NO_WAIT = [
     ("[retry]\npasses = 2\n", 5.0, 6),
     ("[retry]\npasses = 3\n", 5.0, 9),
     ("", 31.0, 3),
+    ("", 30.0, 12),
 ]
 
 
@@ -193,6 +209,81 @@ def test_passes_and_waits_have_their_limits(call: Callable[[str], Step], retry: 
     error = report.errors[0]
     assert isinstance(error, UpstreamFailed)
     assert isinstance(error.verdict, RateLimited)
+
+
+@EVERY_OPERATION
+def test_another_pass_begins_with_its_budgets_anew(call: Callable[[str], Step]) -> None:
+    """C8.5: the credential limit, those tried, and the origins that were skipped."""
+    limited = "[retry]\nmax_credentials = 1\n"
+    report = Scenario(config=CONFIG + limited, scripts={"a": [RateLimited(retry_after=5)]}, steps=[call("m")]).run()
+    assert report.called == ["a", "b"]
+    assert report.results[0].took >= 5
+
+    ill = [Transient(retry_after=5)]
+    alone = "[health]\nblame_routes = false\n"
+    report = Scenario(config=CONFIG + alone, scripts={"a": ill, "b": ill}, steps=[call("m")]).run()
+    assert report.called == ["a", "b", "c"]
+    assert report.results[0].took >= 5
+
+
+def test_who_is_skipped_before_a_call_does_not_count_as_one() -> None:
+    """C8.3 rule 4: one whose token has ended and cannot be renewed leaves the credential limit alone."""
+    ended = Credential(
+        id="t", provider="p", attributes={"priority": "9"}, metadata=Metadata({"expires_at": 1_700_000_000})
+    )
+    report = Scenario(
+        config=CONFIG + '[retry]\nmax_wait = "0s"\nmax_credentials = 1\n',
+        credentials=[ended],
+        refreshes={"t": [Renewal(takes=1, failure=Transient())] * 2},
+        steps=[Execute("m")],
+    ).run()
+    assert report.called == ["a"]
+    assert report.errors == [None]
+
+
+def test_a_pools_turn_goes_on_only_when_a_member_is_called() -> None:
+    """C7.8 with O29: a credential that was picked and then skipped begins with the same member as before."""
+    ended = Credential(id="t", provider="p", metadata=Metadata({"expires_at": 1_700_000_000}))
+    pool = """
+[retry]
+max_wait = "0s"
+[providers.p]
+models = [{ name = "m1", alias = "m" }, { name = "m2", alias = "m" }]
+"""
+    report = Scenario(
+        config=pool,
+        credentials=[ended],
+        refreshes={"t": [Renewal(takes=1, failure=Transient()), Renewal()]},
+        steps=[Execute("m"), Refresh("t"), Execute("m"), Execute("m")],
+    ).run()
+    assert [call.model for call in report.calls] == ["m1", "m2"]
+
+
+def test_what_cannot_be_counted_is_the_answer_only_when_there_is_no_other() -> None:
+    """C8.3 rule 6 with O41: the last failure that says something about the pool."""
+    uncounted: list[Failure] = [CountUnsupported()]
+    scripts: dict[str, list[Failure]] = {"a": [RateLimited(message="full")], "b": uncounted, "c": uncounted}
+    report = Scenario(config=CONFIG + AT_ONCE, scripts=scripts, steps=[Count("m")]).run()
+    assert report.called == ["a", "b", "c"]
+    error = report.errors[0]
+    assert isinstance(error, UpstreamFailed)
+    assert error.verdict.message == "full"
+
+
+def test_a_member_that_begins_to_cool_while_another_is_called_is_left_out() -> None:
+    """C7.10, O28: candidates are looked at again before each of them is called."""
+    pool = """
+[retry]
+max_wait = "0s"
+[providers.p]
+models = [{ name = "m1", alias = "m" }, { name = "m2", alias = "m" }]
+credentials = [{ name = "a", api_key = "key-of-a-0123456789" }]
+"""
+    meanwhile = Series([Wait(2), RecordOutcome("a", RateLimited(retry_after=60), "m2")])
+    report = Scenario(
+        config=pool, scripts={"a": [Script(wait=5, failure=Failed())]}, steps=[Together([Execute("m"), meanwhile])]
+    ).run()
+    assert [call.model for call in report.calls] == ["m1"]
 
 
 def test_nobody_waits_for_a_credential_that_could_not_serve() -> None:
@@ -269,6 +360,9 @@ def test_an_overload_of_the_pool_is_told_at_once_with_the_soonest_recovery() -> 
     error = report.errors[2]
     assert isinstance(error, CoolingDown)
     assert error.until == pytest.approx(1_800_000_070, abs=1)
+    failed = report.errors[0]
+    assert isinstance(failed, UpstreamFailed)
+    assert failed.until == pytest.approx(1_800_000_070, abs=1)
     assert report.results[2].took == 0
     assert len(report.calls) == 3
 

@@ -159,6 +159,13 @@ def test_a_ready_credential_of_a_higher_tier_goes_before_a_preference() -> None:
     assert report.called == ["a", "b", "b", "a"]
 
 
+def test_a_preference_may_be_kept_against_a_higher_tier() -> None:
+    """O5: `affinity.prefer_tier`."""
+    config = CONFIG.replace('{ name = "a",', '{ name = "a", priority = 9,') + "[affinity]\nprefer_tier = false\n"
+    report = Scenario(config=config, steps=[STICK, Execute(MINE), Execute(Ask(model="m"))]).run()
+    assert report.called == ["b", "a"]
+
+
 def test_a_credential_that_moves_to_another_provider_is_forgotten() -> None:
     """O1: so is one that was switched off and on again."""
     more = CONFIG + '[providers.q]\nmodels = [{ name = "m" }]\n'

@@ -100,6 +100,8 @@ def test_a_stream_without_a_payload_is_an_empty_one(chunks: tuple[Chunk, ...]) -
     error = report.states["a"].last_error
     assert error is not None
     assert error.code == Empty.code == "empty_stream"
+    assert error.message == "upstream stream closed before first payload"  # C6.1
+    assert error.retryable
 
 
 def test_the_stream_is_handed_over_with_what_was_held_in_order_and_unchanged() -> None:
@@ -199,6 +201,15 @@ def test_too_much_before_the_first_payload_is_a_broken_protocol() -> None:
     report = played(Script(chunks=[Chunk(bytes(40_000), payload=False)] * 3))
     assert recorded(report) == [("a", "Protocol"), ("b", "Done")]
     assert isinstance(report.outcomes[0].verdict, Protocol)
+
+
+@pytest.mark.parametrize(("size", "called"), [("2KiB", ["a"]), ("1KiB", ["a", "b"])])
+def test_how_much_is_held_before_the_first_payload_is_the_operators_word(size: str, called: list[str]) -> None:
+    """Design 8a: `turnout.bootstrap_bytes`."""
+    script = Script(chunks=[Chunk(bytes(1500), payload=False), ONE])
+    config = f'[turnout]\nbootstrap_bytes = "{size}"\n{CONFIG}'
+    report = Scenario(config=config, scripts={"a": [script]}, steps=[Stream("m")]).run()
+    assert report.called == called
 
 
 def test_a_slow_reader_is_no_silent_upstream() -> None:
