@@ -15,12 +15,12 @@ import trio
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk, Remaining
-from turnout._verdicts import ANSWERED, IDLE, Empty, Protocol
+from turnout._verdicts import ANSWERED, Empty, Protocol
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
 
 ENDED_LIMIT = 1.0
-"""Seconds that a stream which has come to its end may take to give its connection back."""
+"""Seconds that a stream which has come to its end may take to give its connection back, and up to half of one more."""
 
 
 class StreamAttempt:
@@ -61,8 +61,11 @@ class StreamAttempt:
         held_bytes: int,
     ) -> None:
         self._border = border
-        with self._border:
+        try:
             self._source = provider.stream(call)
+        except BaseException as error:
+            border.translate(error)
+            raise
         self._scope = scope
         self._entered = False
         self._ended = False
@@ -76,13 +79,16 @@ class StreamAttempt:
     async def __aenter__(self) -> Self:
         self._scope.__enter__()
         try:
-            with self._border:
+            try:
                 stream = await self._source.__aenter__()
                 self._entered = True
                 self._scope.sent = ANSWERED
                 await self._hold_until_payload(stream)
                 self.headers = stream.headers
                 self.remaining = getattr(stream, "remaining", None)
+            except BaseException as error:
+                self._border.translate(error)
+                raise
         except BaseException as error:
             if await self._leave(error):
                 raise self._scope.reason() from None
@@ -148,14 +154,17 @@ class StreamAttempt:
         arises while it closes must not replace, and so swallow, an error of the caller.
         """
         if self._ended:
-            self._scope.limit(ENDED_LIMIT, IDLE)
+            self._scope.expect(ENDED_LIMIT)
         else:
             self._scope.cancel()
         closing: BaseException | None = None
         if self._entered:
             try:
-                with self._border:
+                try:
                     await self._source.__aexit__(None, None, None)
+                except BaseException as raised:
+                    self._border.translate(raised)
+                    raise
             except BaseException as raised:  # noqa: BLE001 # handed to the scope below, or raised
                 closing = raised
         if closing is None:

@@ -377,13 +377,14 @@ class Conductor:
             return took
         run.served_by = credential.id
         run.upstream_model = upstream.model
+        run.served_at = now
         if run.affinity is not None:
             self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._clock.at(now))
             log.debug("call %s: its session stays with %s for model %s", run.id, credential.id, run.name.key)
         return took
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:
-        ended = self._clock.time()
+        ended = run.served_at if error is None else self._clock.time()
         now = self._clock.at(ended)
         skipped: tuple[tuple[str, str], ...] = ()
         if isinstance(error, TurnoutError) or len(run.attempts) > 1:
