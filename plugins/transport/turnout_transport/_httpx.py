@@ -18,12 +18,17 @@ from turnout import ByteCount, Credential, Seconds
 from turnout.abc import PluginContext
 from turnout_transport._addresses import is_written_out
 from turnout_transport._failures import failure, mark_sent
-from turnout_transport._httpcore import COURSE, Course, Network, translated
+from turnout_transport._httpcore import COURSE, PIECE, Course, Network, translated
 from turnout_transport._limiters import CredentialLimiters, Holder, Places
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
 from turnout_transport._resends import Resends
 from turnout_transport._tls import tls_context
+
+try:
+    from turnout_transport._http2 import Connections
+except ImportError:  # without the extra `http2`
+    Connections = httpcore.AsyncConnectionPool  # type: ignore[misc, assignment]  # what it is a kind of
 
 TALKATIVE = ("httpx", "httpcore", "h2", "hpack")
 """Loggers that print URLs and headers, secrets included."""
@@ -97,7 +102,7 @@ class Httpx:
         settings = self._settings
         return Line(
             origin=origin,
-            pool=httpcore.AsyncConnectionPool(
+            pool=Connections(
                 ssl_context=self._tls,
                 http2=settings.http2,
                 max_connections=None,
@@ -220,19 +225,20 @@ class Whole(httpx.AsyncByteStream):
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._left = content
+        self._sent = 0
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """From the beginning."""
-        self._left = self._content
+        self._sent = 0
         return self
 
     async def __anext__(self) -> bytes:
-        """All of it, once."""
-        if not self._left:
+        """The next piece: over HTTP/2, httpcore copies what is left of one for every 16 KB of it."""
+        if self._sent >= len(self._content):
             raise StopAsyncIteration
-        content, self._left = self._left, b""
-        return content
+        piece = self._content[self._sent : self._sent + PIECE]
+        self._sent += PIECE
+        return piece
 
 
 class HttpxBody(httpx.AsyncByteStream):

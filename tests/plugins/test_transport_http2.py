@@ -1,0 +1,290 @@
+"""The transport `httpx` over HTTP/2, where many calls share a connection, against an upstream made of h2."""
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.settings
+import httpx
+import pytest
+import trio
+import trio.testing
+import trustme
+from peers import body_of
+
+from turnout import Credential
+from turnout_transport import Httpx, HttpxSettings
+
+OK = [(":status", "200")]
+
+
+@attrs.define
+class Peer:
+    """One connection of the upstream; `heard` is everything that came on any."""
+
+    machine: h2.connection.H2Connection
+    tls: trio.SSLStream[trio.SocketStream]
+    heard: list[h2.events.Event]
+
+    async def flush(self) -> None:
+        await self.tls.send_all(self.machine.data_to_send())
+
+    def reply(self, stream: int, body: bytes = b"ok") -> None:
+        self.machine.send_headers(stream, OK)
+        self.machine.send_data(stream, body, end_stream=True)
+
+
+React = Callable[[Peer, h2.events.Event], Awaitable[None]]
+
+
+@attrs.define
+class House:
+    """A transport, an origin that speaks HTTP/2, and what that heard."""
+
+    origin: str
+    transport: httpx.AsyncBaseTransport
+    heard: list[h2.events.Event]
+    connections: list[trio.SocketStream]
+
+    def request(self, path: str = "/", body: bytes = b"{}") -> httpx.Request:
+        return httpx.Request("POST", self.origin + path, content=body)
+
+    async def call(self, path: str = "/", body: bytes = b"{}") -> bytes:
+        response = await self.transport.handle_async_request(self.request(path, body))
+        try:
+            return await response.aread()
+        finally:
+            await response.aclose()
+
+    async def wait_heard(self, kind: type[h2.events.Event], count: int = 1) -> list[h2.events.Event]:
+        with trio.fail_after(10):
+            while len(found := [each for each in self.heard if isinstance(each, kind)]) < count:  # noqa: ASYNC110
+                await trio.sleep(0.005)
+        return found
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
+
+
+@pytest.fixture
+def open_house(authority: trustme.CA, tmp_path: Path) -> OpenHouse:
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    context.set_alpn_protocols(["h2"])
+
+    @asynccontextmanager
+    async def opened(react: React, window: int = 65535) -> AsyncIterator[House]:
+        heard: list[h2.events.Event] = []
+        connections: list[trio.SocketStream] = []
+
+        async def serve(stream: trio.SocketStream) -> None:
+            connections.append(stream)
+            tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+            machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+            machine.local_settings.initial_window_size = window
+            machine.initiate_connection()
+            peer = Peer(machine, tls, heard)
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await peer.flush()
+                while data := await tls.receive_some():
+                    for event in machine.receive_data(data):
+                        heard.append(event)
+                        await react(peer, event)
+                    await peer.flush()
+
+        transport = Httpx(HttpxSettings(ca_file=str(tmp_path / "ca.pem")))
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+            origin = f"https://localhost:{listeners[0].socket.getsockname()[1]}"
+            bound = transport.for_credential(Credential(id="a", provider="p", origin=origin))
+            yield House(origin, bound, heard, connections)
+            await transport.aclose()
+            nursery.cancel_scope.cancel()
+
+    return opened
+
+
+def path_of(event: h2.events.RequestReceived) -> str:
+    return dict(event.headers)[b":path"].decode()
+
+
+async def by_path(peer: Peer, event: h2.events.Event) -> None:
+    """Answers at once, but `/silent` never and `/half` with a beginning only."""
+    if isinstance(event, h2.events.RequestReceived):
+        assert event.stream_id is not None
+        if path_of(event) == "/half":
+            peer.machine.send_headers(event.stream_id, OK)
+            peer.machine.send_data(event.stream_id, b"half")
+        elif path_of(event) != "/silent":
+            peer.reply(event.stream_id)
+
+
+async def test_a_call_that_is_left_in_the_middle_resets_its_stream_and_no_other(
+    open_house: OpenHouse,
+) -> None:
+    """C-1, C-2."""
+    async with open_house(by_path) as house:
+        response = await house.transport.handle_async_request(house.request("/half"))
+        assert await anext(aiter(body_of(response))) == b"half"
+        await response.aclose()
+        await response.aclose()
+        (ended,) = await house.wait_heard(h2.events.StreamReset)
+        assert await house.call() == b"ok"
+
+    assert isinstance(ended, h2.events.StreamReset)
+    assert ended.error_code is h2.errors.ErrorCodes.CANCEL
+    assert len(house.connections) == 1
+
+
+async def test_a_call_that_is_left_before_the_answer_resets_its_stream(open_house: OpenHouse) -> None:
+    """C-1."""
+    async with open_house(by_path) as house:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.call, "/silent")
+            await house.wait_heard(h2.events.StreamEnded)
+            nursery.cancel_scope.cancel()
+        await house.wait_heard(h2.events.StreamReset)
+        assert await house.call() == b"ok"
+
+    assert len(house.connections) == 1
+
+
+async def test_a_call_that_was_answered_whole_resets_nothing(open_house: OpenHouse) -> None:
+    async with open_house(by_path) as house:
+        for _ in range(3):
+            assert await house.call() == b"ok"
+
+    assert not [each for each in house.heard if isinstance(each, h2.events.StreamReset)]
+
+
+async def test_what_comes_for_calls_that_were_left_does_not_use_up_the_connection(
+    open_house: OpenHouse,
+) -> None:
+    """The window of a connection, 16 MiB here, is all calls' together."""
+
+    async def flood(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
+            peer.machine.send_headers(event.stream_id, OK)
+            if path_of(event) == "/":
+                peer.machine.send_data(event.stream_id, b"ok", end_stream=True)
+                return
+            for _ in range(64):
+                peer.machine.send_data(event.stream_id, bytes(peer.machine.max_outbound_frame_size))
+            await peer.flush()
+
+    async with open_house(flood) as house:
+        for _ in range(20):  # of a MiB each
+            response = await house.transport.handle_async_request(house.request("/flood"))
+            assert await anext(aiter(body_of(response)))
+            await response.aclose()
+        with trio.fail_after(10):
+            assert await house.call() == b"ok"
+
+    assert len(house.connections) == 1
+
+
+@pytest.mark.parametrize(("hints", "served"), [(8, True), (9, False), (5000, False)])
+async def test_informational_replies_are_counted_for_each_call(open_house: OpenHouse, hints: int, served: bool) -> None:
+    """B18: one that gets too many ends; another on the same connection does not."""
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
+            if path_of(event) == "/":
+                for _ in range(hints):
+                    peer.machine.send_headers(event.stream_id, [(":status", "103")])
+                peer.reply(event.stream_id)
+            elif path_of(event) == "/late":
+                peer.machine.send_headers(event.stream_id, OK)
+
+    async with open_house(react) as house:
+        other = await house.transport.handle_async_request(house.request("/late"))
+        if served:
+            assert await house.call() == b"ok"
+        else:
+            with pytest.raises(httpx.RemoteProtocolError, match="more than 8 informational") as caught:
+                await house.call()
+            assert caught.value.request_sent is True  # type: ignore[attr-defined]
+        assert other.status_code == 200
+        await other.aclose()
+
+    assert len(house.connections) == 1
+
+
+async def test_a_reply_before_the_request_was_read_is_delivered(open_house: OpenHouse) -> None:
+    """B31: the window of the upstream is full, and never opens again."""
+
+    async def refuse(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
+            peer.machine.send_headers(event.stream_id, [(":status", "413")])
+            peer.machine.send_data(event.stream_id, b"big", end_stream=True)
+
+    async with open_house(refuse) as house:
+        with trio.fail_after(10):
+            response = await house.transport.handle_async_request(house.request(body=bytes(32 * 1024 * 1024)))
+            assert (response.status_code, await response.aread()) == (413, b"big")
+            await response.aclose()
+        await house.wait_heard(h2.events.StreamReset)
+
+    sent = sum(len(each.data or b"") for each in house.heard if isinstance(each, h2.events.DataReceived))
+    assert sent <= 65535
+
+
+async def test_an_upstream_that_breaks_the_protocol_is_to_blame(open_house: OpenHouse) -> None:
+    """B13: in the middle of a reply, too."""
+
+    async def garble(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
+            peer.machine.send_headers(event.stream_id, OK)
+            await peer.flush()
+            await peer.tls.send_all(b"\x00\x00\x04\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00")  # a reset of stream 0
+
+    async with open_house(garble) as house:
+        for _ in range(2):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await house.call()
+
+    assert len(house.connections) == 2
+
+
+async def test_a_call_that_is_cancelled_while_it_writes_leaves_the_others_their_connection(
+    open_house: OpenHouse,
+) -> None:
+    """A frame that was begun is written to its end: what follows would be read as its rest."""
+    go_on = trio.Event()
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
+            if path_of(event) == "/upload":
+                peer.machine.increment_flow_control_window(2**30)
+                peer.machine.increment_flow_control_window(2**30, event.stream_id)
+                await peer.flush()
+                await go_on.wait()
+            else:
+                peer.reply(event.stream_id)
+
+    async with open_house(react) as house:
+        assert await house.call() == b"ok"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.call, "/upload", bytes(64 * 1024 * 1024))
+            await house.wait_heard(h2.events.RequestReceived, 2)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
+            go_on.set()
+        with trio.fail_after(10):
+            assert await house.call() == b"ok"
+        await house.wait_heard(h2.events.StreamReset)
+
+    assert len(house.connections) == 1
