@@ -8,7 +8,7 @@ outcome means is the ledger's; here they are only put in order, under one deadli
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from logging import getLogger
+from logging import DEBUG, getLogger
 from typing import Any, TypeVar
 
 import attrs
@@ -31,6 +31,7 @@ from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._pick_log import log_pick
 from turnout._quick import quick
+from turnout._readings import ident
 from turnout._ready import ReadyView
 from turnout._recovery import Recovery
 from turnout._refresh import RefreshRoom
@@ -380,7 +381,8 @@ class Conductor:
         run.served_at = now
         if run.affinity is not None:
             self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._clock.at(now))
-            log.debug("call %s: its session stays with %s for model %s", run.id, credential.id, run.name.key)
+            if log.isEnabledFor(DEBUG):
+                log.debug("call %s: its session stays with %s for model %s", run.id, ident(credential), run.name.key)
         return took
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:

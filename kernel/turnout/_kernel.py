@@ -113,6 +113,7 @@ class Kernel:
             now=self._clock.now,
         )
         self._intake = Intake(self._custody)
+        self._listing = Listing(custody=self._custody, config=lambda: self._config, generation=self._generation)
         self._house: House
         self._rooms: trio.Nursery
         self._conductor: Conductor
@@ -231,7 +232,7 @@ class Kernel:
                 self._writer.close()
                 self._write_to(writer)
             self._rooms.start_soon(self._retire, retired, old.number, name=f"retiring generation {old.number}")
-            await Listing(config, self._custody, generation).start(self._rooms)
+            await self._listing.start(self._rooms)
             self._observers.tell(Reloaded(at=self._clock.now(), generation=generation.number))
             log.info("generation %d of the configuration is in force", generation.number)
 
@@ -397,11 +398,11 @@ class Kernel:
         self._rooms.start_soon(self._watch_clock, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
+        self._custody.changed = self._changed
         if self._renew:
-            self._custody.changed = self._refresh.reconsider
             for id in self._custody.credentials:
                 self._refresh.reconsider(id)
-        await Listing(self._config, self._custody, self._conductor.generation).start(self._rooms)
+        await self._listing.start(self._rooms)
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
                 served = self._served(chosen)
@@ -419,6 +420,12 @@ class Kernel:
             alone=lambda: sum(not served.left.is_set() for served in self._frontends.values()) == 1,
             told=self._tell_failed,
         )
+
+    def _changed(self, id: str) -> None:
+        """A credential has come, changed or gone."""
+        if self._renew:
+            self._refresh.reconsider(id)
+        self._listing.consider(id)
 
     async def _save(self, kind: str, id: str) -> None:
         await self._writer.save_now(kind, id)
@@ -474,6 +481,7 @@ class Kernel:
     # --- telling -----------------------------------------------------------------------------------------------------
 
     def _tell_of(self, put: Sequence[Credential], removed: Sequence[Credential]) -> None:
+        """Tell who came and who went, with a load as well (against C2.7, C3.4): who counts them must not miss one."""
         now = self._clock.now()
         for one in put:
             self._observers.tell(CredentialRegistered(at=now, credential=one.id, provider=one.provider))

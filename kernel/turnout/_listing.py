@@ -1,6 +1,6 @@
 """Which models each credential serves: what the configuration lists, else what its upstream says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import getLogger
 
 import trio
@@ -12,6 +12,7 @@ from turnout._custody import Custody, Serves
 from turnout._entries import credential_of
 from turnout._generation import Generation, ProviderInstance
 from turnout._names import Aliases
+from turnout._readings import ident
 from turnout._values import Credential
 from turnout.abc import ModelLister
 from turnout.errors import PluginError, UpstreamFailed
@@ -55,40 +56,71 @@ def aliases_of(config: Config, key: str, plugin: object) -> Aliases:
 
 
 class Listing:
-    """Asks upstreams which models they serve, for credentials to which the configuration lists none."""
+    """Asks upstreams which models they serve, for credentials to which the configuration lists none.
 
-    def __init__(self, config: Config, custody: Custody, generation: Generation) -> None:
-        self._config = config
+    Each is asked in a task of its own until it has answered once, always by the configuration in force.
+    """
+
+    def __init__(self, *, custody: Custody, config: Callable[[], Config], generation: Callable[[], Generation]) -> None:
         self._custody = custody
+        self._config = config
         self._generation = generation
-        self._unanswered: set[str] = set()
-        self._first_round = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._asking: dict[str, trio.CancelScope] = {}
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Ask each in a task of `nursery`, until it has answered once; waits for the first round, but not for long."""
-        for credential in self._custody.credentials.values():
-            provider = self._generation.providers[credential.provider]
-            if provider.lister and not credential.disabled and not provider.aliases.of(credential).models:
-                self._unanswered.add(credential.id)
-                nursery.start_soon(self._ask, credential, provider, provider.lister, name=f"models of {credential.id}")
-        if self._unanswered:
-            with trio.move_on_after(PATIENCE):
-                await self._first_round.wait()
+        """Ask everybody, from now on in tasks of `nursery`; waits for the first answers, but not for long."""
+        self._nursery = nursery
+        for scope in self._asking.values():
+            scope.cancel()
+        self._asking.clear()
+        first_round = [self._begin(id) for id in self._custody.credentials]
+        with trio.move_on_after(PATIENCE):
+            for told in first_round:
+                if told is not None:
+                    await told.wait()
 
-    async def _ask(self, credential: Credential, provider: ProviderInstance, lister: ModelLister) -> None:
+    def consider(self, id: str) -> None:
+        """A credential has come or changed: ask its upstream, if that has not said what it serves (O12)."""
+        if id not in self._custody.listed and id not in self._asking:
+            self._begin(id)
+
+    def _begin(self, id: str) -> trio.Event | None:
+        """Start asking about a credential; gives what is set once that was tried, None where nobody is to be asked."""
+        nursery = self._nursery
+        if nursery is None or nursery.cancel_scope.cancel_called or self._asked(id) is None:
+            return None
+        told, scope = trio.Event(), trio.CancelScope()
+        self._asking[id] = scope
+        nursery.start_soon(self._ask, id, scope, told, name=f"models of {id}")
+        return told
+
+    def _asked(self, id: str) -> tuple[Credential, ProviderInstance, ModelLister] | None:
+        """Whom to ask about a credential, None when it is gone or switched off, or when that is known otherwise."""
+        credential = self._custody.credentials.get(id)
+        provider = None if credential is None else self._generation().providers.get(credential.provider)
+        if credential is None or credential.disabled or provider is None or provider.lister is None:
+            return None
+        return None if provider.aliases.of(credential).models else (credential, provider, provider.lister)
+
+    async def _ask(self, id: str, scope: trio.CancelScope, told: trio.Event) -> None:
         pause = RETRY_FLOOR
-        while credential.id in self._custody.credentials:
-            answered = await self._ask_once(credential, provider, lister)
-            self._unanswered.discard(credential.id)
-            if not self._unanswered:
-                self._first_round.set()
-            if answered:
-                return
-            await trio.sleep(pause)
-            pause = min(2 * pause, RETRY_CAP)
+        try:
+            with scope:
+                while (asked := self._asked(id)) is not None:
+                    answered = await self._ask_once(*asked)
+                    told.set()
+                    if answered:
+                        return
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, RETRY_CAP)
+        finally:
+            told.set()
+            if self._asking.get(id) is scope:
+                del self._asking[id]
 
     async def _ask_once(self, credential: Credential, provider: ProviderInstance, lister: ModelLister) -> bool:
-        generation = self._generation
+        generation = self._generation()
         try:
             with generation.transport_border:
                 transport = generation.transport.for_credential(credential) if generation.transport else None
@@ -100,6 +132,9 @@ class Listing:
         except (UpstreamFailed, PluginError, trio.TooSlowError) as error:
             log.warning("%s does not say which models it serves: %s", credential.id, str(error) or type(error).__name__)
             return False
-        if credential.id in self._custody.credentials:
-            self._custody.serve(credential.id, serves_of(self._config, provider, credential, names), tuple(names))
+        current = self._custody.credentials.get(credential.id)
+        if current is not None and current.provider == credential.provider:
+            serves = serves_of(self._config(), provider, current, names)
+            self._custody.serve(current.id, serves, tuple(names))
+            log.debug("%s serves %d models, as its upstream lists them", ident(current), len(serves))
         return True

@@ -75,7 +75,7 @@ class Registry:
         credential = self._sound(credential)
         if not credential.id:
             credential = attrs.evolve(credential, id=self._new_id())
-        self._put(credential, CLEAN)
+        self._put(credential, None, CLEAN)
         self._tell(CredentialRegistered(at=self._now(), credential=credential.id, provider=credential.provider))
         await self._save("secret", credential.id)
         return self._custody.credentials[credential.id]
@@ -88,7 +88,7 @@ class Registry:
         credential = self._sound(credential)
         if not credential.id:
             refuse("a credential without an id cannot be updated", "credential.id")
-        self._put(credential, None)
+        self._put(credential, self._custody.credentials.get(credential.id), None)
         self._tell(CredentialUpdated(at=self._now(), credential=credential.id, provider=credential.provider))
         await self._save("secret", credential.id)
         return self._custody.credentials[credential.id]
@@ -142,9 +142,9 @@ class Registry:
         await self._save("secret", id)
         return self._known(id)
 
-    def _put(self, credential: Credential, state: CredentialState | None) -> None:
+    def _put(self, credential: Credential, before: Credential | None, state: CredentialState | None) -> None:
+        """Put in force what was given. Of `before`, the index is carried over, and since when we have it (C3.3)."""
         now = self._now()
-        before = self._custody.credentials.get(credential.id)
         index = credential.index or (before.index if before is not None else "") or stable_index(credential)
         bound = self._intake.bound(credential, self._generation())
         created = bound.created_at or (before.created_at if before is not None else None) or now

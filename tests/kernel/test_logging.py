@@ -87,6 +87,7 @@ async def test_no_level_shows_a_secret_a_payload_or_a_directory(
     assert "Use API key" in text
     for secret in (CANARY, "prompt-canary", "session-canary", "proxy-canary", "who@example.test", "host.test"):
         assert secret not in text
-    shown = [record.getMessage() for record in caplog.records if "refreshed" in record.getMessage()]
-    assert shown
-    assert not any(re.search(r"private/path", line) for line in shown)
+    lines = [record.getMessage() for record in caplog.records]
+    assert any("is refreshed" in line for line in lines)
+    assert any("its session stays with provider=scripted auth_file=" in line for line in lines)
+    assert not [line for line in lines if re.search(r"private/path", line)]

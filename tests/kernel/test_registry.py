@@ -1,6 +1,7 @@
 """Credentials managed while the kernel runs."""
 
 import math
+import uuid
 from typing import Any
 
 import attrs
@@ -8,11 +9,23 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Chunk, Credential, Kernel, Metadata, ModelMissing, RateLimited, Secret
+from turnout import (
+    Ask,
+    Chunk,
+    Credential,
+    CredentialState,
+    Kernel,
+    Metadata,
+    ModelMissing,
+    RateLimited,
+    Secret,
+    Unreachable,
+)
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._records import encode_credential
 from turnout.errors import ConfigError, InvalidAsk, NotSupported, StoreError, UnknownCredential, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+from turnout.testing._house import scripted_config
 
 ASK = Ask(model="m")
 TOML = '[retry]\nmax_wait = "0s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -51,9 +64,7 @@ async def test_a_credential_without_an_id_gets_one(autojump_clock: MockClock) ->
     async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
         first = await kernel.credentials.register(credential(""))
         second = await kernel.credentials.register(credential(""))
-        assert first.id
-        assert second.id
-        assert first.id != second.id
+        assert uuid.UUID(first.id) != uuid.UUID(second.id)
 
 
 async def test_registering_again_carries_nothing_over_and_updating_keeps_the_state(autojump_clock: MockClock) -> None:
@@ -70,6 +81,79 @@ async def test_registering_again_carries_nothing_over_and_updating_keeps_the_sta
         await kernel.credentials.register(first)
         assert not kernel.credentials.state("a").models
         await kernel.execute(ASK)
+
+
+async def test_registering_again_makes_a_new_record_and_updating_carries_over_what_is_ours(
+    autojump_clock: MockClock,
+) -> None:
+    """C3.2.3, C3.3.2: index and time of creation; everything else is what was given."""
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        first = await kernel.credentials.register(credential(label="first", last_refreshed_at=5.0))
+        await trio.sleep(10)
+        other = attrs.evolve(credential(), api_key=Secret("another-key-0123456789"))
+        updated = await kernel.credentials.update(other)
+        assert (updated.index, updated.created_at) == (first.index, first.created_at)
+        assert (updated.label, updated.last_refreshed_at) == ("", None)
+        again = await kernel.credentials.register(other)
+        assert again.index not in {"", first.index}
+        assert (again.created_at, again.updated_at) == (first.created_at + 10, first.created_at + 10)  # type: ignore[operator]  # it is set
+
+
+class Lister(ScriptedProvider):
+    """Its upstream says what each credential serves, once it answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = 0
+        self.asked: list[str] = []
+
+    async def models(self, credential: Credential, transport: object) -> list[str]:
+        await trio.sleep(1)
+        self.asked.append(credential.id)
+        if self.away:
+            self.away -= 1
+            raise UpstreamFailed(Unreachable())
+        return [f"of-{credential.id}"]
+
+
+async def test_a_newcomer_serves_what_its_upstream_lists(autojump_clock: MockClock) -> None:
+    """C3.8.1 with O12: registered, switched on, or back from an upstream that did not answer at first."""
+    provider = Lister()
+    async with scripted_kernel("[providers.scripted]\n", {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential("a"))
+        await kernel.credentials.register(credential("off", disabled=True))
+        await trio.sleep(2)
+        assert [model.name for model in kernel.models()] == ["of-a"]
+        provider.away = 2
+        await kernel.credentials.enable("off")
+        await kernel.credentials.update(credential("a", label="known"))
+        await trio.sleep(30)
+        assert [model.name for model in kernel.models()] == ["of-a", "of-off"]
+        assert provider.asked == ["a", "off", "off", "off"]
+        await kernel.execute(Ask(model="of-off"))
+
+
+async def test_who_goes_before_its_upstream_has_said_what_it_serves_is_not_asked_about_again(
+    autojump_clock: MockClock,
+) -> None:
+    """O18: and one that moves to another configuration is asked about by that one."""
+    provider = Lister()
+    provider.away = 10
+    text = "[providers.scripted]\n"
+    async with scripted_kernel(text, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential("a"))
+        await trio.sleep(2)
+        await kernel.credentials.remove("a")
+        await trio.sleep(600)
+        assert provider.asked == ["a"]
+        await kernel.credentials.register(credential("b"))
+        await trio.sleep(2)
+        await kernel.reload(scripted_config(text.replace("[providers", "[retry]\npasses = 1\n[providers")))
+        assert provider.asked == ["a", "b", "b"]
+        provider.away = 0
+        await trio.sleep(7)
+        assert [model.name for model in kernel.models()] == ["of-b"]
+        assert provider.asked == ["a", "b", "b", "b"]
 
 
 async def test_an_unknown_credential_is_taken_in_by_an_update(autojump_clock: MockClock) -> None:
@@ -266,6 +350,8 @@ class Signing(ScriptedProvider):
             request["authorization"] = credential.api_key.reveal()
 
     async def send(self, request: dict[str, str], credential: Credential, transport: object) -> str:
+        if "refuse" in request:
+            raise UpstreamFailed(RateLimited(retry_after=60))
         self.prepare(request, credential)
         return f"sent with {request['authorization'][:8]}"
 
@@ -288,7 +374,9 @@ async def test_raw_requests_are_prepared_sent_and_injected(autojump_clock: MockC
         assert await kernel.credentials.send({}, "a") == "sent with key-of-a"  # type: ignore[arg-type,comparison-overlap]
         assert kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
         assert not kernel.credentials.inject({}, "nobody")  # type: ignore[arg-type]
-        assert kernel.credentials.state("a").models == {}
+        with pytest.raises(UpstreamFailed):
+            await kernel.credentials.send({"refuse": ""}, "a")  # type: ignore[arg-type]
+        assert kernel.credentials.state("a") == CredentialState()
 
 
 async def test_raw_requests_that_are_none_are_told_or_left_alone(autojump_clock: MockClock) -> None:
@@ -301,6 +389,11 @@ async def test_raw_requests_that_are_none_are_told_or_left_alone(autojump_clock:
             kernel.credentials.prepare(None, "a")  # type: ignore[arg-type]  # likewise
         with pytest.raises(InvalidAsk, match="http request is nil"):
             await kernel.credentials.send(None, "a")  # type: ignore[arg-type]  # likewise
+        await kernel.credentials.register(credential("z", attributes={"compat_name": "elsewhere"}))
+        with pytest.raises(InvalidAsk, match="http request is nil"):
+            kernel.credentials.prepare(None, "z")  # type: ignore[arg-type]  # likewise
+        with pytest.raises(NotSupported, match="executor not registered for provider: elsewhere"):
+            await kernel.credentials.send({}, "z")  # type: ignore[arg-type]  # likewise
         assert not kernel.credentials.inject(None, "a")  # type: ignore[arg-type]  # likewise
 
 
@@ -311,6 +404,8 @@ async def test_a_provider_without_the_capability_says_so(autojump_clock: MockClo
         with pytest.raises(NotSupported, match="does not support http request preparation"):
             await raw(kernel, "a")
         assert not kernel.credentials.inject({}, "a")  # type: ignore[arg-type]
+        with pytest.raises(NotSupported, match="does not send raw requests"):
+            await kernel.credentials.send({}, "a")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
