@@ -203,8 +203,10 @@ async def test_informational_replies_are_counted_for_each_call(open_house: OpenH
     async def react(peer: Peer, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived) and event.stream_id is not None:
             if path_of(event) == "/":
-                for _ in range(hints):
+                for number in range(hints):
                     peer.machine.send_headers(event.stream_id, [(":status", "103")])
+                    if number % 100 == 99:
+                        await peer.flush()
                 peer.reply(event.stream_id)
             elif path_of(event) == "/late":
                 peer.machine.send_headers(event.stream_id, OK)

@@ -2,6 +2,8 @@
 
 import logging
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -105,6 +107,11 @@ async def test_an_upstream_that_speaks_http_2_is_spoken_to_in_it(tmp_path: Path)
             assert body == b"ok"
             assert response.http_version == "HTTP/2"
     assert connections == 1
+
+
+def test_without_the_extra_for_http_2_the_transport_is_there() -> None:
+    without = "import sys; sys.modules['h2'] = None; from turnout_transport import Httpx; Httpx()"
+    subprocess.run([sys.executable, "-c", without], check=True)
 
 
 async def test_cancelled_calls_do_not_use_up_places() -> None:
