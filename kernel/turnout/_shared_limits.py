@@ -28,7 +28,10 @@ LIFE: Final = 5.0
 """Seconds that a claim lasts: for so long a process that died keeps its places from the others."""
 
 PATIENCE: Final = 1.0
-"""Seconds that a call waits at the most for places that others hold and do not use, or for a store that hangs."""
+"""Seconds that a call waits at the most for places that others hold and do not use, or for a store that hangs.
+
+While the store gives all that is asked for, and calls take it that came later, a call waits on.
+"""
 
 WAITERS: Final = 32
 """Calls that may always wait so under one limit; more of them only while there may be a place for each."""
@@ -152,20 +155,24 @@ class SharedLimits:
         account.peak = max(account.peak, account.used + account.waiting + 1)
         if self._store is None or self._away or account.waiting >= max(WAITERS, account.limit - account.used):
             return False
-        asked_after = self._claims
         account.waiting += 1
         try:
-            with trio.move_on_after(PATIENCE):
-                while account.used >= self._room(account):
-                    if self._away or (account.heard > asked_after and account.full):
-                        return False
-                    self._poked.set()
-                    await self._news.wait()
-                return True
+            while True:
+                asked_after = self._claims
+                with trio.move_on_after(PATIENCE):
+                    while account.used >= self._room(account):
+                        if self._away or (account.heard > asked_after and account.full):
+                            return False
+                        self._poked.set()
+                        await self._news.wait()
+                    return True
+                if account.heard <= asked_after:
+                    self._lost("it does not answer")
+                if account.short or self._away:
+                    break
+                # The store gave all that was asked for, and calls that came later took it: ask once more.
         finally:
             account.waiting -= 1
-        if account.heard <= asked_after:
-            self._lost("it does not answer")
         return account.used < self._room(account)
 
     # --- the task ----------------------------------------------------------------------------------------------------

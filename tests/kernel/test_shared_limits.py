@@ -26,12 +26,13 @@ class Ground:
 
 
 class Divider:
-    """One process's way to it. `away`: it fails; `hangs`: it does not answer."""
+    """One process's way to it. `away`: it fails; `hangs`: it does not answer; `takes`: seconds for an answer."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
         self.away = False
         self.hangs = False
+        self.takes = 0.0
         self.asked = 0
 
     async def allot(self, claims: Sequence[Claim]) -> Sequence[Allotment]:
@@ -41,6 +42,7 @@ class Divider:
             await trio.sleep_forever()
         if self.away:
             raise StoreError("the server is gone")
+        await trio.sleep(self.takes)
         return [self._judged(claim) for claim in claims]
 
     def _judged(self, claim: Claim) -> Allotment:
@@ -162,6 +164,25 @@ async def test_a_burst_into_an_idle_process_gets_every_place_there_is(autojump_c
                 nursery.start_soon(call)
 
     assert entered == [True] * limit
+
+
+async def test_nobody_is_refused_while_calls_come_faster_than_a_slow_store_answers(autojump_clock: MockClock) -> None:
+    """G11: later calls may take what was asked for an earlier one, which does not mean that the limit is used up."""
+    entered: list[bool] = []
+    async with running(1) as (process,):
+        process.store.takes = 0.4
+
+        async def call() -> None:
+            entered.append(await process.enter(100_000))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(300):
+                for _ in range(10):
+                    nursery.start_soon(call)
+                await trio.sleep(0.01)
+
+    assert len(entered) == 3000
+    assert all(entered)
 
 
 async def test_limits_are_told_apart_by_name(autojump_clock: MockClock) -> None:
