@@ -104,7 +104,7 @@ class StreamAttempt:
             if type(chunk) is not Chunk or type(chunk.data) is not bytes:
                 raise self._border.wrong(f"gave a {type(chunk).__name__} that is no Chunk of bytes")
             self._held.append(chunk)
-            if chunk.payload:
+            if chunk.payload and chunk.data:  # nobody can use an empty one, whatever the provider says (C9.3)
                 return
             size += len(chunk.data)
             if size > self._held_bytes:

@@ -226,6 +226,20 @@ async def test_a_runtime_objects_lead_goes_before_its_providers(autojump_clock: 
     assert 700 - 30 <= zero <= 700
 
 
+@pytest.mark.parametrize(("interval", "told"), [(7200, 1), (600, 0)])
+async def test_an_interval_that_outlives_the_token_is_warned_of(
+    interval: float, told: int, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """O59: a token of an hour that is to be renewed every two hours."""
+    credential = oauth("a", 1000)
+    data = {**(credential.metadata or {}), "refresh_interval": interval}
+    async with scripted_kernel(TOML, {"scripted": Renewing()}) as kernel:
+        await kernel.credentials.register(attrs.evolve(credential, metadata=Metadata(data)))
+        await kernel.credentials.refresh("a")
+    lines = [record for record in caplog.records if "longer than its token lives" in record.getMessage()]
+    assert len(lines) == told
+
+
 async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> None:
     """O55: one in flight per credential, known by the nursery."""
     provider = Renewing()

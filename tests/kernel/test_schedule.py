@@ -107,6 +107,7 @@ def test_a_disabled_credential_is_removed() -> None:
 
     assert everybody(view(made).tiers) == [["b"]]
     assert made.ready(("p",), "m", NOW, pin="a") is None
+    made.upsert(credential(""), CLEAN, SERVES, NOW)  # nor is one without an id
     assert made.statistics().credentials == 1
 
 
@@ -615,6 +616,7 @@ def test_a_pin_passes_over_priorities_and_leaves_the_providers_turn_alone() -> N
     assert found is not None
     choice = found.best.following()
     made.chosen(choice, found)
+    made.chosen(choice)
 
     assert [choice.id, found.best.first().id] == ["a", "a"]
     assert found.turn is None

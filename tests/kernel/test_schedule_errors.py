@@ -45,6 +45,8 @@ def schedule(**states: CredentialState) -> Schedule:
         ({"a": OFF}, Unavailable, None),
         ({"a": OFF, "b": failed(NOW + 5)}, Unavailable, NOW + 5),
         ({"a": OFF, "b": limited(NOW + 5)}, Unavailable, NOW + 5),
+        ({"a": CLEAN}, Unavailable, None),
+        ({"a": CLEAN, "b": limited(NOW + 5)}, Unavailable, NOW + 5),
     ],
 )
 def test_the_error_follows_from_what_everybody_waits_for(

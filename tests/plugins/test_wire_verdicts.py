@@ -113,6 +113,29 @@ def test_an_unsupported_model_outranks_an_invalid_request(status: int, mark: str
     assert isinstance(judged(status, b'{"detail":{"code":"model_not_supported"}}'), ModelUnsupported)
 
 
+UNSUPPORTED = [
+    "model_not_supported",
+    "requested model is not supported",
+    "requested model is unsupported",
+    "requested model is unavailable",
+    "model is not supported",
+    "model not supported",
+    "unsupported model",
+    "model unavailable",
+    "not available for your plan",
+    "not available for your account",
+]
+
+
+@pytest.mark.parametrize("mark", UNSUPPORTED)
+@pytest.mark.parametrize("status", [400, 422])
+def test_each_mark_of_an_unsupported_model_is_known(status: int, mark: str) -> None:
+    """C6.3.1: the list, word by word; a word less is another answer."""
+    found = judged(status, f'{{"message":"Sorry: {mark.upper()}!"}}'.encode())
+    assert isinstance(found, ModelUnsupported)
+    assert not isinstance(judged(status, mark.replace("o", "0").encode()), ModelUnsupported)
+
+
 @pytest.mark.parametrize("status", [404, 405, 501])
 def test_counting_that_an_upstream_lacks_benches_nobody(status: int) -> None:
     """O41."""

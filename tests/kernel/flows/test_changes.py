@@ -427,6 +427,19 @@ def test_settings_change_with_the_next_call() -> None:
     assert isinstance(report.errors[5], UnknownModel)
 
 
+async def test_two_kernels_of_one_process_share_no_switch_and_no_list() -> None:
+    """O63: neither what they serve, nor whether they let credentials cool."""
+    warm = CONFIG.replace('"m"', '"n"') + "[health]\ncooling = false\n"
+    cold, hot = ScriptedProvider(), ScriptedProvider()
+    for provider in (cold, hot):
+        provider.script(Script(failure=RateLimited()), credential="a")
+    async with scripted_kernel(CONFIG, {"p": cold}) as one, scripted_kernel(warm, {"p": hot}) as two:
+        await one.execute(Ask(model="m"))
+        await two.execute(Ask(model="n"))
+        assert [(model.name, model.ready) for model in one.models()] == [("m", 1)]
+        assert [(model.name, model.ready) for model in two.models()] == [("n", 2)]
+
+
 def test_no_setting_of_health_or_affinity_waits_for_a_restart() -> None:
     """C3.8, C15.2: nor those that the schedule and the table of sessions read by themselves."""
     probed = CONFIG + "[health]\nhalf_open = false\n"
@@ -434,6 +447,12 @@ def test_no_setting_of_health_or_affinity_waits_for_a_restart() -> None:
     together = Together([Execute("m")] * 2)
     report = Scenario(config=CONFIG, default=Script(wait=1), steps=[*steps, Reload(probed), Wait(5), together]).run()
     assert report.called == ["a", "a"]
+
+    warm = CONFIG + "[health]\ncooling = false\n"
+    limited = RecordOutcome("a", RateLimited(), "m")
+    pinned = Pick(Ask(model="m", pin="a"))
+    report = Scenario(config=CONFIG, steps=[Reload(warm), limited, pinned, Reload(CONFIG), limited, pinned]).run()
+    assert (report.values[2], type(report.errors[5])) == ("a", CoolingDown)
 
     mine = Ask(model="m", affinity="s")
     brief = CONFIG + '[affinity]\nttl = "10s"\n'

@@ -2,13 +2,14 @@
 
 import pytest
 
-from turnout import Ask, RateLimited, Transient, Unauthorized
+from turnout import Ask, Credential, RateLimited, Secret, Transient, Unauthorized
 from turnout.errors import CoolingDown, NoCredential, UpstreamFailed
 from turnout.testing import (
     Announce,
     Disable,
     Enable,
     Execute,
+    Register,
     Remove,
     Scenario,
     Script,
@@ -167,12 +168,15 @@ def test_a_preference_may_be_kept_against_a_higher_tier() -> None:
 
 
 def test_a_credential_that_moves_to_another_provider_is_forgotten() -> None:
-    """O1: so is one that was switched off and on again."""
+    """O1: so is one that was switched off and on again, or removed and registered again."""
     more = CONFIG + '[providers.q]\nmodels = [{ name = "m" }]\n'
     moved = Scenario(config=more, steps=[STICK, Update("b", changes={"provider": "q"}), Execute(MINE)]).run()
     assert moved.called == ["a"]
     switched = Scenario(config=CONFIG, steps=[STICK, Disable("b"), Enable("b"), Execute(MINE)]).run()
     assert switched.called == ["a"]
+    again = Register(Credential(id="b", provider="p", api_key=Secret("key-of-b-0123456789")))
+    removed = Scenario(config=CONFIG, steps=[STICK, Remove("b"), again, Execute(MINE)]).run()
+    assert removed.called == ["a"]
 
 
 def test_a_stream_learns_when_it_is_handed_out() -> None:

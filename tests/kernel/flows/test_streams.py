@@ -91,7 +91,15 @@ def test_the_clients_own_mistake_is_raised_at_once(held: tuple[Chunk, ...] | Non
     assert isinstance(report.errors[0], UpstreamFailed)
 
 
-@pytest.mark.parametrize("chunks", [(), (PING,), (PING, Chunk(b"", payload=False))], ids=["nothing", "ping", "empty"])
+NO_PAYLOAD = {
+    "nothing": (),
+    "ping": (PING,),
+    "empty": (PING, Chunk(b"", payload=False)),
+    "empty payload": (Chunk(b""), PING, Chunk(b"")),
+}
+
+
+@pytest.mark.parametrize("chunks", NO_PAYLOAD.values(), ids=list(NO_PAYLOAD))
 def test_a_stream_without_a_payload_is_an_empty_one(chunks: tuple[Chunk, ...]) -> None:
     """C9.3 with O34: recorded as `empty_stream`, then the next credential; nobody is benched for it."""
     report = played(Script(chunks=chunks))
