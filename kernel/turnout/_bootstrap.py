@@ -94,8 +94,7 @@ class StreamAttempt:
                 raise self._scope.reason() from None
             raise
         self._next = stream.__anext__
-        self._scope.idle = self._idle
-        self._scope.free()
+        self._scope.flow(self._idle)
         return self
 
     async def _hold_until_payload(self, stream: ReplyStream) -> None:

@@ -16,6 +16,9 @@ QUEUE = 1024
 HEAR_LIMIT = 5.0
 """Seconds that one event may take (acceptance H9)."""
 
+BATCH = 16
+"""Events that one limit is opened for; between two such batches others get their turn, even if no event waits."""
+
 log = getLogger("turnout.observers")
 
 
@@ -26,6 +29,7 @@ class Listener:
         self.name = name
         self.lost = 0
         self.observer = observer
+        self._border = plugin_code("turnout.observers", name)
         self._scope = trio.CancelScope()
         self._send, self._receive = trio.open_memory_channel[Event](QUEUE)
 
@@ -40,13 +44,30 @@ class Listener:
         """Hand events over one by one, until closed. What the observer raises is logged and harms nobody (O25)."""
         with self._scope:
             async for event in self._receive:
+                await self._hand_over(event)
+
+    async def _hand_over(self, event: Event) -> None:
+        """Hand over an event and some of those behind it: a limit of its own for each costs more than to hear it."""
+        with trio.CancelScope() as limit:
+            for left in reversed(range(BATCH)):
+                limit.deadline = trio.current_time() + HEAR_LIMIT
                 try:
-                    with trio.fail_after(HEAR_LIMIT), plugin_code("turnout.observers", self.name):
+                    with self._border:
                         await self.observer.hear(event)
-                except (TurnoutError, trio.TooSlowError) as error:
-                    reason = str(error) or f"took longer than {HEAR_LIMIT:g} s"
-                    log.warning("observer %r lost %s: %s", self.name, type(event).__name__, reason)
-                    self.lost += 1
+                except TurnoutError as error:
+                    self._lose(event, str(error))
+                if not left or limit.cancel_called:  # cancelled, and it would not be: the next one has its own limit
+                    return
+                try:
+                    event = self._receive.receive_nowait()
+                except trio.WouldBlock:
+                    return
+        if limit.cancelled_caught:
+            self._lose(event, f"took longer than {HEAR_LIMIT:g} s")
+
+    def _lose(self, event: Event, reason: str) -> None:
+        log.warning("observer %r lost %s: %s", self.name, type(event).__name__, reason)
+        self.lost += 1
 
     def close(self) -> None:
         """End `run`; events that still wait are lost."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from turnout import Ask, Call, Chunk, Credential, Empty, Phase, Protocol, RateLimited, TimedOut, Transient
 from turnout._bootstrap import StreamAttempt
@@ -132,6 +132,48 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
         assert caught.value.verdict == TimedOut(message="the upstream went silent", phase=Phase.IDLE)
         assert 5 <= trio.current_time() - began <= 5.5
         assert provider.open_streams == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_with_a_shorter_idle_limit_than_those_before_it_ends_at_its_own(
+    autojump_clock: MockClock,
+) -> None:
+    """B10: a stream of a newer configuration, opened while the watch sleeps for the older ones."""
+    open_scopes = Open()
+    ended: dict[float, float] = {}
+
+    async def read(idle: float) -> None:
+        provider = ScriptedProvider(Script(chunks=[Chunk(b"a"), Chunk(b"b")], gap=500))
+        limits = attrs.evolve(LIMITS, idle=idle)
+        source = StreamAttempt(provider, CALL, limits, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
+        with pytest.raises(UpstreamFailed):
+            async with source as stream:
+                await drain(stream)
+        ended[idle] = trio.current_time() - began
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_scopes.watch_idle)
+        async with trio.open_nursery() as readers:
+            for idle in (100, 5):
+                await trio.sleep(10)
+                began = trio.current_time()
+                readers.start_soon(read, idle)
+        nursery.cancel_scope.cancel()
+    assert 5 <= ended[5] <= 5.5
+    assert 90 <= ended[100] <= 90.5
+
+
+async def test_nobody_looks_for_idle_streams_while_none_flows(autojump_clock: MockClock) -> None:
+    """A call that has no payload yet has a deadline for that, which is enough."""
+    open_scopes = Open()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_scopes.watch_idle)
+        with limited(open_scopes) as scope:
+            for idle, looks_at in ((None, 10), (5, 5)):
+                if idle is not None:
+                    scope.flow(idle)
+                await wait_all_tasks_blocked()
+                assert trio.lowlevel.current_statistics().seconds_to_next_deadline == looks_at
         nursery.cancel_scope.cancel()
 
 

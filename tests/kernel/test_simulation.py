@@ -31,7 +31,7 @@ from turnout import (
 from turnout._attempts import Retry
 from turnout._values import CLEAN
 from turnout.testing import ScriptedProvider, scripted_kernel, simulate
-from turnout.testing._determinism import HOOKS, run_deterministically
+from turnout.testing._determinism import HOOKS, SkippingClock, Stuck, run_deterministically
 from turnout.testing._faulty_store import FaultyStore
 from turnout.testing._over_restarts import Left
 from turnout.testing._referee import Attempt as Called
@@ -139,6 +139,60 @@ def test_the_hooks_are_given_back() -> None:
     before = generator.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING
     order(1)
     assert (generator.getstate(), scheduler._ALLOW_DETERMINISTIC_SCHEDULING) == before
+
+
+# --- the clock that skips --------------------------------------------------------------------------------------------
+
+
+def log_of_sleepers(seed: int, clock: SkippingClock | None) -> tuple[tuple[float, int], ...]:
+    came: list[tuple[float, int]] = []
+
+    async def sleeper(number: int) -> None:
+        for seconds in (0, number % 3, 0.5, 0):
+            with trio.move_on_after(1.5):
+                await trio.sleep(seconds)
+            came.append((trio.current_time(), number))
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(9):
+                nursery.start_soon(sleeper, number)
+
+    run_deterministically(program, seed, clock=clock)
+    start = came[0][0]
+    return tuple((time - start, number) for time, number in came)
+
+
+def test_the_clock_that_skips_gives_the_same_order_and_times_as_the_mock_clock_of_trio() -> None:
+    for seed in range(30):
+        assert log_of_sleepers(seed, SkippingClock()) == log_of_sleepers(seed, None)
+
+
+def test_whoever_waits_for_all_others_to_be_blocked_is_woken_before_time_passes() -> None:
+    clock = SkippingClock()
+    came: list[str] = []
+
+    async def step() -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        came.append("stepped")
+        await trio.sleep(1)
+        came.append("slept")
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(step)
+            await clock.wait_blocked()
+            came.append(f"blocked at {trio.current_time()}")
+
+    run_deterministically(program, 0, clock=clock)
+    assert came == ["stepped", "blocked at 0.0", "slept"]
+
+
+def test_a_run_in_which_nobody_will_ever_wake_ends() -> None:
+    """It would take a nightly run with it; a simulation tells its seed."""
+    with pytest.raises(Stuck):
+        run_deterministically(trio.sleep_forever, 0, clock=SkippingClock())
 
 
 # --- the judge -------------------------------------------------------------------------------------------------------

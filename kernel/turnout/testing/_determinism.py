@@ -6,6 +6,7 @@ them, and a test fails loudly on a Trio that has them no more.
 """
 # ruff: noqa: SLF001  # that is what this is about
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,15 +22,79 @@ HOOKS = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING")
 """Trio's own names that this leans on (trio 0.35)."""
 
 
+PATIENCE = 100
+"""How often in a row Trio may find nobody to run and nothing to wait for: it has a task of its own to wake at times."""
+
+
+class Stuck(RuntimeError):
+    """Every task waits, and no time will end that."""
+
+
+class SkippingClock(trio.abc.Clock):
+    """Virtual seconds that pass only while nobody can run: then they skip to the next deadline.
+
+    As `trio.testing.MockClock` with an `autojump_threshold` of 0, which takes one more turn of Trio's loop for each
+    jump and waits for ever where nobody will wake. `trio.testing.wait_all_tasks_blocked` is not seen: `wait_blocked` is
+    for this clock. One clock is for one run.
+    """
+
+    def __init__(self) -> None:
+        self._alive = trio.CancelScope()
+        self._now = 0.0
+        self._in_vain = 0
+        self._watchers = trio.lowlevel.ParkingLot()
+
+    def start_clock(self) -> None:
+        """Nothing: no time passes by itself."""
+
+    def current_time(self) -> float:
+        """Seconds since the start."""
+        return self._now
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Never any: Trio asks when no task can run, and it is later at once."""
+        self._in_vain = self._in_vain + 1 if deadline == math.inf else 0
+        if self._watchers:
+            self._watchers.unpark_all()
+        elif self._in_vain > PATIENCE:
+            self._end()
+        elif not self._in_vain:
+            self._now = max(self._now, deadline)
+        return 0.0
+
+    def _end(self) -> None:
+        if self._alive.cancel_called:
+            raise Stuck("every task waits, nothing will ever wake one, and some cannot be cancelled")
+        self._alive.cancel()
+        self._in_vain = 0
+
+    async def run(self, program: Callable[[], Awaitable[T]]) -> T:
+        """Run a program; raises Stuck when every task waits and nothing will ever wake one."""
+        with self._alive:
+            return await program()
+        raise Stuck("every task waits, and nothing will ever wake one")
+
+    async def wait_blocked(self) -> None:
+        """Wait until no other task can run without time passing."""
+        await self._watchers.park()
+
+
 def run_deterministically(
-    program: Callable[[], Awaitable[T]], seed: int, instruments: Sequence[trio.abc.Instrument] = ()
+    program: Callable[[], Awaitable[T]],
+    seed: int,
+    instruments: Sequence[trio.abc.Instrument] = (),
+    clock: SkippingClock | None = None,
 ) -> T:
-    """`trio.run` on a mock clock that jumps over every wait; the order of steps follows from `seed` alone.
+    """`trio.run` on a clock that jumps over every wait; the order of steps follows from `seed` alone.
+
+    None stands for a mock clock of Trio's. With a `SkippingClock` it raises Stuck where that would wait for ever.
 
     Only programs that wait for nothing but Trio are deterministic: no sockets, no threads, no processes. What iterates
     over sets of texts depends on `PYTHONHASHSEED` as well.
     """
     with _seeded(seed):
+        if clock is not None:
+            return trio.run(clock.run, program, clock=clock, instruments=instruments)
         return trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
 
 

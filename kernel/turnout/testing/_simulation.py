@@ -15,13 +15,12 @@ from typing import Any
 
 import attrs
 import trio
-import trio.testing
 
 from turnout._kernel import Kernel, open_kernel
 from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
 from turnout.errors import TurnoutError
-from turnout.testing._determinism import run_deterministically
+from turnout.testing._determinism import SkippingClock, run_deterministically
 from turnout.testing._faults import FaultyRenewals
 from turnout.testing._faulty_store import FaultyStore
 from turnout.testing._house import scripted_plugins
@@ -37,7 +36,7 @@ RESTARTS = 0.15
 ENDS = (math.inf, 0.1, 2.0, 30.0)
 """Seconds after which a kernel that is opened again is closed, with calls and changes under way; infinity for none."""
 
-PATIENT = 0.05
+PATIENT = 0.02
 """Share of the simulations that wait until the last block is over."""
 
 
@@ -74,7 +73,7 @@ def simulate(seed: int) -> Simulated:
     world = _World(seed)
     referee = world.referee
     try:
-        left = run_deterministically(world.play, seed)
+        left = run_deterministically(world.play, seed, clock=world.clock)
     except Exception as error:  # noqa: BLE001 # a kernel that dies is what we look for
         referee.problems.append(f"the kernel died: {_innermost(error)!r}")
     else:
@@ -102,6 +101,7 @@ class _World:
     def __init__(self, seed: int) -> None:
         self.chance = Random(seed)  # noqa: S311 # chance that can be replayed
         self.referee = Referee()
+        self.clock = SkippingClock()
         self.calls = 0
         share = self.chance.choice((0.0, 0.3, 0.6, 0.9))
         self._upstreams = FaultyRenewals(self.chance, self.referee, share)
@@ -152,7 +152,7 @@ class _World:
         if self._left is not None:
             self.referee.note("restart")
             self._left.must_be_back(kernel, self.referee, self._store)
-            await trio.testing.wait_all_tasks_blocked()
+            await self.clock.wait_blocked()
             self.referee.opening = False
 
     # --- clients -----------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class _World:
         """Everybody is gone, and nothing is left over."""
         referee = self.referee
         referee.at_rest()
-        await trio.testing.wait_all_tasks_blocked()
+        await self.clock.wait_blocked()
         referee.recorded(self._ear.outcomes())
         for decision in self._ear.decisions():
             referee.decided(decision)
