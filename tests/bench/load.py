@@ -243,7 +243,8 @@ class Client:
 
     def take(self, data: bytes) -> None:
         if not data:
-            raise Wrong(f"client {self.number}: the connection ended")
+            when = "when its answer had begun" if self.status else "and gave no answer"
+            raise Wrong(f"client {self.number}: the side under test closed the connection {when}")
         if not self.status:
             self._take_head(data)
         if self.case.events:

@@ -189,6 +189,16 @@ async def test_a_client_of_http_1_0_gets_its_answer_and_the_end(serve: Serve) ->
     assert answer.partition(b"\r\n\r\n")[2] == b'data: {"n":1}\n\ndata: [DONE]\n\n'
 
 
+async def test_a_client_of_http_1_0_that_would_keep_its_connection_is_told_the_end(serve: Serve) -> None:
+    """RFC 9112, 9.3."""
+    wishing = MODELS.replace(b"HTTP/1.1", b"HTTP/1.0") + HEAD + b"Connection: keep-alive\r\n\r\n"
+    async with serve() as house:
+        answer = await house.talk(wishing)
+
+    assert status(answer) == 200
+    assert b"connection: close" in answer.lower()
+
+
 async def test_head_has_no_body(serve: Serve) -> None:
     async with serve() as house, await house.connect() as stream:
         await stream.send_all(GET.replace(b"GET", b"HEAD"))

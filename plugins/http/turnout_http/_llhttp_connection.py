@@ -276,12 +276,14 @@ class Connection:
             self._refused = HEAD_TOO_LARGE
             return
         self.due = math.inf
+        scope = self._asgi_scope()
         self._exchange = Exchange(
-            self._asgi_scope(),
+            scope,
             self._sock,
             self._shared,
             self._scope,
-            keep=self._parser.should_keep_alive(),
+            # One of HTTP/1.0 would have to be told that its connection is kept (RFC 9112, 9.3): it is told the end.
+            keep=self._parser.should_keep_alive() and scope["http_version"] != "1.0",
             expects=self._expects_continue(),
         )
         if self._arrived is not None:
