@@ -197,7 +197,7 @@ def test_a_credential_without_a_usable_origin_is_refused() -> None:
         ("keepalive", -1.0),
         ("max_header_bytes", 0),
         ("max_header_fields", 0),
-        ("proxy", Secret("socks5://canary@proxy")),
+        ("proxy", Secret("socks4://canary@proxy")),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object) -> None:

@@ -1,4 +1,7 @@
-"""HTTP proxies: a tunnel by CONNECT, for `http://` origins too, so that a proxy never sees a request or its secret."""
+"""Proxies: a tunnel by CONNECT or SOCKS 5, for `http://` origins too, so that an HTTP proxy sees no request as its own.
+
+SOCKS is spoken here: the library for it (socksio, of 2020) wants every answer in one piece, which no stream promises.
+"""
 
 import base64
 from typing import Self
@@ -13,6 +16,11 @@ from turnout_transport._failures import failure
 from turnout_transport._origins import Origin, port_of
 from turnout_transport._replies import ReplyParser
 from turnout_transport._sockets import READ_SIZE
+from turnout_transport._socks import SocksRefused, open_socks
+
+SCHEMES = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5"}
+
+SOCKS_PORT = 1080
 
 MAX_HEAD = 16 * 1024
 """Bytes of a proxy's answer."""
@@ -20,29 +28,36 @@ MAX_HEAD = 16 * 1024
 
 @attrs.frozen(kw_only=True)
 class Proxy:
-    """An HTTP proxy.
+    """A proxy.
 
     Attributes:
-        authorization: value of `Proxy-Authorization`, empty without a user.
+        scheme: `http`, `https` or `socks5`.
+        user: name and password, None without.
     """
 
     scheme: str
     host: str
     port: int
-    authorization: bytes = attrs.field(repr=False)
+    user: tuple[bytes, bytes] | None = attrs.field(repr=False)
 
     @classmethod
     def parse(cls, secret: Secret) -> Self:
-        """Read `http://[user:password@]host[:port]`, or `https://` for TLS to the proxy; raises ValueError."""
+        """Read `http://[user:password@]host[:port]`, `https://` for TLS to the proxy, `socks5://`; raises ValueError.
+
+        `socks5h`, by which some mean that the proxy resolves names, is the same here: it always does.
+        """
         try:
             url = httpx.URL(secret.reveal())
         except httpx.InvalidURL:
             raise ValueError("the proxy is not a URL") from None
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise ValueError("a proxy is http://[user:password@]host[:port], or https:// for TLS to the proxy")
-        token = base64.b64encode(f"{url.username}:{url.password}".encode()) if url.userinfo else b""
+        scheme = SCHEMES.get(url.scheme)
+        if scheme is None or not url.host:
+            raise ValueError("a proxy is http://[user:password@]host[:port], https:// for TLS to it, or socks5://")
+        user = (url.username.encode(), url.password.encode()) if url.userinfo else None
+        if scheme == "socks5" and user is not None and not all(0 < len(part) < 256 for part in user):
+            raise ValueError("SOCKS 5 takes a user and a password of 1 to 255 bytes, for a proxy that wants one")
         host = url.raw_host.decode("ascii").strip("[]")
-        return cls(scheme=url.scheme, host=host, port=port_of(url), authorization=token and b"Basic " + token)
+        return cls(scheme=scheme, host=host, port=port_of(url) or SOCKS_PORT, user=user)
 
 
 def usable_proxy(instance: object, attribute: "attrs.Attribute[Secret | None]", value: Secret | None) -> None:
@@ -56,11 +71,42 @@ async def open_tunnel(stream: trio.abc.Stream, proxy: Proxy, origin: Origin) -> 
     """Have the proxy connect this stream to the origin; waits, raises ConnectError and what the stream raises."""
     if names_metadata(origin.host):
         raise failure(httpx.ConnectError, f"{origin.host} must never be connected to", sent=False)
+    if proxy.scheme == "socks5":
+        await _open_socks(stream, proxy, origin)
+    else:
+        await _open_connect(stream, proxy, origin)
+
+
+async def _open_socks(stream: trio.abc.Stream, proxy: Proxy, origin: Origin) -> None:
+    dance = open_socks(origin.host, origin.port, proxy.user)
+    try:
+        ask, count = next(dance)
+        while True:
+            if ask:
+                await stream.send_all(ask)
+            ask, count = dance.send(await _read_exactly(stream, count))
+    except StopIteration:
+        return
+    except SocksRefused as exc:
+        raise failure(httpx.ConnectError, f"the proxy opens no tunnel: {exc}", sent=False) from exc
+
+
+async def _read_exactly(stream: trio.abc.Stream, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = await stream.receive_some(count - len(data))
+        if not piece:
+            raise SocksRefused("it closed the connection")
+        data += piece
+    return data
+
+
+async def _open_connect(stream: trio.abc.Stream, proxy: Proxy, origin: Origin) -> None:
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     target = f"{host}:{origin.port}".encode("ascii")
     lines = [b"CONNECT " + target + b" HTTP/1.1", b"Host: " + target]
-    if proxy.authorization:
-        lines.append(b"Proxy-Authorization: " + proxy.authorization)
+    if proxy.user is not None:
+        lines.append(b"Proxy-Authorization: Basic " + base64.b64encode(b":".join(proxy.user)))
     await stream.send_all(b"\r\n".join([*lines, b"", b""]))
     try:
         status, surplus = await _read_reply(stream)
