@@ -94,8 +94,8 @@ class Bench:
             times = sorted(load.firsts if case.events else load.waits)
         return _part(times, 0.5) * 1e6, _part(times, 0.99) * 1e6
 
-    def idle_stream(self, side: Side, streams: int) -> float:
-        """KiB of memory for each stream that is open and silent."""
+    def idle_stream(self, side: Side, streams: int, seconds: float) -> tuple[float, float]:
+        """KiB of memory for each stream that is open and silent, and by how much that grows in so many seconds."""
         for case in (SMALL, SHORT):  # whatever is made once, or imported late, is there
             with self.load(side, case, 5) as load:
                 load.call(200)
@@ -103,7 +103,9 @@ class Bench:
         with self.load(side, HELD, streams) as load:
             load.call(streams)
             load.settle(0.2)
-            return (side.memory() - before) / streams
+            opened = side.memory()
+            load.settle(seconds)
+            return (opened - before) / streams, (side.memory() - opened) / streams
 
 
 def _part(ordered: Sequence[float], part: float) -> float:
@@ -171,15 +173,17 @@ def latencies(bench: Bench, found: Sequence[Side], direct: Side, rounds: int) ->
 
 def memory(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> list[dict[str, object]]:
     """Of fresh processes, because what earlier runs have left free would hide what a stream takes."""
-    streams = 1000 if arguments.many else 200
-    print(f"\nmemory{'KiB per idle stream':>38}{'MiB with all open':>19}   ({streams} streams)")
+    streams, seconds = (1000, 60.0) if arguments.many else (200, 0.0)
+    grown_in = f"grown in {seconds:.0f} s"
+    print(f"\nmemory{'KiB per idle stream':>38}{grown_in:>15}{'MiB with all open':>19}   ({streams} streams)")
     rows: list[dict[str, object]] = []
     for name, command in sides_of(arguments).items():
         with running(f"{name}-idle", command, bench.upstream.address, folder, core) as side:
-            each = bench.idle_stream(side, streams)
+            each, grown = bench.idle_stream(side, streams, seconds)
             open_mib = side.memory("VmHWM") / 1024
-        rows.append({"side": name, "streams": streams, "idle_stream_kib": each, "open_mib": open_mib})
-        print(f"{name:20}{each:24.1f}{open_mib:19.1f}", flush=True)
+        row = {"side": name, "streams": streams, "idle_stream_kib": each, "grown_kib": grown, "open_mib": open_mib}
+        rows.append(row)
+        print(f"{name:20}{each:24.1f}{grown:15.2f}{open_mib:19.1f}", flush=True)
     return rows
 
 
@@ -240,7 +244,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every figure to this file")
     parser.add_argument("--stock", action="store_true", help="the stock stack too, which is slow")
     parser.add_argument("--before", type=Path, help="an environment with another version of Turnout to compare with")
-    parser.add_argument("--many", action="store_true", help="1,000 clients and idle streams too")
+    parser.add_argument("--many", action="store_true", help="1,000 clients too, and idle streams for a minute")
     parser.add_argument("--clients", type=int, nargs="+", help="these numbers of clients instead")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cpu-only", action="store_true", help="no latency, no memory")
