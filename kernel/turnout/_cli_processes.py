@@ -24,6 +24,7 @@ from turnout._cli_stop import LAST_LIMIT, Stop
 from turnout._config import Config
 from turnout._line import Line, Message
 from turnout._membership import Handed
+from turnout._plugin_calls import offers
 from turnout._plugins import Plugins
 from turnout._respawn import FAILED, End, GiveUp, House, next_step
 from turnout.abc import Binder, Leaser, Watcher
@@ -51,10 +52,10 @@ def listening(config: Config, plugins: Plugins) -> Iterator[Sockets]:
     """
     chosen = choose(config, plugins)
     for one in chosen:
-        if one.group == "stores" and not (isinstance(one.cls, Watcher) and isinstance(one.cls, Leaser)):
+        if one.group == "stores" and not (offers(one.cls, Watcher) and offers(one.cls, Leaser)):
             reason = f'several processes cannot share the store {one.key!r}; use "sqlite", or "redis"'
             raise config.misnamed(one.group, one.key, reason)
-        if one.group == "frontends" and not isinstance(one.cls, Binder):
+        if one.group == "frontends" and not offers(one.cls, Binder):
             reason = f"the frontend {one.key!r} cannot serve from several processes; run it with one"
             raise config.misnamed(one.group, one.key, reason)
     with ExitStack() as stack:

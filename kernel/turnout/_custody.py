@@ -39,12 +39,13 @@ class Dirty:
         marks: those that wait to be written.
     """
 
-    __slots__ = ("_changed", "_writing", "marks")
+    __slots__ = ("_changed", "_writing", "_written", "marks")
 
     def __init__(self) -> None:
         self.marks: dict[tuple[str, str], None] = {}
         self._writing: set[tuple[str, str]] = set()
         self._changed = trio.Event()
+        self._written = trio.Event()
 
     def mark(self, kind: str, id: str) -> None:
         """Say that this record differs from what the store has; `state` or `secret`."""
@@ -67,6 +68,13 @@ class Dirty:
             raise
         finally:
             self._writing.discard((kind, id))
+            self._written.set()
+            self._written = trio.Event()
+
+    async def wait_saved(self, kind: str, id: str) -> None:
+        """Wait until no change of this record is unsaved."""
+        while self.unsaved(kind, id):
+            await self._written.wait()
 
     async def wait_marked(self) -> None:
         """Wait until something is marked."""

@@ -9,6 +9,7 @@ import trio
 
 from turnout._assemble import Chosen
 from turnout._config import Config
+from turnout._plugin_calls import offers
 from turnout._supervise import CLOSE_LIMIT, Supervisor, opening
 from turnout.abc import PluginContext, SessionCloser
 from turnout.errors import TurnoutError
@@ -115,7 +116,7 @@ async def end_sessions(supervisors: Iterable[Supervisor[Any]]) -> None:
     """Tell the providers that keep sessions and go away for good that every one is over (C3.6.1, O24)."""
     for supervisor in supervisors:
         provider = supervisor.instance
-        if isinstance(provider, SessionCloser) and not supervisor.broken:
+        if offers(provider, SessionCloser) and not supervisor.broken:
             try:
                 with trio.fail_after(CLOSE_LIMIT), supervisor.border:
                     await provider.close_session(ALL_SESSIONS)

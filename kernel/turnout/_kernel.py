@@ -49,6 +49,7 @@ from turnout._leasing import Leasing
 from turnout._listing import Listing, serves_of
 from turnout._observers import Observers
 from turnout._origins import Origins
+from turnout._plugin_calls import offers
 from turnout._plugins import Plugins
 from turnout._refresh import RefreshRoom
 from turnout._registry import Registry
@@ -387,7 +388,7 @@ class Kernel:
             hint_cap=lambda: self._config.health.hint_cap,
             tell=self._observers.tell,
             serves=self._serves,
-            leased=lambda: isinstance(self._writer.store, Leaser),
+            leased=lambda: offers(self._writer.store, Leaser),
         )
 
     async def _start(self) -> None:

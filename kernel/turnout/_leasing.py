@@ -6,9 +6,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from logging import getLogger
 
+import attrs
 import trio
 
 from turnout._custody import Custody, is_kept
+from turnout._plugin_calls import offers
 from turnout._reconcile import reconciled
 from turnout._records import encode_credential
 from turnout._renewal import UNSHARED, Held, Right, moved
@@ -38,6 +40,25 @@ class Kept(enum.Enum):
     """The lease is somebody else's now, who has written nothing yet."""
 
 
+@attrs.define(eq=False)
+class _Leased:
+    """A lease in hand.
+
+    Attributes:
+        block: the store's, left when the lease is given back.
+        lease: None where somebody else has it.
+        ends: on Trio's clock, from when on it may be somebody else's.
+        owes: what was renewed under it may not be in the store yet.
+        waiting: where `settle` waits for that.
+    """
+
+    block: AbstractAsyncContextManager[Lease | None]
+    lease: Lease | None
+    ends: float
+    owes: bool = False
+    waiting: trio.CancelScope | None = None
+
+
 class _Superseded(Exception):
     """Somebody else has replaced the tokens that we set out to replace."""
 
@@ -48,30 +69,74 @@ class Leasing:
     def __init__(self, custody: Custody, writer: Callable[[], WriteBehind]) -> None:
         self._custody = custody
         self._writer = writer
+        self._leased: dict[str, _Leased] = {}
+        self._known: dict[str, int] = {}  # fence of the last lease under which all that others had written was known
 
     @asynccontextmanager
     async def hold(self, credential: Credential) -> AsyncIterator[Held]:
-        """Hold the right to renew, if it can be had now; what the store has is then in custody."""
-        writer, asked = self._writer(), trio.current_time()
-        store = writer.store
+        """Hold the right to renew, if it can be had now; what the store has is then in custody.
+
+        It is held on to after the block while what was renewed in it is not saved: `settle` is to be called then.
+        """
+        store, id = self._writer().store, credential.id
         if not is_kept(credential, "secret"):
             yield UNSHARED
             return
-        if not isinstance(store, Leaser):
-            yield UNSHARED if await self._takes_writes(credential.id) else Held(right=Right.AWAY)
+        if not offers(store, Leaser):
+            yield UNSHARED if await self._takes_writes(id) else Held(right=Right.AWAY)
             return
         try:
-            with trio.fail_after(STORE_LIMIT), writer.border:
-                leasing = store.lease(credential.id, LEASE)
-                lease = await leasing.__aenter__()
+            leased = self._taken_up(id) or await self._take(store, id)
         except AWAY as error:
-            log.warning("there is no lease of %s: %s", credential.id, str(error) or "the store took too long")
+            log.warning("there is no lease of %s: %s", id, str(error) or "the store took too long")
             yield Held(right=Right.AWAY)
             return
         try:
-            yield await self._held(lease, credential.id, asked)
+            yield await self._held(leased, id)
         finally:
-            await self._give_back(leasing, credential.id)
+            unsaved = leased.owes and self._custody.dirty.unsaved("secret", id)
+            if not unsaved or trio.current_time() >= leased.ends:
+                await self._give_back(leased, id)
+
+    def _taken_up(self, id: str) -> _Leased | None:
+        """The lease that is held on to since an earlier renewal, if there is one; `settle` lets go of it."""
+        leased = self._leased.get(id)
+        if leased is not None and leased.waiting is not None:
+            leased.waiting.cancel()
+            leased.waiting = None
+        return leased
+
+    async def _take(self, store: Leaser, id: str) -> _Leased:
+        asked = trio.current_time()
+        with trio.fail_after(STORE_LIMIT), self._writer().border:
+            block = store.lease(id, LEASE)
+            lease = await block.__aenter__()
+        leased = self._leased[id] = _Leased(block=block, lease=lease, ends=asked + LEASE)
+        return leased
+
+    async def settle(self, id: str) -> None:
+        """Hold on to a lease until what was renewed under it is saved, or it ends; nothing where that is so already.
+
+        Given back before, it would let others renew with the token that this process has spent (E2). A store that does
+        not take the save could not prolong the lease either.
+        """
+        leased = self._leased.get(id)
+        if leased is None:
+            return
+        waiting = leased.waiting = trio.CancelScope(deadline=leased.ends)
+        try:
+            with waiting:
+                await self._custody.dirty.wait_saved("secret", id)
+        finally:
+            if leased.waiting is waiting:  # else another renewal has it now
+                await self._give_up(leased, id)
+
+    async def _give_up(self, leased: _Leased, id: str) -> None:
+        """Give a lease back; when the kernel closes before the save has landed, that is tried once more."""
+        with trio.CancelScope(shield=True):
+            if self._custody.dirty.unsaved("secret", id) and trio.current_time() < leased.ends:
+                await self.tell(id, "secret")
+            await self._give_back(leased, id)
 
     async def _takes_writes(self, id: str) -> bool:
         """Whether a renewed token would be kept: what it is to replace is written once more (F-5).
@@ -85,18 +150,22 @@ class Leasing:
             return False
         return True
 
-    async def _held(self, lease: Lease | None, id: str, asked: float) -> Held:
-        if lease is None:
+    async def _held(self, leased: _Leased, id: str) -> Held:
+        if leased.lease is None:
             return Held(right=Right.TAKEN)
-        read = await self.read(id)
-        ends = asked + LEASE
-        return Held(right=Right.HELD, left=ends - trio.current_time(), ends=ends, read=read)
+        fence, read = leased.lease.fence, await self.read(id)
+        sole = self._known.get(id) in {fence - 1, fence}
+        if read or sole:
+            self._known[id] = fence
+        left = leased.ends - trio.current_time()
+        return Held(right=Right.HELD, left=left, ends=leased.ends, read=read, sole=sole)
 
-    async def _give_back(self, leasing: AbstractAsyncContextManager[Lease | None], id: str) -> None:
+    async def _give_back(self, leased: _Leased, id: str) -> None:
         """Leave the store's block whatever ended ours: a lease that cannot be given back ends by itself."""
+        del self._leased[id]
         try:
             with trio.CancelScope(shield=True), trio.fail_after(STORE_LIMIT), self._writer().border:
-                await leasing.__aexit__(None, None, None)
+                await leased.block.__aexit__(None, None, None)
         except AWAY as error:
             log.warning("the lease of %s ends by itself: %s", id, str(error) or "the store took too long")
 
@@ -112,10 +181,10 @@ class Leasing:
             return False
         return True
 
-    async def tell(self, id: str) -> None:
-        """Bring a credential's state to the store before its lease is given back, so that nobody tries the same."""
+    async def tell(self, id: str, kind: str = "state") -> None:
+        """Bring what is new of a credential to the store before its lease is given back: nobody is to try the same."""
         try:
-            await self._writer().save_one("state", id)
+            await self._writer().save_one(kind, id)
         except StoreError as error:
             log.warning("%s", error)
 
@@ -144,6 +213,8 @@ class Leasing:
                 return Kept.LOST
             writer.not_saved("secret", id, error)
             self._custody.dirty.mark("secret", id)
+            if id in self._leased:
+                self._leased[id].owes = True
             return Kept.AWAY
         return Kept.SAVED
 

@@ -196,7 +196,10 @@ def _override(credential: Credential, keys: Sequence[str], read: Callable[[objec
 
 
 def _first(record: Mapping[str, Any], keys: Sequence[str], read: Callable[[object], T | None]) -> T | None:
-    return next((value for key in keys if (value := read(record.get(key))) is not None), None)
+    for key in keys:
+        if key in record and (value := read(record[key])) is not None:
+            return value
+    return None
 
 
 def _text(value: object) -> str:

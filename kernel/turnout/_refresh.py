@@ -71,6 +71,7 @@ class RefreshRoom:
         self._generation = generation
         self._now = now
         self._draw = draw
+        self._leasing = leasing
         self._renewer = Renewer(custody=custody, generation=generation, now=now, leasing=leasing, ends=self)
         self._observers = observers
         self._limiter = trio.CapacityLimiter(AT_ONCE)
@@ -99,10 +100,13 @@ class RefreshRoom:
                 self._draws.pop(id, None)
                 self._postponed.pop(id, None)
             return
-        if self._when.get(id) != at:
-            self._when[id] = at
-            heapq.heappush(self._due, (at, id))
-        if self._due[0] == (at, id) or at <= self._now():  # the clock may have jumped past it
+        if at <= self._now():  # the clock may have jumped past it
+            self._wake.set()
+        if self._when.get(id) == at:
+            return
+        self._when[id] = at
+        heapq.heappush(self._due, (at, id))
+        if self._due[0] == (at, id):
             self._wake.set()
 
     def _next_look(self, credential: Credential) -> float | None:
@@ -246,6 +250,7 @@ class RefreshRoom:
             flight.landed.set()
             self._draws.pop(id, None)
             self.reconsider(id)
+            await self._leasing.settle(id)
 
     async def _attempt(self, flight: Flight, provider: ProviderInstance, refresher: Refresher) -> Step:
         flight.scope = trio.CancelScope(shield=True, deadline=trio.current_time() + LIMIT)

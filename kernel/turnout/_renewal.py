@@ -21,7 +21,7 @@ TOKEN_KEYS: Final = frozenset({"access_token", "refresh_token", "id_token", "sco
 """What a refresh changes in metadata, whatever the vendor."""
 
 LAST_MINUTE: Final = 60.0
-"""Seconds to the end of a token within which a holder of the lease renews although the store is away (G2)."""
+"""Seconds to the end of a token within which a sole holder of the lease renews although the store is away (G2)."""
 
 
 class Right(enum.Enum):
@@ -63,12 +63,14 @@ class Held:
         left: seconds that the lease lasts at the least: by our own clock, counted from before it was asked for.
         ends: the same on Trio's clock: from then on it may be somebody else's, as after a process was stopped (E6).
         read: what the store has was read under the lease, and is in custody.
+        sole: nobody else has had the lease since that was last so.
     """
 
     right: Right
     left: float = 0.0
     ends: float = 0.0
     read: bool = False
+    sole: bool = False
 
     def over(self, at: float) -> bool:
         """Whether the lease, which we had, may be somebody else's by now; `at` is on Trio's clock."""
@@ -91,7 +93,7 @@ def next_step(  # noqa: PLR0911  # a table, first match wins
 
     `given` is the credential as it was then, `found` as it is now, None when it is gone; `in_hand` says that its new
     token has come already, `refused` that somebody has found since that only a person can renew it. The proof that
-    nobody else renews while the store is away is a lease that it gave and that has not ended since.
+    nobody else has renewed, where the store cannot be read, is a lease that it gave next after our last one.
     """
     if found is None or (found.disabled and not in_hand):
         return Step.LEAVE
@@ -108,7 +110,8 @@ def next_step(  # noqa: PLR0911  # a table, first match wins
     if held.right is Right.AWAY or held.left <= 0:
         return Step.POSTPONE
     ends = expiry(found)
-    return Step.RENEW if held.read or (ends is not None and ends - now < LAST_MINUTE) else Step.POSTPONE
+    alone = held.sole and ends is not None and ends - now < LAST_MINUTE
+    return Step.RENEW if held.read or alone else Step.POSTPONE
 
 
 def after_refusal(held: Held, *, given: Credential, found: Credential | None) -> Step:

@@ -14,7 +14,7 @@ import trio
 
 from turnout._allowance import alone, asked, spare, wanted
 from turnout._leasing import AWAY
-from turnout._plugin_calls import plugin_code
+from turnout._plugin_calls import offers, plugin_code
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Allotment, Allotter, Claim, Share
 
@@ -113,7 +113,7 @@ class SharedLimits:
         """Divide by this store from now on; gives whether it can, and `run` is to be started."""
         self._scope.cancel()
         self._scope, self._border = trio.CancelScope(), border
-        self._store = store if isinstance(store, Allotter) else None
+        self._store = store if offers(store, Allotter) else None
         self._away, self._processes, self._tell_presence_at = False, 1, 0.0
         for account in self._accounts.values():
             account.held, account.others = 0, ()

@@ -99,6 +99,9 @@ class Metadata(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         return self._items[key]
 
+    def __contains__(self, key: object) -> bool:  # `Mapping` would raise and catch a KeyError
+        return key in self._items
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
 

@@ -14,7 +14,7 @@ import trio
 from turnout._affinity_records import AFFINITY, KEEPERS, encode_preferences
 from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
-from turnout._plugin_calls import plugin_code
+from turnout._plugin_calls import offers, plugin_code
 from turnout._records import decode_credential, encode_credential, encode_state
 from turnout._unknown_fields import NOTHING, UnknownFields, unknown_fields
 from turnout._values import CredentialState, ModelState, Record, Status
@@ -135,7 +135,7 @@ class WriteBehind:
 
     async def watch(self) -> None:
         """Follow what others write to the store, until closed; ends at once where nobody else can."""
-        if not isinstance(self.store, Watcher):
+        if not offers(self.store, Watcher):
             return
         changes: AsyncIterator[Sequence[Change]] | None = None
         pause = RETRY_FLOOR
@@ -195,7 +195,7 @@ class WriteBehind:
 
         While the store is away nothing is new, which is logged.
         """
-        if not (isinstance(self.store, Watcher) and isinstance(self.store, Reader)):
+        if not (offers(self.store, Watcher) and offers(self.store, Reader)):
             return
         try:
             with trio.fail_after(STORE_LIMIT):
@@ -210,7 +210,7 @@ class WriteBehind:
 
     async def _read_again(self, kind: str, id: str) -> None:
         """Take in what others wrote to a record: it alone, where the store can be asked that."""
-        if isinstance(self.store, Reader):
+        if offers(self.store, Reader):
             with self.border:
                 record = await self.store.read(kind, id)
                 record = None if record is None else self._sound(record)

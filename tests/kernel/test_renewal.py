@@ -15,6 +15,7 @@ from turnout._values import CLEAN
 NOW = 1_800_000_000.0
 READ = Held(right=Right.HELD, left=60, read=True)
 UNREAD = Held(right=Right.HELD, left=60, read=False)
+SOLE = Held(right=Right.HELD, left=60, read=False, sole=True)
 ENDED = Held(right=Right.HELD, left=0, read=True)
 TAKEN = Held(right=Right.TAKEN)
 AWAY = Held(right=Right.AWAY)
@@ -51,7 +52,9 @@ OFF = holder(disabled=True)
         (AWAY, holder(ends=10), {}, Step.POSTPONE),
         (AWAY, OLD, {"in_hand": True}, Step.KEEP),
         (UNREAD, OLD, {}, Step.POSTPONE),
-        (UNREAD, holder(ends=59), {"given": holder(ends=59)}, Step.RENEW),
+        (UNREAD, holder(ends=59), {"given": holder(ends=59)}, Step.POSTPONE),
+        (SOLE, holder(ends=59), {"given": holder(ends=59)}, Step.RENEW),
+        (SOLE, OLD, {}, Step.POSTPONE),
     ],
 )
 def test_the_next_step_follows_from_the_lease_and_from_what_is_there(
@@ -79,7 +82,8 @@ def test_a_refused_token_needs_a_login_only_where_nobody_has_replaced_it(
     assert after_refusal(held, given=OLD, found=found) is step
 
 
-helds = st.builds(Held, right=st.sampled_from(Right), left=st.floats(-10, 100), read=st.booleans())
+flags = st.booleans()
+helds = st.builds(Held, right=st.sampled_from(Right), left=st.floats(-10, 100), read=flags, sole=flags)
 credentials = st.sampled_from([OLD, NEW, OFF, holder(ends=10), holder(ends=-10)])
 
 
@@ -94,6 +98,7 @@ def test_a_token_is_spent_only_by_one_who_may(
         assert not refused
         assert not moved(before, found)
         assert held.right is Right.UNSHARED or (held.right is Right.HELD and held.left > 0)
+        assert held.right is Right.UNSHARED or held.read or held.sole
     if step is Step.KEEP:
         assert in_hand
         assert not moved(before, found)

@@ -7,6 +7,7 @@ them: a store and a server that are slow, away or lose their answers, and nodes 
 clock that is wrong. The same seed plays the same.
 """
 
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 import attrs
 import trio
 
-from turnout import Credential, Metadata, Protocol, Record, Sent, Unauthorized
+from turnout import Credential, Metadata, Protocol, Record, Sent, Unauthorized, _refresh
 from turnout._affinity import Affinity
 from turnout._catalogue import Catalogue
 from turnout._custody import Custody
@@ -36,22 +37,29 @@ from turnout.errors import StoreConflict, StoreError, UpstreamFailed
 from turnout.testing._determinism import run_deterministically
 
 START = 1_800_000_000.0
-LASTS = 700.0
+LASTS = 450.0
 """Seconds that a token lives; the lead is 300."""
 
-FAULTY, HEALED = 900.0, 500.0
-"""Seconds with faults, and after them."""
+FAULTY, HEALED, HEARD = 350.0, 100.0, 20.0
+"""Seconds with faults, seconds after them, and until all have heard of what came last."""
+
+DELAYS = (0.0,) * 20 + (0.05,) * 6 + (1.0,) * 2 + (3.0,)
+"""Seconds that one way to the store takes, while there are faults."""
+
+LEASE = 70.0
+"""Seconds that a lease is to last: longer than a renewal may take."""
 
 IDS = ("a", "b")
 
 
 @attrs.define(eq=False)
 class Post:
-    """One request to the server, and who made it when."""
+    """One request to the server: who made it when, under a lease until when, and whether it brought nothing."""
 
     node: "Node"
     at: float
-    lost: bool = False
+    until: float
+    vain: bool = True
 
 
 class Server:
@@ -72,7 +80,7 @@ class Server:
             return self.spent[token]
         if self.grace and self.spent.get(token) in self.live:
             return self.spent[token]
-        family = token.partition(".")[0]
+        family = id_of(token)
         self.live = {one: id for one, id in self.live.items() if id != family}
         return None
 
@@ -83,6 +91,7 @@ class Shared:
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], tuple[bytes | None, int, int, object]] = {}
         self.leases: dict[str, tuple[int, float]] = {}
+        self.leased_at: dict[str, float] = {}
         self.seq = 0
         self.durable: set[str] = set()
         self.ports: list[Port] = []
@@ -94,7 +103,8 @@ class Shared:
         if kind == "secret" and data is not None:
             self.durable.add(token_of(decode_credential(data)))
         for port in self.ports:
-            port.news.set()
+            if port is not writer:
+                port.news.set()
         return version
 
 
@@ -113,7 +123,12 @@ class Port:
         self._shared.ports.append(self)
 
     async def _way(self) -> None:
+        """To the store. Others may go on meanwhile, however quick it is."""
         await trio.lowlevel.checkpoint()
+        await self._back()
+
+    async def _back(self) -> None:
+        """From the store."""
         if self._node is not None:
             await self._node.way()
 
@@ -129,7 +144,7 @@ class Port:
     async def read(self, kind: str, id: str) -> Record | None:
         await self._way()
         data, version, _, _ = self._shared.records.get((kind, id), (None, 0, 0, None))
-        await self._way()
+        await self._back()
         return None if data is None else Record(kind=kind, id=id, data=data, version=version)
 
     async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
@@ -142,26 +157,27 @@ class Port:
         if if_version is not None and if_version != current:
             raise StoreConflict("another version", current=current)
         done = self._shared.write(kind, id, data, self)
-        await self._way()
+        await self._back()
         return done
 
     async def delete(self, kind: str, id: str) -> None:
         await self._way()
         if self._shared.records.get((kind, id), (None,))[0] is not None:
             self._shared.write(kind, id, None, self)
-        await self._way()
+        await self._back()
 
     @asynccontextmanager
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
         await self._way()
         fence, until = self._shared.leases.get(id, (0, 0.0))
         if until > trio.current_time():
-            await self._way()
+            await self._back()
             yield None
             return
         lease = Lease(id=id, fence=fence + 1, until=trio.current_time() + seconds)
         self._shared.leases[id] = lease.fence, lease.until
-        await self._way()
+        self._shared.leased_at[id] = trio.current_time()
+        await self._back()
         self._fences[id] = lease.fence
         try:
             yield lease
@@ -200,9 +216,8 @@ class Node:
     def __init__(self, world: "World", name: str, skew: float) -> None:
         self.world, self.name = world, name
         self.skew = skew
-        self.dead = False
+        self.dead = self.slow = False
         self.thaws = self.heals = 0.0
-        self.faulty_at = -1e9
         self.scope = trio.CancelScope()
         custody = self.custody = Custody(
             schedule=Schedule(half_open=True), catalogue=Catalogue(), affinity=Affinity(), now=self.now
@@ -274,24 +289,35 @@ class Node:
         token = token_of(credential)
         post = world.posted(self, token)
         new = world.server.grant(token)
+        if world.faulty and chance.random() < 0.25:  # nothing is worth more now than what it is about to get
+            self.befall(chance.choice(("slow", "slow", "cut", "stop")))
         await trio.sleep(chance.choice((0.0, 0.1, 2.0)))
         await self.stand()
         if world.faulty and chance.random() < 0.05:
-            post.lost = True
             raise UpstreamFailed(Protocol(message="the reply was lost", sent=Sent.MAYBE))
         if new is None:
             raise UpstreamFailed(Unauthorized(message="invalid_grant"))
+        post.vain = False
         data = {"access_token": f"at {new}", "refresh_token": new, "expires_at": self.now() + LASTS}
         return attrs.evolve(credential, metadata=Metadata({**(credential.metadata or {}), **data}))
 
     # --- what befalls it ---------------------------------------------------------------------------------------------
 
+    def befall(self, what: str) -> None:
+        """Its next way to the store is slow, or it is cut off from it, or stopped."""
+        until = trio.current_time() + self.world.chance.choice((5, 30, 100))
+        if what == "slow":
+            self.slow = True
+        elif what == "cut":
+            self.heals = until
+        elif what == "stop":
+            self.thaws = until
+
     async def stand(self) -> None:
         """The process runs, or stands still."""
         if self.dead:
             await trio.sleep_forever()
-        while self.thaws > trio.current_time():
-            self.faulty_at = trio.current_time()
+        while self.thaws > trio.current_time():  # noqa: ASYNC110  # it may be stopped again meanwhile
             await trio.sleep_until(self.thaws)
         if self.dead:
             await trio.sleep_forever()
@@ -300,14 +326,12 @@ class Node:
         """One way between the node and the store."""
         world = self.world
         await self.stand()
-        if world.faulty:
-            delay = world.chance.choices((0.0, 0.05, 1.0, 3.0), (20, 6, 2, 1))[0]
-            if delay >= 1:
-                self.faulty_at = trio.current_time() + delay
+        delay = max(DELAYS) if self.slow else world.chance.choice(DELAYS) if world.faulty else 0.0
+        self.slow = False
+        if delay:
             await trio.sleep(delay)
             await self.stand()
         if self.heals > trio.current_time():
-            self.faulty_at = trio.current_time()
             if world.chance.random() < 0.5:
                 await trio.sleep(5)
             raise StoreError("cut off")
@@ -331,11 +355,14 @@ class World:
             self.problems.append(f"{trio.current_time():.2f} {otherwise}")
 
     def posted(self, node: Node, token: str) -> Post:
-        """E2: nobody spends a token again, unless a fault has befallen the one who did since."""
-        post = Post(node, trio.current_time())
+        """E2: nobody spends a token again, unless who did got nothing for it, has died, or had no store for too long.
+
+        Too long is until its lease has ended; before that it holds on to it, however slow the store is.
+        """
+        post = Post(node, trio.current_time(), self.shared.leased_at[id_of(token)] + LEASE)
         for before in self.posts.get(token, ())[-1:]:
             one = before.node
-            excused = before.lost or one.dead or one.faulty_at >= before.at - 5
+            excused = before.vain or one.dead or post.at >= before.until
             self.law(excused, f"E2: {node.name} spends {token}, which {one.name} spent at {before.at:.2f}")
         self.posts.setdefault(token, []).append(post)
         return post
@@ -361,9 +388,9 @@ class World:
             for id in IDS:  # one whose next try is further away than this is tried now
                 if not self.works(id):
                     self.nodes[0].refresh_room.ask(id)
-            await trio.sleep(HEALED)
+            await trio.sleep(HEARD)
             while any(node.refresh_room._flights for node in self.nodes):  # noqa: ASYNC110  # nobody tells
-                await trio.sleep(10)  # what is under way ends, and all hear of it
+                await trio.sleep(HEARD)
             self.look()
             self.at_the_end()
             nursery.cancel_scope.cancel()
@@ -374,7 +401,7 @@ class World:
         return self.chance.choice((0.0, 0.0, 300.0, -300.0))
 
     async def _faults(self, nursery: trio.Nursery) -> None:
-        rate = self.chance.choice((1e9, 200.0, 40.0))
+        rate = self.chance.choice((1e9, 80.0, 16.0))
         while trio.current_time() < FAULTY:
             await trio.sleep(min(self.chance.expovariate(1 / rate), FAULTY - trio.current_time(), 60.0))
             self.look()
@@ -389,10 +416,8 @@ class World:
                 self.kills += 1
                 self.nodes[self.nodes.index(node)] = again = Node(self, f"{node.name}'", self._skew())
                 nursery.start_soon(again.run)
-            elif what == "stop":
-                node.thaws, node.faulty_at = now + self.chance.choice((5, 30, 100)), now
-            elif what == "cut":
-                node.heals, node.faulty_at = now + self.chance.choice((5, 30, 100)), now
+            elif what in {"stop", "cut"}:
+                node.befall(what)
             elif what == "edit":
                 await self._edit(self.chance.choice(IDS))
             elif what == "cool" and (known := sorted(node.custody.states)):
@@ -449,6 +474,10 @@ class World:
                 self.law(theirs == bool(login), f"{node.name} says {theirs} to a login of {id}, the store {login!r}")
 
 
+def id_of(token: str) -> str:
+    return token.partition(".")[0]
+
+
 def token_of(credential: Credential) -> str:
     return str(dict(credential.metadata or ())["refresh_token"])
 
@@ -462,10 +491,14 @@ def play(seed: int) -> World:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
+    _refresh.LOOK_AGAIN = 3.0  # as often as once a second nothing else would be found, and half of the steps are that
+    gc.disable()
     first, count = int(sys.argv[1]), int(sys.argv[2])
     failed, spent, again, kills = 0, 0, 0, 0
     for seed in range(first, first + count):
         world = play(seed)
+        if seed % 100 == 0:
+            gc.collect()
         spent += sum(map(len, world.posts.values()))
         again += sum(len(posts) - 1 for posts in world.posts.values())
         kills += world.kills
