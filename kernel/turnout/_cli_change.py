@@ -24,6 +24,7 @@ from turnout._clock import Clock
 from turnout._config import Config, credentials_of
 from turnout._entries import CredentialEntry, credential_of
 from turnout._open_store import open_store
+from turnout._plugin_calls import offers
 from turnout._plugins import Plugins
 from turnout._records import decode_credential, encode_credential
 from turnout._values import MASK, Credential, Metadata, Secret
@@ -245,7 +246,7 @@ def rotate_key(context: click.Context, config: Path | None) -> None:
     settled = loaded(config)
 
     async def work(store: Store, _: float) -> int:
-        if not isinstance(store, KeyRotator):
+        if not offers(store, KeyRotator):
             raise NotSupported(f"the store {settled.store!r} does not seal what it keeps")
         return await store.rotate_key()
 

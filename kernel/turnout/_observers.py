@@ -6,7 +6,7 @@ from logging import getLogger
 import trio
 
 from turnout._events import Event
-from turnout._plugin_calls import plugin_code
+from turnout._plugin_calls import offers, plugin_code
 from turnout.abc import Exposer, Observer
 from turnout.errors import TurnoutError
 
@@ -104,7 +104,7 @@ class Observers:
         """Text that observers offer, media type to text; one that cannot give its own is logged and left out (H8)."""
         shown: dict[str, str] = {}
         for key, listener in self._listeners.items():
-            if isinstance(listener.observer, Exposer):
+            if offers(listener.observer, Exposer):
                 for media_type, text in _exposed(key, listener.observer).items():
                     shown[media_type] = shown.get(media_type, "") + text
         return shown

@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from turnout._assemble import Chosen
-from turnout._plugin_calls import plugin_code
+from turnout._plugin_calls import offers, plugin_code
 from turnout._supervise import RESTART_CAP, RESTART_FLOOR, RESTARTS, opening
 from turnout._switch import Switch
 from turnout.abc import PluginContext, Reconfigurable
@@ -85,7 +85,7 @@ class Served:
         """Raise ConfigError if this frontend cannot take on what its table says now without a restart."""
         if wanted == self._chosen:
             return
-        if wanted.cls is not self._chosen.cls or not isinstance(self._instance, Reconfigurable):
+        if wanted.cls is not self._chosen.cls or not offers(self._instance, Reconfigurable):
             raise ConfigError([f"[frontends.{wanted.key}] cannot be changed while Turnout runs; restart it for that"])
         with self._border:
             self._instance.check(wanted.settings)

@@ -1,0 +1,226 @@
+"""Leases that are held on to while what was renewed under them is in memory only (E2, G2, G4)."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from typing import ClassVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from turnout import Credential, Kernel, Metadata, Record
+from turnout._leasing import LEASE
+from turnout._write_behind import STORE_LIMIT
+from turnout.abc import Lease
+from turnout.errors import StoreError
+from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
+
+TOML = '[providers.scripted]\nmodels = [{ name = "m" }]\n'
+START = 1_800_000_000
+
+
+class Leased:
+    """A store with leases over a memory.
+
+    Attributes:
+        slow: seconds that a save of a secret takes.
+        away: every save of a secret fails.
+        deaf: every look at a record fails.
+        ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
+    """
+
+    api: ClassVar[int] = 1
+
+    def __init__(self) -> None:
+        self.memory = MemoryStore()
+        self.slow = 0.0
+        self.away = self.deaf = False
+        self.ends: list[float] = []
+
+    async def list(self) -> Iterable[Record]:
+        return await self.memory.list()
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        await trio.lowlevel.checkpoint()
+        if self.deaf:
+            raise StoreError("away")
+        return self.memory.records.get((kind, id))
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        if kind == "secret":
+            await trio.sleep(self.slow)
+            if self.away:
+                raise StoreError("away")
+        return await self.memory.save(kind, id, data, if_version)
+
+    async def delete(self, kind: str, id: str) -> None:
+        await self.memory.delete(kind, id)
+
+    @asynccontextmanager
+    async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
+        await trio.lowlevel.checkpoint()
+        if self.held:
+            yield None
+            return
+        number = len(self.ends)
+        self.ends.append(trio.current_time() + seconds)
+        try:
+            yield Lease(id=id, fence=number + 1, until=self.ends[-1])
+        finally:
+            self.ends[number] = min(self.ends[number], trio.current_time())
+
+    @property
+    def held(self) -> bool:
+        return bool(self.ends) and self.ends[-1] > trio.current_time()
+
+    def kept(self) -> bytes:
+        return self.memory.records["secret", "a"].data
+
+
+class Renewing(ScriptedProvider):
+    """Gives a new token each time; calls `given` at that moment. Each lasts `lasts` seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewals = 0
+        self.lasts = 3600.0
+        self.befalls = dict[str, object]()
+        self.store = Leased()
+
+    def refresh_lead(self, credential: Credential) -> float | None:
+        return 300
+
+    async def refresh(self, credential: Credential, transport: object) -> Credential | None:
+        await trio.lowlevel.checkpoint()
+        self.renewals += 1
+        for name, value in self.befalls.items():
+            setattr(self.store, name, value)
+        return login(f"token-{self.renewals}", trio.current_time() + self.lasts)
+
+
+def login(token: str, ends: float) -> Credential:
+    return Credential(
+        id="a", provider="scripted", metadata=Metadata({"access_token": token, "expires_at": START + ends})
+    )
+
+
+def token(kernel: Kernel) -> object:
+    credential = kernel.credentials.get("a")
+    assert credential is not None
+    assert credential.metadata is not None
+    return credential.metadata["access_token"]
+
+
+@asynccontextmanager
+async def renewing(provider: Renewing, ends: float = 10_000) -> AsyncIterator[Kernel]:
+    async with scripted_kernel(TOML, {"scripted": provider}, store=provider.store) as kernel:
+        await kernel.credentials.register(login("token-0", ends))
+        yield kernel
+
+
+async def test_a_lease_is_given_back_when_the_save_has_landed(autojump_clock: MockClock) -> None:
+    provider = Renewing()
+    async with renewing(provider) as kernel:
+        await kernel.credentials.refresh("a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert b"token-1" in provider.store.kept()
+        assert not provider.store.held
+
+
+@pytest.mark.parametrize("trouble", [{"slow": STORE_LIMIT + 1}, {"away": True}])
+async def test_a_lease_is_held_on_to_until_the_save_has_landed(
+    autojump_clock: MockClock, trouble: dict[str, object]
+) -> None:
+    """E2, G2: whoever waits has the new token at once; nobody else may renew before the store has it."""
+    provider = Renewing()
+    provider.befalls = trouble
+    store = provider.store
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        assert token(kernel) == "token-1"
+        await trio.sleep(20)
+        assert b"token-0" in store.kept()
+        assert store.held
+        store.slow, store.away = 0.0, False
+        await trio.sleep(STORE_LIMIT + 3)
+        assert b"token-1" in store.kept()
+        assert not store.held
+
+
+async def test_a_lease_that_has_ended_is_let_go_of_though_nothing_could_be_saved(autojump_clock: MockClock) -> None:
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        await trio.sleep(LEASE + 1)
+        assert not provider.store.held
+        provider.befalls = {}
+        provider.store.away = False
+        await kernel.credentials.refresh("a")
+        assert b"token-2" in provider.store.kept()
+        assert len(provider.store.ends) == 2
+
+
+async def test_the_next_renewal_takes_up_the_lease_that_is_held_on_to(autojump_clock: MockClock) -> None:
+    """Or it would wait for itself until the lease ends."""
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    store = provider.store
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        store.away, provider.befalls = False, {}
+        before = trio.current_time()
+        await kernel.credentials.refresh("a")
+        assert trio.current_time() - before < 1
+        assert provider.renewals == 2
+        assert len(store.ends) == 1, "under one lease"
+        await trio.testing.wait_all_tasks_blocked()
+        assert b"token-2" in store.kept()
+        assert not store.held
+
+
+async def test_a_kernel_that_closes_saves_once_more_before_it_gives_the_lease_back(autojump_clock: MockClock) -> None:
+    """H6: or another process would have a moment to spend the old token."""
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    store = provider.store
+    given_back: list[bytes] = []
+
+    class Watched(Leased):
+        @asynccontextmanager
+        async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
+            async with super().lease(id, seconds) as lease:
+                try:
+                    yield lease
+                finally:
+                    given_back.append(self.kept())
+
+    store = provider.store = Watched()
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        store.away = False
+    assert b"token-1" in given_back[-1]
+
+
+@pytest.mark.parametrize("others", [False, True])
+async def test_a_token_in_its_last_minute_is_renewed_unread_by_whoever_had_the_last_lease(
+    autojump_clock: MockClock, others: bool
+) -> None:
+    """G2, G4: that is the proof that nobody else has renewed it since; with a lease of others between there is none."""
+    provider = Renewing()
+    provider.lasts = 320
+    store = provider.store
+    async with renewing(provider) as kernel:
+        await kernel.credentials.refresh("a")
+        store.deaf = True
+        if others:
+            async with store.lease("a", LEASE):
+                pass
+        await trio.sleep(320 - 70)
+        assert provider.renewals == 1
+        await trio.sleep(30)
+        assert provider.renewals == (1 if others else 2)
