@@ -102,9 +102,10 @@ class Recovery:
         )
 
     def nobody(self, run: Run, now: float) -> PoolError:
-        """Why nobody could be called at all (C5.12)."""
+        """Why nobody could be called at all (C5.12).
+
+        Who was picked and not called counts: its token could not be renewed, and it waits for a time (O15, O57).
+        """
         if (until := self._origin_recovers(run, now)) is not None:
             return Unavailable(until=until)
-        return self._custody.schedule.why_not(
-            run.providers, run.name.key, now, model=run.ask.model, tried=run.tries.tried, pin=run.ask.pin
-        )
+        return self._custody.schedule.why_not(run.providers, run.name.key, now, model=run.ask.model, pin=run.ask.pin)

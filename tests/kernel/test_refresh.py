@@ -253,10 +253,10 @@ async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> N
 
 
 async def test_what_happens_during_a_refresh_survives_it(autojump_clock: MockClock) -> None:
-    """O53, E11: a cooldown, the operator's switch and an edited field all stand."""
-    provider = Renewing()
+    """O53, E11: a cooldown, the operator's switch and an edited field all stand, in the store as well."""
+    provider, store = Renewing(), MemoryStore()
     provider.takes = 10
-    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
         await kernel.credentials.register(oauth("a", 302))
         await trio.sleep(5)
         assert provider.at_once == 1
@@ -272,6 +272,8 @@ async def test_what_happens_during_a_refresh_survives_it(autojump_clock: MockClo
         assert (after.label, after.disabled) == ("renamed", True)
         assert metadata(kernel, "a")["access_token"] == "token-1"
         assert kernel.credentials.state("a").models["m"].unavailable
+        kept = decode_credential(store.records["secret", "a"].data)
+        assert (kept.label, kept.disabled, kept.metadata) == ("renamed", True, metadata(kernel, "a"))
 
 
 async def test_a_credential_removed_during_its_refresh_stays_removed(autojump_clock: MockClock) -> None:
@@ -384,6 +386,18 @@ async def test_a_401_of_a_refreshable_credential_triggers_one_refresh_and_unbloc
             "token-0",
             "token-1",
         ]
+
+
+async def test_a_refresh_that_leaves_the_token_as_it_was_frees_it_as_well(autojump_clock: MockClock) -> None:
+    """O48, C11.2: the provider says that it is good, so it may be used again."""
+    provider = Renewing()
+    provider.answer = lambda _: None
+    provider.script(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 9000))
+        await kernel.execute(ASK)
+        assert provider.called() == ["a", "a"]
+        assert not kernel.credentials.state("a").models["m"].unavailable
 
 
 async def test_a_401_that_a_refresh_does_not_cure_is_not_refreshed_again_and_again(autojump_clock: MockClock) -> None:

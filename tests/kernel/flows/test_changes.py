@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from turnout import Ask, Credential, Metadata, RateLimited, Record, parse_config
+from turnout._alias_tables import Channel
 from turnout._config import Config
 from turnout.abc import Candidate, Ready
 from turnout.errors import (
@@ -221,16 +222,17 @@ class Wires:
 
     api: ClassVar[int] = 1
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "wire") -> None:
         self.asked: list[str] = []
+        self._kind = kind
 
     def for_credential(self, credential: Credential) -> Any:
         self.asked.append(credential.id)
-        return f"wire of {credential.id}"
+        return f"{self._kind} of {credential.id}"
 
 
 async def test_the_transport_is_asked_once_per_attempt_and_its_answer_goes_with_the_call() -> None:
-    """C2.8 with O58: for counts, streams and refreshes as for executions; not for a credential that is not called."""
+    """C2.8: for counts and streams as for executions; not for a credential that is not called."""
     wires = Wires()
     provider = ScriptedProvider()
     provider.script(Script(failure=RateLimited(retry_after=9)), credential="a")
@@ -242,6 +244,56 @@ async def test_the_transport_is_asked_once_per_attempt_and_its_answer_goes_with_
             pass
     assert wires.asked == provider.called() == ["a", "b", "b", "b"]
     assert [str(call.transport) for call in provider.calls] == ["wire of a", "wire of b", "wire of b", "wire of b"]
+
+
+async def test_a_refresh_goes_over_the_credentials_own_transport() -> None:
+    """O58 against C2.8: the same as executions."""
+
+    class Renewing(ScriptedProvider):
+        given: ClassVar[list[object]] = []
+
+        def refresh_lead(self, credential: Credential) -> None:
+            return None
+
+        async def refresh(self, credential: Credential, transport: object) -> None:
+            self.given.append(transport)
+
+    provider = Renewing()
+    config = f'[turnout]\ntransport = "wires"\n{CONFIG}'
+    async with scripted_kernel(config, {"p": provider}, transports={"wires": Wires()}) as kernel:
+        await kernel.credentials.register(KEPT)
+        await kernel.credentials.refresh("t")
+    assert provider.given == ["wire of t"]
+
+
+async def test_another_transport_serves_from_the_next_call_on() -> None:
+    """C3.8: the transport can be swapped."""
+    wires, cables = Wires(), Wires("cable")
+    provider = ScriptedProvider()
+    transports = {"wires": wires, "cables": cables}
+    config = f'[turnout]\ntransport = "wires"\n{CONFIG}'
+    async with scripted_kernel(config, {"p": provider}, transports=transports) as kernel:
+        await kernel.execute(Ask(model="m"))
+        await kernel.reload(scripted_config(config.replace('"wires"', '"cables"')))
+        await kernel.execute(Ask(model="m"))
+    assert [str(call.transport) for call in provider.calls] == ["wire of a", "cable of b"]
+
+
+async def test_other_oauth_aliases_are_in_force_at_once() -> None:
+    """C3.8, C15.2: the old ones stop working immediately."""
+
+    class Channelled(ScriptedProvider):
+        channel = Channel("claude", keys=True)
+
+    provider = Channelled()
+    old = CONFIG + '[[oauth_aliases.claude]]\nname = "m"\nalias = "old"\n'
+    async with scripted_kernel(old, {"p": provider}) as kernel:
+        await kernel.execute(Ask(model="old"))
+        await kernel.reload(scripted_config(old.replace('"old"', '"new"')))
+        await kernel.execute(Ask(model="new"))
+        with pytest.raises(UnknownModel):
+            await kernel.execute(Ask(model="old"))
+    assert [call.model for call in provider.calls] == ["m", "m"]
 
 
 # --- store -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from turnout import (
     Unauthorized,
     Unreachable,
 )
-from turnout.errors import CoolingDown, NoCredential, UnknownModel, UpstreamFailed
+from turnout.errors import CoolingDown, NoCredential, Unavailable, UnknownModel, UpstreamFailed
 from turnout.testing import (
     Count,
     Execute,
@@ -239,6 +239,21 @@ def test_who_is_skipped_before_a_call_does_not_count_as_one() -> None:
     ).run()
     assert report.called == ["a"]
     assert report.errors == [None]
+
+
+@EVERY_OPERATION
+def test_a_token_that_cannot_be_renewed_is_told_with_its_time(call: Callable[[str], Step]) -> None:
+    """C5.12 with O15, O57: the call that finds it out is told the same as the next one."""
+    ended = Credential(id="t", provider="p", metadata=Metadata({"expires_at": 1_700_000_000}))
+    report = Scenario(
+        config=f'{AT_ONCE}[providers.p]\nmodels = [{{ name = "m" }}]\n',
+        credentials=[ended],
+        refreshes={"t": [Renewal(takes=1, failure=Transient())]},
+        steps=[call("m"), call("m")],
+    ).run()
+    assert [type(error) for error in report.errors] == [Unavailable, Unavailable]
+    first, second = (error.until for error in report.errors if isinstance(error, Unavailable))
+    assert first == second == report.states["t"].unusable_until
 
 
 def test_a_pools_turn_goes_on_only_when_a_member_is_called() -> None:
