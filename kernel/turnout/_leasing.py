@@ -58,6 +58,11 @@ class _Leased:
     owes: bool = False
     waiting: trio.CancelScope | None = None
 
+    @property
+    def over(self) -> float:
+        """On Trio's clock, from when on it has ended for sure: the store gave it that much later at the most."""
+        return self.ends + STORE_LIMIT
+
 
 class _Superseded(Exception):
     """Somebody else has replaced the tokens that we set out to replace."""
@@ -95,7 +100,7 @@ class Leasing:
             yield await self._held(leased, id)
         finally:
             unsaved = leased.owes and self._custody.dirty.unsaved("secret", id)
-            if not unsaved or trio.current_time() >= leased.ends:
+            if not unsaved or trio.current_time() >= leased.over:
                 await self._give_back(leased, id)
 
     def _taken_up(self, id: str) -> _Leased | None:
@@ -123,7 +128,7 @@ class Leasing:
         leased = self._leased.get(id)
         if leased is None:
             return
-        waiting = leased.waiting = trio.CancelScope(deadline=leased.ends)
+        waiting = leased.waiting = trio.CancelScope(deadline=leased.over)
         try:
             with waiting:
                 await self._custody.dirty.wait_saved("secret", id)
@@ -134,7 +139,7 @@ class Leasing:
     async def _give_up(self, leased: _Leased, id: str) -> None:
         """Give a lease back; when the kernel closes before the save has landed, that is tried once more."""
         with trio.CancelScope(shield=True):
-            if self._custody.dirty.unsaved("secret", id) and trio.current_time() < leased.ends:
+            if self._custody.dirty.unsaved("secret", id) and trio.current_time() < leased.over:
                 await self.tell(id, "secret")
             await self._give_back(leased, id)
 
@@ -195,13 +200,14 @@ class Leasing:
         `given` is the credential that it takes the place of. Where leases say that nobody else may replace that, tokens
         that are found instead are newer ones; where there are none, whoever renewed last has those that work.
         """
+        base = self._custody.stored.get(credential.id)  # before our turn: what is heard of by then is not in it
         async with self._writer().turn:
-            yield await self._keep(credential, given, held) if is_kept(credential, "secret") else Kept.SAVED
+            yield await self._keep(credential, given, base, held) if is_kept(credential, "secret") else Kept.SAVED
 
-    async def _keep(self, credential: Credential, given: Credential, held: Held) -> Kept:
+    async def _keep(self, credential: Credential, given: Credential, base: Credential | None, held: Held) -> Kept:
         writer, id = self._writer(), credential.id
         replaced = None if held.right is Right.UNSHARED else given
-        data = partial(self._data, credential, replaced, self._custody.stored.get(id))
+        data = partial(self._data, credential, replaced, base)
         try:
             with trio.fail_after(STORE_LIMIT):
                 await writer.write("secret", id, data)

@@ -4,14 +4,16 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
 from turnout import Credential, Kernel, Metadata, Record
 from turnout._leasing import LEASE
+from turnout._records import decode_credential, encode_credential
 from turnout._write_behind import STORE_LIMIT
-from turnout.abc import Lease
+from turnout.abc import Change, Lease
 from turnout.errors import StoreError
 from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
 
@@ -27,6 +29,7 @@ class Leased:
         away: every save of a secret fails.
         deaf: every look at a record fails.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
+        labels: of the credential, at each save.
     """
 
     api: ClassVar[int] = 1
@@ -36,6 +39,7 @@ class Leased:
         self.slow = 0.0
         self.away = self.deaf = False
         self.ends: list[float] = []
+        self.labels: list[str] = []
 
     async def list(self) -> Iterable[Record]:
         return await self.memory.list()
@@ -51,6 +55,7 @@ class Leased:
             await trio.sleep(self.slow)
             if self.away:
                 raise StoreError("away")
+            self.labels.append(decode_credential(data).label)
         return await self.memory.save(kind, id, data, if_version)
 
     async def delete(self, kind: str, id: str) -> None:
@@ -154,7 +159,7 @@ async def test_a_lease_that_has_ended_is_let_go_of_though_nothing_could_be_saved
     async with renewing(provider) as kernel:
         with suppress(StoreError):
             await kernel.credentials.refresh("a")
-        await trio.sleep(LEASE + 1)
+        await trio.sleep(LEASE + STORE_LIMIT + 1)
         assert not provider.store.held
         provider.befalls = {}
         provider.store.away = False
@@ -224,3 +229,19 @@ async def test_a_token_in_its_last_minute_is_renewed_unread_by_whoever_had_the_l
         assert provider.renewals == 1
         await trio.sleep(30)
         assert provider.renewals == (1 if others else 2)
+
+
+async def test_an_edit_that_is_heard_of_while_a_save_waits_for_its_turn_is_in_it(autojump_clock: MockClock) -> None:
+    """E11: what was renewed is written on top of what the store has then, not of what it had before."""
+    provider = Renewing()
+    store = provider.store
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery, kernel._writer.turn:
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert provider.renewals == 1
+        edited = attrs.evolve(decode_credential(store.kept()), label="edited")
+        version = await store.save("secret", "a", encode_credential(edited), None)
+        record = Record(kind="secret", id="a", data=store.kept(), version=version)
+        kernel._writer._hear([Change(kind="secret", id="a", record=record)])
+    assert b"token-1" in store.kept()
+    assert set(store.labels[store.labels.index("edited") :]) == {"edited"}
