@@ -31,9 +31,6 @@ def inconsistencies(tree: Mapping[str, Any]) -> Iterator[Problem]:
     for group, setting in CHOSEN.items():
         yield from _unchosen(tree, group, setting)
     yield from _hedge(tree)
-    retry = _table(tree, "retry")
-    if retry.get("passes") == 1 and "max_wait" in retry:
-        yield _dead(("retry", "max_wait"), "with one pass nothing is waited for; set retry.passes higher or remove it")
 
 
 def _hedge(tree: Mapping[str, Any]) -> Iterator[Problem]:

@@ -237,6 +237,16 @@ async def test_a_credential_that_may_not_be_retried_is_no_reason_to_wait(
         assert len(provider.calls) == calls
 
 
+async def test_the_longest_wait_counts_for_those_with_retries_of_their_own_too(autojump_clock: MockClock) -> None:
+    """C1.11, C8.5: it is no useless key, although everybody else is called in one pass only."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=40)))
+    one = toml(["a"], more='[retry]\npasses = 1\nmax_wait = "50s"\n', fields="metadata = { request_retry = 1 }")
+    async with scripted_kernel(one, {"scripted": provider}) as kernel:
+        await kernel.execute(ASK)
+        assert provider.called() == ["a", "a"]
+
+
 async def test_a_credential_may_be_retried_more_often_than_the_passes_say(autojump_clock: MockClock) -> None:
     """C1.11: and no more often than it says itself."""
     provider = ScriptedProvider(Script(failure=RateLimited(retry_after=2)))

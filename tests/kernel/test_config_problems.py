@@ -94,7 +94,6 @@ priority = true
         ("[frontends.http]\nsince = 2026-11-23", "write dates and times as texts"),
         ("[hedge]\nshare = inf\nafter = '1s'", "expected a finite number"),
         ("[hedge]\nshare = 0.5", 'never takes effect: set hedge.after, such as "2s"'),
-        ("[retry]\npasses = 1\nmax_wait = '1s'", "never takes effect: with one pass nothing is waited for"),
         ("[selectors.weighted]", "never takes effect: turnout.selector names another one"),
         ("[transports.other]", "never takes effect: turnout.transport names another one"),
         ("[turnout]\nstore = 'sqlite'\n[stores.files]", "never takes effect: turnout.store names another one"),

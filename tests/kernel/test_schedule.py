@@ -450,6 +450,15 @@ def test_grouping_looks_at_the_ready_entries_of_the_tier() -> None:
     assert turns(made, 3) == ["a1", "b1", "a2"]
 
 
+def test_with_one_parent_left_rotation_is_plain_and_goes_on_behind_the_last_choice() -> None:
+    """C5.7.3 with O10"""
+    made = schedule(credential("a1", parent="a"), credential("a2", parent="a"), credential("b1", parent="b"))
+    assert turns(made, 2) == ["a1", "b1"]
+    made.update("b1", waits(NOW + 5), "m", NOW)
+
+    assert turns(made, 3) == ["a1", "a2", "a1"]
+
+
 def test_single_and_mixed_picks_share_their_marks() -> None:
     """C5.7.4"""
     made = schedule("a", "b", "c", credential("x", "q"))
@@ -547,6 +556,19 @@ def test_each_set_of_providers_has_a_turn_of_its_own() -> None:
     assert turns(made, 1, ("p", "q")) == ["a"]
     assert turns(made, 1, ("p", "r")) == ["a"]
     assert turns(made, 1, ("p", "q")) == ["x"]
+
+
+def test_each_model_has_a_turn_of_its_own() -> None:
+    """C5.10.5"""
+    serves = {"m": ("m",), "n": ("n",)}
+    made = schedule("a", credential("x", "q"), serves=serves)
+    chosen = []
+    for base in ("m", "n", "m", "n"):
+        found = view(made, ("p", "q"), base)
+        chosen.append(found.best.following().id)
+        made.chosen(found.best.following(), found)
+
+    assert chosen == ["a", "a", "x", "x"]
 
 
 def test_the_best_tier_is_found_over_all_providers() -> None:
