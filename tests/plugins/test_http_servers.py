@@ -9,7 +9,7 @@ import ssl
 import struct
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -722,18 +722,53 @@ async def test_a_long_answer_outlives_the_limits_of_an_idle_connection(serve: Se
         assert (await house.talk(post(more=b"Connection: close\r\n"))).endswith(b'{"late":true}')
 
 
+LAST = GET.replace(b"Host", b"Connection: close\r\nHost")
+
+
 async def test_connections_beyond_the_limit_are_closed_and_places_come_back(serve: Serve) -> None:
-    """A4, in its short form: in all, and per address."""
-    async with serve(limits={"connections": 5, "per_address": 2}) as house:
+    """A4: while every connection that may be open is being served."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with serve(switch, limits={"connections": 5}) as house:
         held = [await house.connect() for _ in range(5)]
         for stream in held:
-            await stream.send_all(GET)
-            await read_until(stream, b'"list"')
-        assert b"200" not in await house.talk(GET)
+            await stream.send_all(post())
+        await arrived(switch, 5)
+        assert b"HTTP" not in await house.talk(LAST)
         for stream in held:
             await stream.aclose()
-        await trio.sleep(0.05)
-        assert status(await house.talk(GET.replace(b"Host", b"Connection: close\r\nHost"))) == 200
+        await house.settled()
+        assert status(await house.talk(LAST)) == 200
+
+
+async def test_who_only_connects_keeps_nobody_out(serve: Serve) -> None:
+    """A4: the idle connection that would be cut first makes room, whatever it said; a call under way stays."""
+    go_on = trio.Event()
+
+    async def waits(_ask: Ask) -> Reply:
+        await go_on.wait()
+        return Reply(body=b'{"late":true}')
+
+    switch = ScriptedSwitch(on_execute=waits)
+    limits = {"connections": 4, "header_timeout": 50, "keep_alive": 60}
+    async with serve(switch, limits=limits) as house, AsyncExitStack() as clients:
+
+        async def connect() -> trio.SocketStream:
+            return await clients.enter_async_context(await house.connect())
+
+        busy, silent, half, kept = [await connect() for _ in range(4)]
+        await busy.send_all(post())
+        await arrived(switch)
+        await half.send_all(b"GET /v1/mo")
+        await kept.send_all(GET)
+        await read_until(kept, b'"list"')
+        for ended in (silent, half, kept):
+            newcomer = await connect()
+            await newcomer.send_all(GET)
+            await read_until(newcomer, b'"list"')
+            if ended is not kept:
+                assert await read_all(ended) == b""
+        go_on.set()
+        assert b"late" in await read_until(busy, b"late")
 
 
 async def test_health_is_answered_while_every_place_is_taken(serve: Serve) -> None:

@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from turnout_http._faults import FaultLog
-from turnout_http._gate import Gate
+from turnout_http._gate import Gate, make_room
 from turnout_http._hypercorn_connection import Connection, Stream
 from turnout_http._server import Asgi
 from turnout_http._settings import Settings
@@ -28,8 +28,8 @@ class Hypercorn:
         self._sharing = sharing
         self._tls = _tls_context(settings)
         self._faults = FaultLog(log)
-        self._gate = Gate(settings.limits)
         self._open: set[Connection] = set()
+        self._gate = Gate(settings.limits, partial(make_room, self._open))
         self._config = Config()
         self._config.errorlog = None
         self._config.include_server_header = False
@@ -67,16 +67,18 @@ class Hypercorn:
     async def _handle(self, app: Asgi, context: WorkerContext, stream: Stream) -> None:
         """One connection, whose faults end here: hypercorn lets any of them end the process (H1)."""
         transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        connection = Connection(app, self._config, context, stream, self._limits)
-        self._open.add(connection)
         try:
             with self._gate.hold(_peer(transport.socket)) as admitted:
                 if admitted:
-                    await connection.run()
+                    connection = Connection(app, self._config, context, stream, self._limits)
+                    self._open.add(connection)
+                    try:
+                        await connection.run()
+                    finally:
+                        self._open.discard(connection)
         except* Exception as group:  # noqa: BLE001  # the border of one connection
             self._faults.report("a connection failed", group)
         finally:
-            self._open.discard(connection)
             await trio.aclose_forcefully(stream)
 
 

@@ -47,6 +47,7 @@ class Connection:
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._limits = limits
         self._protocol: Protocol | None = None
+        self._greeting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE)
         self._reading = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._broken = False
@@ -56,7 +57,7 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the connection to its end; raises whatever hypercorn raises."""
-        if isinstance(self._stream, trio.SSLStream) and not await _handshake(self._stream):
+        if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
             return
         tls = isinstance(self._stream, trio.SSLStream)
         client = parse_socket_addr(self._socket.family, self._socket.getpeername())
@@ -71,6 +72,15 @@ class Connection:
                 await protocol.handle(Closed())
         if isinstance(self._stream, trio.SSLStream) and self._closing and not self._broken:
             await _part(self._stream)
+
+    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+        with self._greeting:
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError:
+                return False
+            return True
+        return False
 
     async def _protocol_send(self, event: Event) -> None:
         """Write, or note what the protocol tells about itself."""
@@ -137,9 +147,20 @@ class Connection:
         else:
             self._reading.deadline = trio.current_time() + self._limits.keep_alive
 
+    @property
+    def idle(self) -> bool:
+        """No request is being served."""
+        return self._protocol is None or not self._protocol.busy
+
+    @property
+    def due(self) -> float:
+        """When it ends by itself, on Trio's clock."""
+        return self._reading.deadline if self._protocol is not None else self._greeting.deadline
+
     def close_if_idle(self) -> None:
         """Close now unless a request is being served; its end will then close it."""
-        if self._protocol is None or not self._protocol.busy:
+        if self.idle:
+            self._greeting.cancel()
             self._reading.cancel()
 
     async def _close(self) -> None:
@@ -159,16 +180,6 @@ class Connection:
             self._socket.shutdown(trio.socket.SHUT_WR)
         except OSError:
             self._reading.cancel()
-
-
-async def _handshake(stream: trio.SSLStream[trio.SocketStream]) -> bool:
-    with trio.move_on_after(HANDSHAKE):
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError:
-            return False
-        return True
-    return False
 
 
 async def _part(stream: trio.SSLStream[trio.SocketStream]) -> None:

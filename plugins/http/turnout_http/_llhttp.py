@@ -9,6 +9,7 @@ import errno
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from logging import Logger
 from typing import final
 from wsgiref.handlers import format_date_time
@@ -16,7 +17,7 @@ from wsgiref.handlers import format_date_time
 import trio
 
 from turnout_http._faults import FaultLog
-from turnout_http._gate import Gate
+from turnout_http._gate import Gate, make_room
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
 from turnout_http._llhttp_readers import Readers
@@ -43,9 +44,9 @@ class Llhttp:
         self._limits = settings.limits
         self._sharing = sharing
         self._faults = FaultLog(log)
-        self._gate = Gate(settings.limits)
         self._shared: Shared
         self._open: set[Connection] = set()
+        self._gate = Gate(settings.limits, partial(make_room, self._open))
 
     async def serve(
         self,
