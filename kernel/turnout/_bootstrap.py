@@ -15,12 +15,12 @@ import trio
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk, Remaining
-from turnout._verdicts import ANSWERED, Empty, Protocol
+from turnout._verdicts import ANSWERED, IDLE, Empty, Protocol
 from turnout.abc import Limits, Provider, ReplyStream
 from turnout.errors import UpstreamFailed
 
 ENDED_LIMIT = 1.0
-"""Seconds that a stream which has come to its end may take to give its connection back, and up to half of one more."""
+"""Seconds that a stream which has come to its end may take to give its connection back."""
 
 
 class StreamAttempt:
@@ -152,10 +152,10 @@ class StreamAttempt:
         The source is left as after a normal end, and what it raises is kept apart from `error`: a cancellation that
         arises while it closes must not replace, and so swallow, an error of the caller.
         """
-        if self._ended:
-            self._scope.expect(ENDED_LIMIT)
-        else:
+        if not self._ended:
             self._scope.cancel()
+        elif not getattr(self._source, "closes_at_once", False):
+            self._scope.limit(ENDED_LIMIT, IDLE)
         closing: BaseException | None = None
         if self._entered:
             try:

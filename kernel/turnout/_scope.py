@@ -164,10 +164,10 @@ class CallScope:
             return False
         return bool(self._scope.__exit__(type(error), error, error.__traceback__))
 
-    def expect(self, seconds: float) -> None:
-        """From now on, be silent at most so many seconds and a `TICK`: a deadline of its own would cost 4 µs."""
-        self.idle = seconds
-        self.waiting_since = trio.current_time()
+    def limit(self, seconds: float, phase: Phase) -> None:
+        """From now, wait at most so many seconds."""
+        self._phase = phase
+        self._scope.deadline = min(trio.current_time() + seconds, self._terms.deadline)
 
     def flow(self, idle: float) -> None:
         """No limit of its own any more but on silence, in seconds; the deadline of the call stays."""

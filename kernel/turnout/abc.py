@@ -173,7 +173,10 @@ class Provider(Protocol):
         ...
 
     def stream(self, call: Call) -> AbstractAsyncContextManager[ReplyStream]:
-        """Open a stream. Entering waits until the upstream accepted; leaving closes its connection, undrained."""
+        """Open a stream. Entering waits until the upstream accepted; leaving closes its connection, undrained.
+
+        What it gives may say `closes_at_once = True` when leaving never waits: the kernel sets no limit for it then.
+        """
         ...
 
 

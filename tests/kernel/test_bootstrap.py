@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from turnout import Ask, Call, Chunk, Credential, Empty, Phase, Protocol, RateLimited, TimedOut, Transient
-from turnout._bootstrap import StreamAttempt
+from turnout._bootstrap import ENDED_LIMIT, StreamAttempt
 from turnout._plugin_calls import plugin_code
 from turnout._scope import CallScope, Open
 from turnout.abc import Limits
@@ -206,6 +206,16 @@ class SlowToClose(ScriptedProvider):
                 yield stream
             finally:
                 await trio.sleep(1000)
+
+
+async def test_a_stream_that_has_ended_may_take_a_second_to_close(autojump_clock: MockClock) -> None:
+    """H9: whatever its provider does then."""
+    provider = SlowToClose(Script(chunks=[Chunk(b"a")]))
+    began = trio.current_time()
+    async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES) as stream:
+        await drain(stream)
+    assert math.isclose(trio.current_time() - began, ENDED_LIMIT)
+    assert provider.open_streams == 0
 
 
 class WithNursery(ScriptedProvider):

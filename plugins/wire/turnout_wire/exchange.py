@@ -70,16 +70,17 @@ class Exchange:
         fields: its headers as they came.
         media_type: content type without its parameters, lower-case; empty when there is none.
         encoding: content encoding, lower-case; `identity` when there is none.
+        closes_at_once: leaving never waits.
     """
 
     __slots__ = (
         "_body",
-        "_closes_at_once",
         "_expected",
         "_first",
         "_read",
         "_send",
         "_stream",
+        "closes_at_once",
         "encoding",
         "fields",
         "media_type",
@@ -109,7 +110,7 @@ class Exchange:
         self._stream = stream
         self._body: AsyncIterator[bytes] | None = None if stream is None else aiter(stream)
         # What never waits while it closes needs no shield and no limit, which cost 8 µs a call
-        self._closes_at_once: bool = getattr(stream, "closes_at_once", False)
+        self.closes_at_once: bool = stream is None or getattr(stream, "closes_at_once", False)
         self._note(self.fields)
         return self
 
@@ -131,7 +132,7 @@ class Exchange:
     ) -> None:
         if self._stream is None:
             return
-        if self._closes_at_once:
+        if self.closes_at_once:
             await self._stream.aclose()
             return
         with trio.CancelScope(relative_deadline=_CLOSING_SECONDS, shield=True):
