@@ -92,6 +92,8 @@ class AffinityStatistics:
 class Affinity:
     """The bounded, expiring table of preferences: (base name, digest) to credential id (O3, O4).
 
+    The provider of C12.1 is no part of the key: a model has one preference, and its credential says the provider.
+
     Every operation is O(1), but for `forget_credential`, which is linear in the entries of that credential, and for
     what stores do.
 

@@ -224,15 +224,22 @@ async def test_a_store_that_fails_is_told_and_the_change_is_in_force(autojump_cl
 
 
 async def test_the_store_can_be_read_again_while_the_kernel_runs(autojump_clock: MockClock) -> None:
-    """C3.4, O21: what was added is there, what was removed is gone, what is kept nowhere else stays."""
+    """C3.4, O21: what was added is there, what was removed is gone, what is kept nowhere else stays.
+
+    Sessions stay where they are, and rotations go on.
+    """
     store = MemoryStore()
     text = TOML + 'credentials = [{ name = "file", api_key = "key-of-file-0123456789" }]\n'
     async with scripted_kernel(text, {"scripted": ScriptedProvider()}, store=store) as kernel:
         await kernel.credentials.register(credential("old"))
+        session = Ask(model="m", affinity="s")
+        assert (await kernel.execute(session)).decision.served_by == "file"
         await store.save("secret", "new", encode_credential(credential("new")), 0)
         await store.delete("secret", "old")
         await kernel.credentials.load()
         assert {one.id for one in kernel.credentials.list()} == {"file", "new"}
+        assert (await kernel.execute(session)).decision.served_by == "file"
+        assert (await kernel.execute(ASK)).decision.served_by == "new"
         store.broken = "the disk is gone"
         with pytest.raises(StoreError):
             await kernel.credentials.load()

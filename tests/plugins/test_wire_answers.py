@@ -177,6 +177,7 @@ def test_a_cooldown_is_told_with_its_time(model: str, provider: str | None, mess
     assert (error["code"], error["message"], error["model"]) == ("model_cooldown", message, model)
     assert (error["reset_time"], error["reset_seconds"]) == ("1m2s", 62)
     assert error.get("provider") == provider
+    assert ("provider" in error) is (provider is not None)  # C6.2.2: only when named
 
 
 def test_a_cooldown_that_is_over_asks_for_no_wait() -> None:

@@ -79,6 +79,11 @@ def test_a_failure_neither_teaches_nor_forgets() -> None:
     assert isinstance(report.errors[1], UpstreamFailed)
     assert report.called == ["b", "b"]
 
+    other = Ask(model="m", affinity="session-2", pin="c")
+    steps = [Execute(other), Wait(5), Execute(Ask(model="m", affinity="session-2"))]
+    report = Scenario(config=CONFIG, scripts={"c": [RateLimited(retry_after=5)]}, steps=steps).run()
+    assert report.called == ["c", "a"]
+
 
 def test_a_pinned_success_is_learned_too() -> None:
     """C12.5: and a pin goes before a preference without replacing it for good (O2)."""
