@@ -27,6 +27,7 @@ from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
 from turnout_http._descriptors import Descriptors
+from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Shared
 from turnout_http._llhttp_readers import Readers
@@ -48,6 +49,10 @@ GET = b"GET /v1/models HTTP/1.1\r\n" + HEAD + b"\r\n"
 STREAM = post(b'{"model":"fast","stream":true}')
 
 
+def nothing_to_change(**_settings: object) -> None:
+    raise AssertionError("this house has no settings")
+
+
 @attrs.define
 class House:
     """A frontend that is being served."""
@@ -55,6 +60,7 @@ class House:
     port: int
     switch: ScriptedSwitch
     addresses: list[str]
+    change: Callable[..., None] = attrs.field(default=nothing_to_change)
 
     async def connect(self, source: str = "127.0.0.1") -> trio.SocketStream:
         sock = trio.socket.socket()
@@ -147,7 +153,8 @@ async def open_house(
     )
     async with trio.open_nursery() as nursery, Http.open(own, context) as http:
         addresses = await nursery.start(partial(http.serve, switch))
-        yield House(int(addresses[0].rpartition(":")[2]), switch, list(addresses))
+        port = int(addresses[0].rpartition(":")[2])
+        yield House(port, switch, list(addresses), lambda **new: http.reconfigure(attrs.evolve(own, **new)))
         switch.drain(drain)
     assert switch.open == 0
 
@@ -489,6 +496,216 @@ async def test_a_chunked_body_is_put_together(serve: Serve) -> None:
         await read_until(stream, b"chat.completion")
 
     assert switch.asks[0].payload == b'{"model":"fast"}'
+
+
+# --- the same head again ---------------------------------------------------------------------------------------------
+
+
+def asking(text: str) -> bytes:
+    return b'{"model":"fast","user":"%b"}' % text.encode()
+
+
+async def answered(stream: trio.SocketStream, request: bytes) -> bytes:
+    await stream.send_all(request)
+    return await read_until(stream, b"}")
+
+
+async def test_each_request_with_the_same_head_is_served_with_its_own_body() -> None:
+    bodies = [asking(text) for text in ("one", "two", "three", "o" * 90, "t" * 90, "one", "x" * 2000, "y" * 3000)]
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        for body in bodies:
+            assert status(await answered(stream, post(body))) == 200
+
+    assert [ask.payload for ask in house.switch.asks] == bodies
+    assert [ask.affinity for ask in house.switch.asks] == [body[24:-2].decode() for body in bodies]
+    assert len({ask.id for ask in house.switch.asks}) == len(bodies)
+
+
+OTHERS = {
+    "another key": post().replace(KEY.encode(), KEY[:-1].encode() + b"9"),
+    "another host": post().replace(b"127.0.0.1", b"127.0.0.2"),
+    "another path": post().replace(b"/v1/chat/completions", b"/v1/chat/completionz"),
+    "another method": post().replace(b"POST", b"HEAD"),
+    "another version": post().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "two lengths": post(more=b"Content-Length: 16\r\n"),
+    "a length of no number": post().replace(b"Length: 16", b"Length: -6"),
+    "a length with a sign": post().replace(b"Length: 16", b"Length: +6"),
+    "a foreign origin": post(more=b"Origin: https://evil.example\r\n"),
+    "a broken line": post().replace(b"\r\nAuth", b"\n\rAuth"),
+    "an escape in a name": post().replace(b"Host:", b"Host :"),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
+async def test_a_later_request_is_judged_as_a_first_one_would_be(other: bytes) -> None:
+    """S1, S5, S35, S36, S50: whatever the head before was."""
+    async with open_house("llhttp") as house:
+        async with await house.connect() as stream:
+            await stream.send_all(other)
+            first = status(await read_until(stream, b"\r\n"))
+        await house.settled()
+        served = len(house.switch.asks)
+        async with await house.connect() as stream:
+            for _ in range(2):
+                assert status(await answered(stream, post())) == 200
+            await stream.send_all(other)
+            later = status(await read_until(stream, b"\r\n"))
+
+    assert later == first
+    assert len(house.switch.asks) == 2 + 2 * served
+
+
+@pytest.mark.parametrize("behind", [b"G", GET, post()], ids=["a byte", "another request", "the same request"])
+async def test_what_comes_behind_a_request_with_the_same_head_is_never_run(behind: bytes) -> None:
+    """F4."""
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        for _ in range(2):
+            assert status(await answered(stream, post())) == 200
+        await stream.send_all(post() + behind)
+        with suppress(trio.BrokenResourceError):
+            await read_all(stream)
+
+    assert len(house.switch.asks) == 3
+
+
+async def test_a_request_with_the_same_head_may_come_in_pieces() -> None:
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        for cut in (0, 1, 40, len(post()) - 16, len(post()) - 1):
+            await stream.send_all(post()[:cut])
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            assert status(await answered(stream, post()[cut:])) == 200
+
+    assert [ask.payload for ask in house.switch.asks] == [b'{"model":"fast"}'] * 5
+
+
+async def test_the_same_head_within_another_request_begins_none() -> None:
+    """S50."""
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        for _ in range(2):
+            assert status(await answered(stream, post())) == 200
+        await stream.send_all(b"GET /v1/models HTTP/1.1\r\nX-Text: ")
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        assert b'"list"' in await answered(stream, post())
+
+    assert len(house.switch.asks) == 2
+
+
+async def test_the_same_head_ahead_of_its_turn_is_never_run() -> None:
+    """C-6."""
+    go_on = trio.Event()
+
+    async def wait(_ask: Ask) -> Reply:
+        await go_on.wait()
+        return Reply(body=b"{}")
+
+    switch = ScriptedSwitch()
+    async with open_house("llhttp", switch) as house, await house.connect() as stream:
+        assert status(await answered(stream, post())) == 200
+        switch.on_execute = wait
+        await stream.send_all(post())
+        await arrived(switch)
+        await stream.send_all(post())
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        go_on.set()
+        assert (await read_all(stream)).count(b"HTTP/1.1 200") == 1
+
+    assert len(switch.asks) == 2
+
+
+async def test_the_same_head_keeps_no_connection_that_has_ended() -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with here, Readers() as readers:
+        shared = Shared(ClientLimits(), readers)
+        client = trio.SocketStream(trio.socket.from_stdlib_socket(there))
+        connection = Connection(app, here, ("127.0.0.1", 1), shared)
+        async with client, trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            nursery.start_soon(connection.run)
+            assert status(await answered(client, post())) == 200
+            shared.closing = True
+            assert status(await answered(client, post())) == 200
+            await client.send_all(post())
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            assert connection.due < trio.current_time() + 2
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_key_that_is_gone_is_refused_on_the_connection_that_was_let_in_with_it() -> None:
+    """S4."""
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        for _ in range(2):
+            assert status(await answered(stream, post())) == 200
+        house.change(keys=(Secret("another-key-0123456789"),))
+        await stream.send_all(post())
+        assert status(await read_all(stream)) == 401
+
+    assert len(house.switch.asks) == 2
+
+
+async def test_a_host_that_is_served_no_more_is_refused_on_the_connection_that_used_it() -> None:
+    """S35."""
+    request = post().replace(b"127.0.0.1", b"turnout.example")
+    async with open_house("llhttp", hosts=("turnout.example",)) as house, await house.connect() as stream:
+        for _ in range(2):
+            assert status(await answered(stream, request)) == 200
+        house.change(hosts=())
+        await stream.send_all(request)
+        assert status(await read_all(stream)) == 421
+
+
+def last_head(request: bytes, *headers: tuple[bytes, bytes]) -> LastHead | None:
+    head, _, body = request.partition(b"\r\n\r\n")
+    scope = {"headers": [(b"host", b"127.0.0.1"), (b"content-length", b"%d" % len(body)), *headers]}
+    return LastHead.of(head + b"\r\n\r\n", len(body), scope)
+
+
+def test_a_head_is_known_again_by_its_bytes_alone() -> None:
+    last = last_head(post(b"x" * 20))
+    assert last is not None
+    buffer = bytearray(1000)
+
+    def body(data: bytes) -> bytes | None:
+        buffer[: len(data)] = data
+        found = last.body(buffer, len(data))
+        return None if found is None else bytes(found)
+
+    assert body(post(b"x" * 20)) == b"x" * 20
+    assert body(post(b"y" * 99)) == b"y" * 99
+    assert last.scope()["headers"] == [(b"host", b"127.0.0.1"), (b"content-length", b"99")]
+    assert body(post(b"z" * 21)[:-1]) is None, "the byte of the request before that is still in the buffer"
+    assert body(post(b"z" * 21) + b"z") is None
+    assert body(post(b"z" * 100)) is None
+    assert body(post(b"z" * 9)) is None
+    assert body(post(b"z" * 20, length=21)) is None
+    assert body(post(b"z" * 100, length=101)) is None, "its last byte is on its way"
+    assert body(post(b"", length=-6)) is None
+    assert body(post(b"", length=-6)[:-6]) is None, "the end of the request before that is still in the buffer"
+    assert body(post(b"")[:-4]) is None
+    assert body(b"") is None
+    assert body(post(b"x" * 20)) == b"x" * 20
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "headers"),
+    [
+        (GET, ()),
+        (b"\r\n" + post(), ()),
+        (post().replace(b"Content-Length: 16", b"Content-Length: 016"), ()),
+        (post(more=b"Content-Length: 16\r\n"), ()),
+        (post(), ((b"transfer-encoding", b"chunked"),)),
+        (post(), ((b"expect", b"100-continue"),)),
+        (post(), ((b"upgrade", b"websocket"),)),
+    ],
+)
+def test_a_head_that_does_not_say_all_is_not_compared(
+    request_bytes: bytes, headers: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    assert last_head(request_bytes, *headers) is None
 
 
 async def test_a_large_body_arrives_whole(serve: Serve) -> None:
@@ -1118,7 +1335,7 @@ async def test_a_fault_in_reading_ends_its_own_connection_and_no_other() -> None
     """A1: one task reads for all of them."""
     with Readers() as readers:
         broken, sound = Shared(ClientLimits(), readers), Shared(ClientLimits(), readers)
-        broken.buffer = b"read only"  # type: ignore[assignment]  # a fault of ours
+        broken.view = memoryview(b"read only")  # a fault of ours
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readers.run)
             for shared in (broken, sound, broken):

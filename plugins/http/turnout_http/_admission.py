@@ -33,12 +33,16 @@ class Admission:
         self.limits = limits
         self._places = places
         self._key = key
+        self._names: dict[str, str] = {}
         self._queue: deque[trio.Event] = deque()
         self.in_flight = 0
 
     async def enter(self, client: str) -> None:
         """Take a place; waits in the queue at most `queue_wait`. Raises Refusal with 429 or 503."""
-        if not await self._places.enter(self._name("requests", client), self.limits.per_key):
+        name = self._names.get(client)
+        if name is None:
+            name = self._names[client] = self._name("requests", client)
+        if not await self._places.enter(name, self.limits.per_key):
             raise Refusal(
                 "rate_limited",
                 f"this key has {self.limits.per_key} requests in flight already",
@@ -51,12 +55,12 @@ class Admission:
         try:
             await self._wait_turn()
         except BaseException:  # a place per client must come back however the wait ended
-            self._places.leave(self._name("requests", client))
+            self._places.leave(name)
             raise
 
     def leave(self, client: str) -> None:
         """Give the place back, to the first in the queue if somebody waits."""
-        self._places.leave(self._name("requests", client))
+        self._places.leave(self._names[client])
         if self._queue:
             self._queue.popleft().set()
         else:

@@ -1,40 +1,27 @@
 """Answers as ASGI messages: whole ones, errors in the client's dialect, and the end of a broken stream."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import turnout_wire
 from turnout import Decision
 from turnout.errors import TurnoutError
+from turnout_http._answering import CLOSE, Answering, RawHeaders
 from turnout_http._refusals import Refusal
-from turnout_http._visit import Send
-
-RawHeaders = list[tuple[bytes, bytes]]
-
-JSON = b"application/json"
 
 ATTEMPTS_SHOWN = 20
 
 
-async def send_whole(
-    send: Send, body: bytes, *, status: int = 200, media_type: bytes = JSON, headers: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    """One complete answer."""
-    head = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def send_error(
-    send: Send, error: TurnoutError, dialect: str, *, now: float, request_id: str, headers: RawHeaders
+    send: Answering, error: TurnoutError, dialect: str, *, now: float, request_id: str, headers: RawHeaders
 ) -> None:
     """The answer to a request that failed before anything of an answer was sent."""
     answer = error_answer(error, dialect, now=now, request_id=request_id)
     own = [*raw_headers(answer.headers), *headers]
     if isinstance(error, Refusal) and error.close:
-        own.append((b"connection", b"close"))
-    await send_whole(send, answer.body, status=answer.status, headers=own)
+        own.append(CLOSE)
+    await send.whole(answer.body, status=answer.status, headers=own)
 
 
 def error_answer(
@@ -53,10 +40,10 @@ def error_answer(
     return turnout_wire.answer(error, dialect, now=now, request_id=request_id, committed=committed)
 
 
-async def end_stream(send: Send, error: TurnoutError, dialect: str, *, now: float, request_id: str) -> None:
+async def end_stream(send: Answering, error: TurnoutError, dialect: str, *, now: float, request_id: str) -> None:
     """Tell in the stream's own dialect that it broke, and end it without the dialect's mark of a good end."""
     event = turnout_wire.in_band(error, dialect, now=now, request_id=request_id)
-    await send({"type": "http.response.body", "body": event, "more_body": False})
+    await send.go_on({"type": "http.response.body", "body": event, "more_body": False})
 
 
 _OURS = frozenset(
@@ -79,6 +66,8 @@ _OURS = frozenset(
 
 def raw_headers(headers: Mapping[str, str]) -> RawHeaders:
     """Headers from outside as bytes, without those that are ours to set and without any that could split an answer."""
+    if not headers:
+        return []
     return [
         (name.lower().encode(), value.encode("latin-1"))
         for name, value in headers.items()

@@ -7,7 +7,7 @@ before the key is judged, and only pages that declare themselves public are serv
 import itertools
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from logging import Logger
 from typing import final
@@ -17,15 +17,17 @@ from turnout import Decision
 from turnout.errors import Draining, PluginError, TurnoutError
 from turnout_http import _answers
 from turnout_http._admission import Admission
+from turnout_http._answering import Answering
 from turnout_http._door import Door
 from turnout_http._faults import chain
 from turnout_http._framing import Head, check_framing, read_head
+from turnout_http._judged import Judged
 from turnout_http._keys import Client, Headers, KeyRing, Strikes
 from turnout_http._origins import Hosts, is_foreign
 from turnout_http._pages import CHAT, Audience, Page, dialect_of, pattern
 from turnout_http._refusals import Refusal
 from turnout_http._settings import Settings
-from turnout_http._visit import VISIT, Message, Receive, Scope, Send, Visit
+from turnout_http._visit import ANSWER, HEAD, VISIT, Receive, Scope, Send, Visit
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -60,7 +62,7 @@ class App:
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
         self._patterns = [(pattern(page.path), page) for page in pages]
         self._hosts = hosts
-        self._ring = KeyRing(settings.keys)
+        self._ring = KeyRing(settings.keys)  # another one each time: heads that were judged before are judged again
         self._admission.limits = settings.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,41 +71,48 @@ class App:
             await _refuse_other_protocol(scope, receive, send)
             return
         visit = Visit(f"{self._prefix}{next(self._numbers):x}", {}, "", CHAT)
-
-        def reply(message: Message) -> Awaitable[None]:  # no coroutine of its own: one less for every event
-            if message["type"] == "http.response.start":
-                visit.started = True
-                message["headers"] = [*message["headers"], *self._common_headers(visit)]
-            return send(message)
-
+        scope[VISIT] = visit
+        reply = Answering(self, visit, send, scope.get(ANSWER))
         try:
-            await self._serve(scope, receive, reply, visit)
+            page = self._let_in(scope, visit)
+            if page is not None and not visit.client:
+                await page(scope, receive, reply)
+            elif b"upgrade" in visit.head:
+                await self._serve_socket(page, scope, receive, reply)
+            else:
+                await self._admission.enter(visit.client)
+                try:
+                    await (page or self._find(scope))(scope, receive, reply)
+                finally:
+                    self._admission.leave(visit.client)
         except Exception as error:  # noqa: BLE001  # the border: every failure becomes an answer (A2, A3)
             await self._answer_failure(error, reply, visit)
 
-    async def _serve(self, scope: Scope, receive: Receive, reply: Send, visit: Visit) -> None:
+    def _let_in(self, scope: Scope, visit: Visit) -> Page | None:
+        """Judge a head, and note in the visit what it says; the client stays empty on a public page, which has none.
+
+        Gives the page, None when the path names none as it stands. Raises Refusal.
+        """
+        remembered = scope.get(HEAD)
+        judged = None if remembered is None else remembered.judged
+        if isinstance(judged, Judged) and judged.ring is self._ring:
+            return judged.let_in(visit)
         visit.head = head = read_head(scope["headers"])
         visit.dialect = dialect_of(scope["raw_path"], head)
         check_framing(scope, head)
         self._check_caller(scope, head)
         page = self._exact.get(scope["raw_path"])
-        scope[VISIT] = visit
         if page is not None and page.audience is Audience.PUBLIC and b"upgrade" not in head:
-            await page(scope, receive, reply)
-            return
+            return page
         client = self._judge(scope["headers"], scope.get("client"))
         visit.client, visit.key = client.id, client.key
-        sent_id = head.get(b"x-request-id")
-        if sent_id is not None and _SANE_ID.fullmatch(sent_id):
+        sent_id = head.get(b"x-request-id", b"")
+        if _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
-        if b"upgrade" in head:
-            await self._serve_socket(page, scope, receive, reply)
-            return
-        await self._admission.enter(visit.client)
-        try:
-            await (page or self._find(scope))(scope, receive, reply)
-        finally:
-            self._admission.leave(visit.client)
+        elif remembered is not None:
+            lasting = {name: value for name, value in head.items() if name != b"content-length"}
+            remembered.judged = Judged(self._ring, page, lasting, client, visit.dialect)
+        return page
 
     def _find(self, scope: Scope) -> Page:
         """The page of a path that holds a name, or is spelled with escapes; raises Refusal when there is none."""
@@ -156,12 +165,6 @@ class App:
             )
         raise Refusal("unauthorized", "a valid key is needed: authorization: Bearer KEY", close=True)
 
-    def _common_headers(self, visit: Visit) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-request-id", visit.id.encode()), (b"x-content-type-options", b"nosniff")]
-        if self.draining:
-            headers.append((b"connection", b"close"))
-        return headers
-
     def _tellable(self, error: Exception, id: str) -> TurnoutError:
         """The error if a client may hear of it; else it goes to the log, and the client hears that there was one."""
         if isinstance(error, TurnoutError) and error.code != "internal":
@@ -170,7 +173,7 @@ class App:
         self._log.error("request %s failed: %s%s", id, whose, chain(error))
         return TurnoutError("internal error")
 
-    async def _answer_failure(self, failure: Exception, reply: Send, visit: Visit) -> None:
+    async def _answer_failure(self, failure: Exception, reply: Answering, visit: Visit) -> None:
         error = self._tellable(failure, visit.id)
         if visit.streaming:
             await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)

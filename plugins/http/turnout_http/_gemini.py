@@ -10,13 +10,14 @@ import turnout_wire
 from turnout import Ask, Model, Operation
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
-from turnout_http._answers import JSON, RawHeaders, decision_header, raw_headers, send_whole
+from turnout_http._answering import JSON, Answering, RawHeaders
+from turnout_http._answers import decision_header, raw_headers
 from turnout_http._body import read_body
 from turnout_http._generate import BODY_KEYS, EVENT_STREAM, UNCACHED, affinity_of
 from turnout_http._pages import GEMINI, Endpoint
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
-from turnout_http._visit import CANCELS, VISIT, Receive, Scope, Send, Visit, while_present
+from turnout_http._visit import CANCELS, VISIT, Receive, Scope, Visit, while_present
 
 VERBS: Mapping[str, Operation] = {
     "generateContent": Operation.GENERATE,
@@ -43,13 +44,13 @@ class Gemini:
             Operation.EMBED: switch.embed,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Answering) -> None:
         """Serve one request; raises TurnoutError for the door to answer."""
         name = scope.get("path_params", {}).get("name")
         if scope["method"] == "POST":
             await self._post(name or "", scope, receive, send)
         else:
-            await send_whole(send, json.dumps(self._listing(name)).encode())
+            await send.whole(json.dumps(self._listing(name)).encode())
 
     def _listing(self, name: str | None) -> Mapping[str, Any]:
         models = self._switch.models()
@@ -60,7 +61,7 @@ class Gemini:
             raise UnknownModel(name, [model.name for model in models])
         return _listed(found)
 
-    async def _post(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _post(self, name: str, scope: Scope, receive: Receive, send: Answering) -> None:
         visit: Visit = scope[VISIT]
         model, _, verb = name.rpartition(":")
         if verb not in VERBS or not model:
@@ -85,25 +86,25 @@ class Gemini:
         else:
             await while_present(receive, work)
 
-    async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
+    async def _execute(self, ask: Ask, visit: Visit, send: Answering) -> None:
         answer = await self._whole[ask.operation](ask)
         headers = raw_headers(answer.reply.headers)
         if b"x-turnout-explain" in visit.head:
             headers += decision_header(answer.decision)
-        await send_whole(send, answer.reply.body, headers=headers)
+        await send.whole(answer.reply.body, headers=headers)
 
-    async def _stream(self, ask: Ask, visit: Visit, send: Send) -> None:
+    async def _stream(self, ask: Ask, visit: Visit, send: Answering) -> None:
         """Forward chunks untouched."""
         async with self._switch.stream(ask) as stream:
             headers: RawHeaders = [EVENT_STREAM, UNCACHED, *raw_headers(stream.headers)]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             visit.streaming = True
             async for chunk in stream:
-                await send({"type": "http.response.body", "body": chunk.data, "more_body": True})
+                await send.go_on({"type": "http.response.body", "body": chunk.data, "more_body": True})
         visit.streaming = False
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send.go_on({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _array(self, ask: Ask, visit: Visit, send: Send) -> None:
+    async def _array(self, ask: Ask, visit: Visit, send: Answering) -> None:
         """The same events as the elements of one JSON array, each sent when it is whole."""
         reader = turnout_wire.BlockReader()
         before = b"["
@@ -115,11 +116,11 @@ class Gemini:
                     event = turnout_wire.read_event(block)
                     if event is not None:
                         data = before + event.data
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                        await send.go_on({"type": "http.response.body", "body": data, "more_body": True})
                         before = b",\r\n"
                         visit.streaming, visit.dialect = True, f"{GEMINI}.array"
         visit.streaming = False
-        await send({"type": "http.response.body", "body": b"]", "more_body": False})
+        await send.go_on({"type": "http.response.body", "body": b"]", "more_body": False})
 
 
 @final
@@ -130,7 +131,7 @@ class SharedModels:
         self._gemini = gemini
         self._others = others
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Answering) -> None:
         """Serve one request; raises TurnoutError for the door to answer."""
         visit: Visit = scope[VISIT]
         if visit.dialect == GEMINI:

@@ -7,12 +7,13 @@ from typing import final
 import turnout_wire
 from turnout import Ask, Operation
 from turnout.abc import Switch
-from turnout_http._answers import RawHeaders, decision_header, raw_headers, send_whole
+from turnout_http._answering import Answering, RawHeaders
+from turnout_http._answers import decision_header, raw_headers
 from turnout_http._body import is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
 from turnout_http._stored import Stored, is_stored
-from turnout_http._visit import CANCELS, VISIT, WHOLE_BODY, Receive, Scope, Send, Visit, while_present
+from turnout_http._visit import CANCELS, VISIT, WHOLE_BODY, Receive, Scope, Visit, while_present
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -31,6 +32,8 @@ BODY_KEYS = (
 
 SESSION_HEADERS = (b"x-session-id", b"session-id", b"session_id", b"x-session-affinity")
 """Headers in which clients name a session of theirs; the members of the body come first."""
+
+_IN_HEAD = frozenset(SESSION_HEADERS)
 
 
 @final
@@ -58,7 +61,7 @@ class Generate:
         self._stored = stored
         self._allowed = frozenset(name.encode() for name in turnout_wire.REQUEST_HEADERS[dialect])
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Answering) -> None:
         """Serve one request; raises TurnoutError for the door to answer."""
         visit: Visit = scope[VISIT]
         body = scope.get(WHOLE_BODY)
@@ -82,16 +85,16 @@ class Generate:
         else:
             await while_present(receive, partial(work, ask, visit, send))
 
-    async def _execute(self, ask: Ask, visit: Visit, send: Send) -> None:
+    async def _execute(self, ask: Ask, visit: Visit, send: Answering) -> None:
         answer = await self._whole(ask)
         if self._stored and visit.storing:
             self._stored.note(visit, turnout_wire.stored_by_reply(answer.reply.body), answer.decision.served_by)
         headers = raw_headers(answer.reply.headers)
         if b"x-turnout-explain" in visit.head:
             headers += decision_header(answer.decision)
-        await send_whole(send, answer.reply.body, headers=headers)
+        await send.whole(answer.reply.body, headers=headers)
 
-    async def _stream(self, ask: Ask, visit: Visit, send: Send) -> None:
+    async def _stream(self, ask: Ask, visit: Visit, send: Answering) -> None:
         """Forward chunks untouched.
 
         The answer begins when the first payload is here, so that a failure before it can still have a status.
@@ -105,25 +108,28 @@ class Generate:
             async for chunk in stream:
                 if self._stored and visit.storing:
                     self._stored.note(visit, turnout_wire.stored_by_events(chunk.data), stream.decision.served_by)
-                await send({"type": "http.response.body", "body": chunk.data, "more_body": True})
+                await send.go_on({"type": "http.response.body", "body": chunk.data, "more_body": True})
         visit.streaming = False
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send.go_on({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _forwarded(self, head: Head) -> Mapping[str, str]:
         """Those of the client's headers that may go upstream; nearly always none."""
-        names = self._allowed & head.keys()
-        if not names:
+        if self._allowed.isdisjoint(head):
             return NO_HEADERS
+        names = self._allowed & head.keys()
         texts = {name.decode(): head[name].decode("latin-1") for name in names}
         return turnout_wire.request_headers(texts, self._dialect)
 
 
 def affinity_of(members: Mapping[str, str], head: Head) -> str | None:
-    """The client's own name for a session or cache; never anything made from its key (design 16)."""
-    for name in BODY_KEYS:
-        if name in members:
-            return members[name]
-    for header in SESSION_HEADERS:
-        if head.get(header):
-            return head[header].decode("latin-1")
+    """The client's own name for a session or cache; never anything made from its key (design 16).
+
+    `members` are those of BODY_KEYS that the body has.
+    """
+    if members:
+        return next(members[name] for name in BODY_KEYS if name in members)
+    if not _IN_HEAD.isdisjoint(head):
+        for header in SESSION_HEADERS:
+            if head.get(header):
+                return head[header].decode("latin-1")
     return None

@@ -125,7 +125,7 @@ class Llhttp:
         """
         tick = min(TICK, shortest(self._limits) / 4)
         while True:
-            self._shared.date = format_date_time(time.time()).encode()
+            self._shared.date = b"date: %b\r\n" % format_date_time(time.time()).encode()
             now = trio.current_time()
             for connection in list(self._open):
                 if connection.due <= now:

@@ -15,10 +15,11 @@ import httptools
 import trio
 
 import turnout_wire
+from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_exchange import Exchange, Shared
 from turnout_http._server import Asgi
 from turnout_http._silence import LOOK, PROBE, was_reset
-from turnout_http._visit import CANCELS
+from turnout_http._visit import CANCELS, HEAD
 
 LINGER = 1.0
 """Seconds in which unread bytes of a client are still taken after the last answer: closing over them would reset the
@@ -56,12 +57,12 @@ class Connection:
     __slots__ = (
         "_ahead",
         "_app",
-        "_arrived",
         "_exchange",
         "_fault",
         "_head_bytes",
         "_head_done",
         "_headers",
+        "_last_head",
         "_line",
         "_nursery",
         "_parser",
@@ -72,6 +73,8 @@ class Connection:
         "_shared",
         "_sock",
         "_target",
+        "_task",
+        "_waiting",
         "due",
     )
 
@@ -83,7 +86,9 @@ class Connection:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
         self._scope = trio.CancelScope()
-        self._arrived: trio.Event | None = None
+        self._task: trio.lowlevel.Task
+        self._waiting = False
+        self._last_head: LastHead | None = None
         self._exchange: Exchange | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._line = b""
@@ -99,6 +104,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the connection to its end."""
         readers = self._shared.readers
+        self._task = trio.lowlevel.current_task()
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
@@ -132,30 +138,44 @@ class Connection:
     def _take(self) -> None:
         """Take what has come. A fault of ours ends this connection, never the reader."""
         try:
-            self._read()
+            try:
+                count = self._sock.recv_into(self._shared.view)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._scope.cancel()
+                return
+            if self._last_head is None or not self._has_come_again(self._last_head, count):
+                self._read(count)
         except Exception as error:  # noqa: BLE001  # raised in the connection's own task
             self._fault = error
             self._scope.cancel()
 
-    def _read(self) -> None:
-        view = memoryview(self._shared.buffer)
-        try:
-            count = self._sock.recv_into(view)
-        except BlockingIOError:
-            return
-        except OSError:
-            self._scope.cancel()
-            return
+    def _has_come_again(self, last: LastHead, count: int) -> bool:
+        """Whether what was read is a request with the last one's head, and nothing else: then it is taken."""
+        if self._head_bytes or self._ahead or not (self._exchange is None or self._exchange.ended):
+            return False
+        body = last.body(self._shared.buffer, count)
+        if body is None:
+            return False
+        self.due = math.inf
+        exchange = Exchange(last.scope(), self._sock, self._shared, self._scope, keep=True, expects=False)
+        exchange.add_whole(bytes(body))
+        self._hand_over(exchange)
+        return True
+
+    def _read(self, count: int) -> None:
         if not count:
             self._shared.readers.remove(self._sock)
             self._nursery.start_soon(self._after_end_of_file)
             return
         if self._ahead:
             return
+        data = self._shared.view[:count]
         if self._exchange is not None and self._exchange.upgraded:
-            self._exchange.add(bytes(view[:count]))
+            self._exchange.add(bytes(data))
         else:
-            self._feed(view[:count])
+            self._feed(data)
         if self._refused:
             self._refuse()
         if self._exchange is not None and self._exchange.full:
@@ -170,7 +190,7 @@ class Connection:
             self._shared.readers.add(self._sock, self._take)
 
     def _feed(self, data: memoryview) -> None:
-        begins = not self._head_bytes
+        begins, before = not self._head_bytes, self._exchange
         self._head_bytes += len(data)
         if (begins or self._line) and not self._is_sound_line(data):
             self._spoil(MALFORMED)
@@ -183,8 +203,20 @@ class Connection:
             self._spoil(MALFORMED)
         if begins and self._exchange is None:  # a head that came whole, as nearly all do, needs no limit
             self.due = trio.current_time() + self._shared.limits.header_timeout
+        elif begins and self._exchange is not before:
+            self._remember(data)
         if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
             self._spoil(HEAD_TOO_LARGE)
+
+    def _remember(self, data: memoryview) -> None:
+        """Keep the head of a request that came in one piece; the next one may have the same."""
+        self._last_head = None
+        exchange = self._exchange
+        if exchange is not None and exchange.complete and exchange.keep and not (self._ahead or self._refused):
+            head = bytes(data[: len(data) - exchange.unread])
+            self._last_head = LastHead.of(head, exchange.unread, exchange.scope)
+            if self._last_head is not None:
+                exchange.scope[HEAD] = self._last_head
 
     def _is_sound_line(self, data: memoryview) -> bool:
         """Whether the request line has one reading, as far as it has come."""
@@ -277,7 +309,7 @@ class Connection:
             return
         self.due = math.inf
         scope = self._asgi_scope()
-        self._exchange = Exchange(
+        exchange = Exchange(
             scope,
             self._sock,
             self._shared,
@@ -286,9 +318,7 @@ class Connection:
             keep=self._parser.should_keep_alive() and scope["http_version"] != "1.0",
             expects=self._expects_continue(),
         )
-        if self._arrived is not None:
-            self._arrived.set()
-            self._arrived = None
+        self._hand_over(exchange)
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
@@ -332,13 +362,24 @@ class Connection:
 
     # Answering
 
+    def _hand_over(self, exchange: Exchange) -> None:
+        """Have the request answered. It wakes the task as `trio.Event` does, for a tenth of its cost."""
+        self._exchange = exchange
+        if self._waiting:
+            self._waiting = False
+            trio.lowlevel.reschedule(self._task)
+
+    def _wait_no_more(self, _raise: object) -> trio.lowlevel.Abort:
+        self._waiting = False
+        return trio.lowlevel.Abort.SUCCEEDED
+
     async def _answer_requests(self) -> None:
         while True:
             while self._exchange is None:
-                self._arrived = trio.Event()
-                await self._arrived.wait()
+                self._waiting = True
+                await trio.lowlevel.wait_task_rescheduled(self._wait_no_more)
             exchange = self._exchange
-            exchange.offer_whole()
+            exchange.offer()
             await self._app(exchange.scope, exchange.receive, exchange.send)
             exchange.finish()
             if self._exchange is exchange:  # a quick client's next request may be here already

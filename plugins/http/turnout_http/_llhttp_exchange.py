@@ -9,7 +9,7 @@ import trio
 
 from turnout_http._llhttp_readers import Readers
 from turnout_http._settings import ClientLimits
-from turnout_http._visit import WHOLE_BODY, Message, Scope
+from turnout_http._visit import ANSWER, WHOLE_BODY, Message, Scope
 
 UNREAD = 256 * 1024
 """Bytes of a body that may wait for the application before the connection stops reading."""
@@ -38,9 +38,10 @@ class Shared:
     """What all connections of a server have in common.
 
     Attributes:
-        date: value of the `date` header now.
+        date: line of the `date` header now.
         closing: no connection serves another request.
         buffer: what is read is parsed before anybody else can run, so one is enough.
+        view: the same, to read into.
     """
 
     def __init__(self, limits: ClientLimits, readers: Readers) -> None:
@@ -49,6 +50,7 @@ class Shared:
         self.date = b""
         self.closing = False
         self.buffer = bytearray(READ)
+        self.view = memoryview(self.buffer)
 
 
 @final
@@ -62,6 +64,7 @@ class Exchange:
         ended: the whole answer has been handed to the system.
         keep: the connection may serve another request afterwards.
         over: the application has returned.
+        unread: bytes of the body that wait for the application.
         upgraded: another protocol was asked for, so the body is whatever comes, and the connection ends with it.
     """
 
@@ -79,7 +82,6 @@ class Exchange:
         "_sock",
         "_told_end",
         "_torn",
-        "_unread",
         "begun",
         "broken_off",
         "complete",
@@ -87,6 +89,7 @@ class Exchange:
         "keep",
         "over",
         "scope",
+        "unread",
         "upgraded",
     )
 
@@ -113,7 +116,7 @@ class Exchange:
         self._connection = connection
         self._expects = expects
         self._pieces: list[bytes] = []
-        self._unread = 0
+        self.unread = 0
         self._told_end = False
         self._changed: trio.Event | None = None
         self._head = b""
@@ -128,13 +131,19 @@ class Exchange:
     @property
     def full(self) -> bool:
         """More of the body is unread than may be."""
-        return self._unread > UNREAD
+        return self.unread > UNREAD
 
     def add(self, piece: bytes) -> None:
         """A piece of the body has been read."""
         self._pieces.append(piece)
-        self._unread += len(piece)
+        self.unread += len(piece)
         self._tell()
+
+    def add_whole(self, body: bytes) -> None:
+        """The whole body has been read, before anybody can wait for it."""
+        self._pieces.append(body)
+        self.unread = len(body)
+        self.complete = True
 
     def end(self) -> None:
         """The whole request has been read."""
@@ -152,8 +161,9 @@ class Exchange:
         self.broken_off = True
         self._tell()
 
-    def offer_whole(self) -> None:
-        """Put a body that is here already into the scope: it spares the application a wait and its deadlines."""
+    def offer(self) -> None:
+        """Put into the scope what spares the application waits and messages: a body that is here already, `answer`."""
+        self.scope[ANSWER] = self.answer
         if self.complete:
             self.scope[WHOLE_BODY] = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
@@ -168,7 +178,7 @@ class Exchange:
             return {"type": "http.disconnect"}
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
-        self._unread = 0
+        self.unread = 0
         self._told_end = self.complete
         self._tell()
         return {"type": "http.request", "body": body, "more_body": not self.complete}
@@ -176,6 +186,7 @@ class Exchange:
     def finish(self) -> None:
         """The application has returned."""
         self.over = True
+        self.scope.pop(ANSWER, None)  # or the two hold each other
         self._tell()
 
     async def wait_over(self) -> None:
@@ -235,15 +246,28 @@ class Exchange:
 
     def _begin(self, body: bytes, *, more: bool) -> list[bytes]:
         """Head and first piece, in one write."""
-        parts = [self._head, b"date: %b\r\n" % self._shared.date]
+        parts = [self._head, self._shared.date]
         self._head = b""
         if not (self._sized or self._bodyless):
             parts.append(self._framing(body, more=more))
-        self.keep = self.keep and self.complete and not self._shared.closing
-        parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        parts.append(self._end_of_head())
         if self._bodyless:
             return parts
         return parts + (_chunk(body, last=False) if self._chunked else [body])
+
+    async def answer(self, status: int, lines: bytes, body: bytes, *, close: bool) -> None:
+        """Take a whole answer; see `Answer`."""
+        self.keep = self.keep and not close
+        parts = [STATUS_LINES[status], lines, self._shared.date, self._end_of_head()]
+        if status not in BODYLESS and self.scope["method"] != "HEAD":
+            parts.append(body)
+        await self._write(parts)
+        self.ended = True
+
+    def _end_of_head(self) -> bytes:
+        """Its last lines; says whether the connection is kept."""
+        self.keep = self.keep and self.complete and not self._shared.closing
+        return b"\r\n" if self.keep else b"connection: close\r\n\r\n"
 
     def _framing(self, body: bytes, *, more: bool) -> bytes:
         """The header that says where the body ends; a client of HTTP/1.0 learns it from the end of the connection."""

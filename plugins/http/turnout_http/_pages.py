@@ -7,12 +7,13 @@ from typing import final
 
 import attrs
 
+from turnout_http._answering import Answering
 from turnout_http._door import Door
 from turnout_http._framing import Head
 from turnout_http._refusals import Refusal
 from turnout_http._visit import Receive, Scope, Send, Visit
 
-Endpoint = Callable[[Scope, Receive, Send], Awaitable[None]]
+Endpoint = Callable[[Scope, Receive, Answering], Awaitable[None]]
 
 SocketEndpoint = Callable[[Door, Visit, Receive, Send], Awaitable[None]]
 
@@ -46,8 +47,9 @@ class Audience(enum.Enum):
 @final
 @attrs.frozen
 class Page:
-    """One row of the route table. `endpoint` is an ASGI application; the path may hold names, see `pattern`.
+    """One row of the route table. The path may hold names, see `pattern`.
 
+    `endpoint` is an ASGI application that may also give a whole answer at once, see `Answering`;
     `socket` is what serves a websocket that is opened there, None where none can be.
     """
 
@@ -57,7 +59,7 @@ class Page:
     endpoint: Endpoint
     socket: SocketEndpoint | None = None
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def __call__(self, scope: Scope, receive: Receive, send: Answering) -> Awaitable[None]:
         """Serve a request; raises Refusal at once for a method that this page does not answer."""
         if scope["method"] not in self.methods:
             raise Refusal("method_not_allowed", f"this page answers {' and '.join(self.methods)}")

@@ -7,16 +7,17 @@ from typing import Any, final
 from turnout import Model
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
-from turnout_http._answers import decision_json, send_whole
+from turnout_http._answering import Answering
+from turnout_http._answers import decision_json
 from turnout_http._descriptors import Descriptors
 from turnout_http._pages import MESSAGES
 from turnout_http._refusals import Refusal
-from turnout_http._visit import VISIT, Receive, Scope, Send, Visit
+from turnout_http._visit import VISIT, Receive, Scope, Visit
 
 
-async def healthz(_scope: Scope, _receive: Receive, send: Send) -> None:
+async def healthz(_scope: Scope, _receive: Receive, send: Answering) -> None:
     """The process serves requests. Says nothing else, for anybody may ask."""
-    await send_whole(send, b'{"status":"ok"}')
+    await send.whole(b'{"status":"ok"}')
 
 
 @final
@@ -30,17 +31,17 @@ class Readyz:
         self._switch = switch
         self._descriptors = descriptors
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Answering) -> None:
         """Answer."""
         readiness = self._switch.readiness()
         if readiness.draining:
-            await send_whole(send, b'{"status":"draining"}', status=503)
+            await send.whole(b'{"status":"draining"}', status=503)
         elif not readiness.ready:
-            await send_whole(send, b'{"status":"not ready"}', status=503)
+            await send.whole(b'{"status":"not ready"}', status=503)
         elif readiness.problems or (self._descriptors is not None and self._descriptors.short):
-            await send_whole(send, b'{"status":"degraded"}')
+            await send.whole(b'{"status":"degraded"}')
         else:
-            await send_whole(send, b'{"status":"ready"}')
+            await send.whole(b'{"status":"ready"}')
 
 
 def _listing(model: Model) -> Mapping[str, Any]:
@@ -61,7 +62,7 @@ class Models:
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Answering) -> None:
         """Answer with all models, or with the one in the path."""
         models = self._switch.models()
         wanted = scope.get("path_params", {}).get("name")
@@ -74,12 +75,12 @@ class Models:
             if anthropic:
                 ends = {"first_id": models[0].name, "last_id": models[-1].name} if models else {}
                 listing = {"data": data, "has_more": False, "first_id": None, "last_id": None, **ends}
-            await send_whole(send, json.dumps(listing).encode())
+            await send.whole(json.dumps(listing).encode())
             return
         found = next((model for model in models if model.name == wanted), None)
         if found is None:
             raise UnknownModel(wanted, [model.name for model in models])
-        await send_whole(send, json.dumps(listed(found)).encode())
+        await send.whole(json.dumps(listed(found)).encode())
 
 
 @final
@@ -89,13 +90,13 @@ class Decisions:
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Answering) -> None:
         """Answer; raises Refusal when the call is not known any more."""
         decision = self._switch.explain(scope["path_params"]["id"])
         if decision is None:
             raise Refusal("not_found", "no recent call has this request id")
         record = {"began": round(decision.began, 3), **decision_json(decision)}
-        await send_whole(send, json.dumps(record).encode())
+        await send.whole(json.dumps(record).encode())
 
 
 @final
@@ -105,8 +106,8 @@ class Metrics:
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Answering) -> None:
         """Answer."""
         exposed = self._switch.expose()
         media_type = next(iter(exposed), "text/plain; charset=utf-8")
-        await send_whole(send, exposed.get(media_type, "").encode(), media_type=media_type.encode())
+        await send.whole(exposed.get(media_type, "").encode(), media_type=media_type.encode())

@@ -1,7 +1,7 @@
 """One request while it is being served, and how its client's leaving ends it."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import attrs
 import trio
@@ -21,6 +21,38 @@ CANCELS = "turnout.cancels"
 
 WHOLE_BODY = "turnout.body"
 """Key in the ASGI scope: the request's body, when the server had all of it before it called the application."""
+
+ANSWER = "turnout.answer"
+"""Key in the ASGI scope: the server's way for a whole answer, an `Answer`. ASGI's own takes two messages and a list of
+headers; a fortieth of a call of 1 KB."""
+
+HEAD = "turnout.head"
+"""Key in the ASGI scope: a `Remembered` that comes again with each request of the same head, whatever its length."""
+
+
+class Answer(Protocol):
+    """A server's way for a whole answer."""
+
+    def __call__(self, status: int, lines: bytes, body: bytes, *, close: bool) -> Awaitable[None]:
+        """Send it; waits while the client does not read.
+
+        Args:
+            status: of the answer.
+            lines: its header lines, each with its line end; the body's length is among them.
+            body: the body, which is left out where the request or the status have none.
+            close: the connection must not be used again.
+        """
+        ...
+
+
+class Remembered(Protocol):
+    """A head of a connection, as the server remembers it.
+
+    Attributes:
+        judged: what the application has made of it, None before it has.
+    """
+
+    judged: object
 
 
 @final
