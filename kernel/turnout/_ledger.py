@@ -52,6 +52,7 @@ __all__ = [
     "freed",
     "record",
     "record_origin",
+    "refresh_failed",
     "refreshed",
     "refused_for_good",
     "restore",
@@ -158,12 +159,22 @@ def benched_since(state: CredentialState, model: str, now: float, took: float) -
 
 def refreshed(state: CredentialState, now: float) -> CredentialState:
     """The state after the credential was renewed: what a refused token had blocked is free again (O48)."""
+    if state.last_error is not None and not state.last_error.code:  # of a refresh, as below
+        state = attrs.evolve(state, last_error=remaining_error(state.models), updated_at=now)
     if not any(map(_is_refusal, _entries(state))):
         return attrs.evolve(state, needs_login="", refused="", updated_at=now) if state.needs_login else state
     models = {name: reset(entry, now) if _is_refusal(entry) else entry for name, entry in state.models.items()}
     error = remaining_error(models)
     after = following(state, models, error, error.message if error else "", now)
     return attrs.evolve(after, needs_login="", refused="")
+
+
+def refresh_failed(state: CredentialState, why: str, now: float) -> CredentialState:
+    """The state after a refresh that failed: the last error is its message alone, nothing else changes (C11.2).
+
+    `why` holds no secret. Unlike an outcome's it has no code, so that it goes with the next refresh that succeeds.
+    """
+    return attrs.evolve(state, last_error=ErrorRecord(message=why), updated_at=now)
 
 
 def refused_for_good(state: CredentialState, why: str, now: float, *, secret: str = "") -> CredentialState:

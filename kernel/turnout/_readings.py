@@ -6,7 +6,7 @@ what cannot be read counts as absent and never stops a credential from loading.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 import attrs
 
@@ -15,6 +15,7 @@ from turnout._values import EMPTY, MASK, Credential, Secret
 
 __all__ = [
     "EXPIRY_KEYS",
+    "NO_SECRETS",
     "Account",
     "Instant",
     "account",
@@ -46,6 +47,20 @@ _TOOL_PREFIX_OFF = ("tool_prefix_disabled", "tool-prefix-disabled")
 EXPIRY_KEYS = ("expired", "expire", "expires_at", "expiresAt", "expiry", "expires")
 _REFRESH_INTERVAL = ("refresh_interval_seconds", "refreshIntervalSeconds", "refresh_interval", "refreshInterval")
 _LAST_REFRESH = ("last_refresh", "lastRefresh", "last_refreshed_at", "lastRefreshedAt")
+
+NO_SECRETS: Final = frozenset(
+    {
+        "email",
+        "websockets",
+        *_COOLING_OFF,
+        *_RETRIES,
+        *_TOOL_PREFIX_OFF,
+        *EXPIRY_KEYS,
+        *_REFRESH_INTERVAL,
+        *_LAST_REFRESH,
+    }
+)
+"""What metadata says to the kernel and to people: an upstream that has refused a secret is not shown these."""
 
 _SHOWN = 4
 _SHORTEST_SHOWN = 17

@@ -20,7 +20,7 @@ from turnout._due import NONE_YET, Refreshes, after_failure, after_success, due_
 from turnout._events import CredentialUpdated, RefreshFailed
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import LEASE, Leasing
-from turnout._ledger import refreshed, refused_for_good
+from turnout._ledger import refresh_failed, refreshed, refused_for_good
 from turnout._observers import Observers
 from turnout._readings import expiry, ident
 from turnout._renew import Flight, Renewer, bound_to_tokens
@@ -325,8 +325,8 @@ class RefreshRoom:
             return
         now = self._now()
         self._history[id] = after_failure(self._history.get(id, NONE_YET), now)
-        state = self._custody.states[id]
         reason = failure.message or failure.code
+        state = refresh_failed(self._custody.states[id], reason, now)
         if isinstance(failure, Unauthorized):
             state = refused_for_good(state, reason, now, secret=mark_of(credential))
         at = None if state.needs_login else self._due_at(credential)

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import attrs
 
 from turnout._entries import SEED
-from turnout._readings import EXPIRY_KEYS, expiry
+from turnout._readings import EXPIRY_KEYS, NO_SECRETS, expiry
 from turnout._values import EMPTY, Credential
 
 TOKEN_KEYS: Final = frozenset({"access_token", "refresh_token", "id_token", "scope", "token", "Token", *EXPIRY_KEYS})
@@ -145,9 +145,13 @@ def tokens(credential: Credential) -> Mapping[str, Any]:
 
 
 def mark_of(credential: Credential) -> str:
-    """A digest that tells one secret of a credential from another; nothing can be read from it."""
+    """A digest that tells one secret of a credential from another; nothing can be read from it.
+
+    Any key of the metadata may be what a vendor renews with, less those of which we know that they are not.
+    """
     key = credential.api_key.reveal() if credential.api_key is not None else None
-    return _mark([key, dict(credential.metadata or EMPTY)])
+    shown = {name: value for name, value in (credential.metadata or EMPTY).items() if name not in NO_SECRETS}
+    return _mark([key, shown])
 
 
 def mark_of_tokens(credential: Credential) -> str:

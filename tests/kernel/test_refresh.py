@@ -25,6 +25,7 @@ from turnout import (
 )
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential
+from turnout._values import CLEAN, ErrorRecord
 from turnout.errors import PoolError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel, scripted_plugins
 from turnout.testing._house import scripted_config
@@ -529,6 +530,43 @@ async def test_a_401_benches_over_a_restart_unless_its_refresh_ends_while_the_ke
     async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
         assert kernel.credentials.state("a").unavailable is benched
         assert metadata(kernel, "a")["access_token"] == ("token-0" if benched else "token-1")
+
+
+@pytest.mark.parametrize("cure", ["refresh", "call"])
+async def test_a_refresh_that_fails_leaves_its_message_and_nothing_else(autojump_clock: MockClock, cure: str) -> None:
+    """C11.2: it goes with the next refresh that succeeds, or, as any error does, with the next success (C10.3)."""
+    provider = Renewing()
+    provider.failure = Transient(message="busy")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+        with pytest.raises(UpstreamFailed):
+            await kernel.credentials.refresh("a")
+        state = kernel.credentials.state("a")
+        assert state.last_error == ErrorRecord(message="busy")
+        assert attrs.evolve(state, last_error=None, updated_at=None) == CLEAN
+        provider.failure = None
+        await (kernel.credentials.refresh("a") if cure == "refresh" else kernel.execute(ASK))
+        assert kernel.credentials.state("a").last_error is None
+
+
+async def test_of_a_credential_that_needs_a_login_only_another_secret_is_tried(autojump_clock: MockClock) -> None:
+    """E7, B23: an address that is put right is none, whatever brings it."""
+    provider = Renewing()
+    provider.failure = Unauthorized(message="invalid_grant")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 310))
+        await trio.sleep(400)
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+        assert len(provider.refreshed) == 1
+        known = metadata(kernel, "a")
+        for edited in ({"email": "right@example.test"}, {"refresh_interval": 30}, {"request_retry": 2}):
+            await kernel.credentials.update(attrs.evolve(oauth("a", 310), metadata=Metadata({**known, **edited})))
+            await trio.sleep(100)
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+        assert len(provider.refreshed) == 1
+        await kernel.credentials.update(attrs.evolve(oauth("a", 310), metadata=Metadata({**known, "client": "other"})))
+        await trio.sleep(100)
+        assert len(provider.refreshed) == 2
 
 
 async def test_observers_hear_of_refreshes_and_of_their_failures(autojump_clock: MockClock) -> None:
