@@ -1,6 +1,6 @@
 """Upstreams that fail in every way there is, by chance that can be replayed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, ClassVar
@@ -43,17 +43,26 @@ class FaultyUpstreams:
 
     Attributes:
         share: of the calls that go wrong, 0 to 1.
+        slow: calls that go well may take a while.
         open_streams: entered and not left.
     """
 
     api: ClassVar[int] = 1
     dialects: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, chance: Random, referee: Referee, share: float) -> None:
+    def __init__(
+        self,
+        chance: Random,
+        referee: Referee,
+        share: float,
+        sleep: Callable[[float], Awaitable[None]] = trio.sleep,
+    ) -> None:
         self._chance = chance
+        self._sleep = sleep
         self._referee = referee
         self._numbers = 0
         self.share = share
+        self.slow = True
         self.open_streams = 0
 
     def origin(self, credential: Credential) -> str:
@@ -66,7 +75,7 @@ class FaultyUpstreams:
         """Answer, or go wrong."""
         async with self._attempt(call) as attempt:
             ends = await self._open(call, self._way(WAYS))
-            attempt.ends = Done() if ends is None else ends
+            attempt.end(Done() if ends is None else ends)
             if ends is not None:
                 raise UpstreamFailed(ends)
             return Reply(body=b"{}")
@@ -78,9 +87,10 @@ class FaultyUpstreams:
         """Open a stream, or go wrong, now or later."""
         way = self._way(STREAM_WAYS)
         async with self._attempt(call) as attempt:
-            attempt.ends = await self._open(call, way)
-            if attempt.ends is not None:
-                raise UpstreamFailed(attempt.ends)
+            ends = await self._open(call, way)
+            attempt.end(ends)
+            if ends is not None:
+                raise UpstreamFailed(ends)
             self.open_streams += 1
             try:
                 yield _Stream(self, call, attempt, way)
@@ -100,7 +110,7 @@ class FaultyUpstreams:
 
     async def _open(self, call: Call, way: str) -> Failure | None:
         """What comes before the answer; gives how it fails, None when it does not."""
-        await trio.sleep(self._chance.choice((0, 0, 0.01, 0.5, 4)))
+        await self._sleep(self._chance.choice((0, 0, 0.01, 0.5, 4)) if self.slow else 0)
         if way == "stall":
             await trio.sleep_forever()
         if way == "bug":
@@ -126,7 +136,7 @@ class FaultyUpstreams:
     async def next_chunk(self, stream: "_Stream") -> Chunk:
         """What a stream gives next."""
         way, given = stream.way, stream.given
-        await trio.sleep(self._chance.choice((0, 0, 0.1, 2)))
+        await self._sleep(self._chance.choice((0, 0, 0.1, 2)))
         if way == "stall first" or (way == "stall later" and given > 1):
             await trio.sleep_forever()
         if way == "fail first" or (way == "break" and given > 1):
@@ -134,7 +144,7 @@ class FaultyUpstreams:
         if way == "bug later" and given > 1:
             raise Bug(stream.call.ask.id)
         if way == "flood":
-            stream.attempt.ends = FLOOD if given else None
+            stream.attempt.end(FLOOD if given else None)
             return Chunk(bytes(40_000), payload=False)
         if way == "empty" or given > stream.length:
             stream.ends(EMPTY_STREAM if way == "empty" else Done())
@@ -175,7 +185,7 @@ class _Stream:
 
     def ends(self, verdict: Any) -> Any:
         """This is how it ends, as far as is known."""
-        self.attempt.ends = verdict
+        self.attempt.end(verdict)
         return verdict
 
 
@@ -191,7 +201,7 @@ class FaultyRenewals(FaultyUpstreams):
         self._referee.refresh_begins(credential)
         try:
             way = self._way(("fail", "fail", "stall", "bug", "nothing", "short"))
-            await trio.sleep(self._chance.choice((0, 1, 9)))
+            await self._sleep(self._chance.choice((0, 1, 9)))
             return await self._renew(credential, way)
         finally:
             self._referee.refresh_ends(credential)

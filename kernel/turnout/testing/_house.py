@@ -47,6 +47,9 @@ class NoTransport:
         """None: scripted providers use no transport."""
 
 
+_IN_TURN, _IN_ORDER, _NONE = given(InTurn()), given(InOrder()), given(NoTransport())
+"""Made once: the class of a plugin takes long to make."""
+
 START = 1_800_000_000.0
 """What the wall clock says when Trio's clock says 0."""
 
@@ -63,16 +66,18 @@ def scripted_plugins(
 
     Selectors are `in-turn`, or `selector` in its place, and `in-order`.
     """
-    instances: dict[str, Mapping[str, Any]] = {
-        "turnout.providers": providers,
-        "turnout.selectors": {"in-turn": selector or InTurn(), "in-order": InOrder()},
-        "turnout.stores": {"memory": store or MemoryStore()},
-        "turnout.transports": {"none": NoTransport()},
-        **{f"turnout.{group}": members for group, members in others.items()},
+    made = {id(one): given(one) for one in providers.values()}
+    more = {
+        f"turnout.{group}": {name: given(one) for name, one in members.items()} for group, members in others.items()
     }
-    return Plugins.of(
-        {group: {name: given(one) for name, one in members.items()} for group, members in instances.items()}
-    )
+    classes: dict[str, Mapping[str, Any]] = {
+        "turnout.providers": {name: made[id(one)] for name, one in providers.items()},
+        "turnout.selectors": {"in-turn": given(selector) if selector else _IN_TURN, "in-order": _IN_ORDER},
+        "turnout.stores": {"memory": given(store or MemoryStore())},
+        "turnout.transports": {"none": _NONE},
+        **more,
+    }
+    return Plugins.of(classes)
 
 
 _DEFAULTS = {"selector": "in-turn", "store": "memory", "transport": "none"}

@@ -1,6 +1,6 @@
 """Somebody who manages a kernel while calls are under way, by chance that can be replayed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Any
@@ -22,6 +22,7 @@ class Operator:
     chance: Random
     referee: Referee
     kernel: Kernel
+    sleep: Callable[[float], Awaitable[None]]
 
     async def act(self) -> None:
         """Do this and that."""
@@ -35,7 +36,7 @@ class Operator:
             lambda: self.register(self.chance.randrange(4)),
         )
         for _ in range(self.chance.randint(0, 5)):
-            await trio.sleep(self.chance.choice((0, 0.4, 2, 30)))
+            await self.sleep(self.chance.choice((0, 0.4, 2, 30)))
             with suppress(StoreError, ConfigError):
                 await self.chance.choice(acts)()
             self.referee.look()

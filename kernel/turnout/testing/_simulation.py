@@ -104,7 +104,7 @@ class _World:
         self.clock = SkippingClock()
         self.calls = 0
         share = self.chance.choice((0.0, 0.3, 0.6, 0.9))
-        self._upstreams = FaultyRenewals(self.chance, self.referee, share)
+        self._upstreams = FaultyRenewals(self.chance, self.referee, share, self.clock.sleep)
         self._store = FaultyStore(self.chance, self.chance.choice((0.0, 0.0, 0.2)))
         self._ear = Ear()
         self._kernel: Kernel
@@ -121,7 +121,7 @@ class _World:
         self.referee.store = self._store
         if self.chance.random() < RESTARTS:
             await self._live(plugins, "1")
-            await trio.sleep(self.chance.choice((0, 5, 600)))
+            await self.clock.sleep(self.chance.choice((0, 5, 600)))
         await self._live(plugins, "2", last=True)
         return trio.lowlevel.current_statistics().tasks_living - before
 
@@ -132,7 +132,7 @@ class _World:
         async with open_kernel(config, plugins=plugins, wall=self.referee.wall, draw=self.chance.random) as kernel:
             self._kernel = kernel
             await self._take_over(kernel)
-            operator = Operator(self.chance, self.referee, kernel)
+            operator = Operator(self.chance, self.referee, kernel, self.clock.sleep)
             for number in range(self.chance.randint(0, 2)):
                 await operator.register(number)
             ends = math.inf if last else self.chance.choice(ENDS)
@@ -159,7 +159,7 @@ class _World:
 
     async def _client(self, name: str) -> None:
         for turn in range(self.chance.randint(1, 3)):
-            await trio.sleep(self.chance.choice((0, 0, 0.3, 3, 70)))
+            await self.clock.sleep(self.chance.choice((0, 0, 0.3, 3, 70)))
             await self._call(self._ask(f"{name}.{turn}"))
             self.referee.look()
 
@@ -205,7 +205,7 @@ class _World:
                 leaves_after -= 1
                 if not leaves_after:
                     break
-                await trio.sleep(self.chance.choice((0, 0, 1)))
+                await self.clock.sleep(self.chance.choice((0, 0, 1)))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -223,6 +223,7 @@ class _World:
         """In the end everybody serves again."""
         referee = self.referee
         self._upstreams.share = self._store.share = 0.0
+        self._upstreams.slow = False
         await self._wait_for_recoveries()
         referee.look()
         for credential in self._kernel.credentials.list():
@@ -237,7 +238,7 @@ class _World:
         models = [one.next_retry_after for state in kernel._custody.states.values() for one in state.models.values()]
         last = max((time for time in (*origins, *models) if time is not None), default=now)
         self.referee.law(last <= now + LONGEST_BLOCK, "somebody is blocked for more than a day (design 16)")
-        await trio.sleep(max(0.0, last - now) if self.chance.random() < PATIENT else 60)
+        await self.clock.sleep(max(0.0, last - now) if self.chance.random() < PATIENT else 60)
 
     async def _must_serve(self, credential: Credential) -> None:
         """No credential stays benched past its time (design 10)."""
