@@ -22,6 +22,7 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
+from functools import partial
 from logging import getLogger
 from typing import Any
 
@@ -277,6 +278,9 @@ class Kernel:
         self._rooms.start_soon(writer.run, name="write-behind")
         self._rooms.start_soon(writer.watch, name="following the store")
         self._rooms.start_soon(writer.gather, name="keeping affinity")
+        self._share_limits(writer)
+
+    def _share_limits(self, writer: WriteBehind) -> None:
         if self._limits.use(writer.store, writer.border):
             self._rooms.start_soon(self._limits.run, name="sharing limits")
 
@@ -500,6 +504,15 @@ class Kernel:
         generation = self._conductor.generation
         self._conductor.generation = generation_of(self._config, self._house.now.instances, generation.number)
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
+        self._go_on_with(self._house.now.only("stores"))
+
+    def _go_on_with(self, store: Store) -> None:
+        """The store may be the one that was opened again: the instance that failed answers nobody any more."""
+        if store is self._writer.store:
+            return
+        self._writer.go_on_with(store)
+        self._rooms.start_soon(partial(self._writer.watch, anew=True), name="following the store")
+        self._share_limits(self._writer)
 
     def _store_failed(self, kind: str, id: str, reason: str) -> None:
         self._observers.tell(StoreFailed(at=self._clock.now(), kind=kind, credential=id, reason=reason))

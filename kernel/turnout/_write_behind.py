@@ -133,8 +133,17 @@ class WriteBehind:
         self._watch_scope.cancel()
         self._gather_scope.cancel()
 
-    async def watch(self) -> None:
-        """Follow what others write to the store, until closed; ends at once where nobody else can."""
+    def go_on_with(self, store: Store) -> None:
+        """Use the store as it was opened again, after it had failed; `watch` ends and is to be started anew."""
+        self.store = store
+        self._watch_scope.cancel()
+        self._watch_scope = trio.CancelScope()
+
+    async def watch(self, *, anew: bool = False) -> None:
+        """Follow what others write to the store, until closed; ends at once where nobody else can.
+
+        `anew` looks first for what they wrote while nobody listened.
+        """
         if not offers(self.store, Watcher):
             return
         changes: AsyncIterator[Sequence[Change]] | None = None
@@ -142,6 +151,9 @@ class WriteBehind:
         with self._watch_scope:
             while True:
                 try:
+                    if anew:
+                        await self._read_all()
+                        anew = False
                     with self.border:
                         if changes is None:
                             changes = self.store.watch()
