@@ -25,7 +25,7 @@ TLS = ssl.create_default_context()
 """Made once: each client would read the certificates of this machine anew, for connections that need none."""
 
 TRANSPORT = os.environ.get("TURNOUT_TRANSPORT", "pool")
-"""Of every house whose test does not choose: with `httpx`, all rows of tables B and C run over the other one."""
+"""Of every house whose test does not choose; `each_transport` has a test run over both."""
 
 MODEL = "m"
 LIMIT = 20.0
@@ -119,7 +119,7 @@ async def open_house(
     more: str = "",
     server: str = "auto",
     keys: Sequence[str] = (),
-    transport: str = TRANSPORT,
+    transport: str = "",
     limit: float = LIMIT,
 ) -> AsyncIterator[House]:
     """A house with these credentials, the first one preferred.
@@ -140,7 +140,7 @@ async def open_house(
             deadlines=f"[deadlines]\n{limits}" if limits else "",
             more=more,
             server=server,
-            transport=transport,
+            transport=transport or TRANSPORT,
             credentials=credentials,
         )
         with trio.fail_after(limit):
