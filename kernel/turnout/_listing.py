@@ -13,7 +13,7 @@ from turnout._entries import credential_of
 from turnout._generation import Generation, ProviderInstance
 from turnout._names import Aliases
 from turnout._readings import ident
-from turnout._values import Credential
+from turnout._values import Credential, Secret
 from turnout.abc import ModelLister
 from turnout.errors import PluginError, UpstreamFailed
 
@@ -55,6 +55,14 @@ def aliases_of(config: Config, key: str, plugin: object) -> Aliases:
     )
 
 
+Asker = tuple[str, str, Secret | None] | None
+"""What an upstream's answer depends on: provider, origin and key; not a login's tokens, which change by the hour."""
+
+
+def _asker(credential: Credential | None) -> Asker:
+    return None if credential is None else (credential.provider, credential.origin, credential.api_key)
+
+
 class Listing:
     """Asks upstreams which models they serve, for credentials to which the configuration lists none.
 
@@ -67,6 +75,7 @@ class Listing:
         self._generation = generation
         self._nursery: trio.Nursery | None = None
         self._asking: dict[str, trio.CancelScope] = {}
+        self._answered: dict[str, Asker] = {}
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Ask everybody, from now on in tasks of `nursery`; waits for the first answers, but not for long."""
@@ -81,8 +90,14 @@ class Listing:
                     await told.wait()
 
     def consider(self, id: str) -> None:
-        """A credential has come or changed: ask its upstream, if that has not said what it serves (O12)."""
-        if id not in self._custody.listed and id not in self._asking:
+        """A credential has come, changed or gone: ask its upstream, if that has not said what it serves (O12).
+
+        With another key, or at another place, it is asked anew; until it answers, what it said before holds.
+        """
+        credential = self._custody.credentials.get(id)
+        if credential is None:
+            self._answered.pop(id, None)
+        elif id not in self._asking and self._answered.get(id) != _asker(credential):
             self._begin(id)
 
     def _begin(self, id: str) -> trio.Event | None:
@@ -110,7 +125,7 @@ class Listing:
                 while (asked := self._asked(id)) is not None:
                     answered = await self._ask_once(*asked)
                     told.set()
-                    if answered:
+                    if answered and self._answered.get(id) == _asker(self._custody.credentials.get(id)):
                         return
                     await trio.sleep(pause)
                     pause = min(2 * pause, RETRY_CAP)
@@ -132,6 +147,7 @@ class Listing:
         except (UpstreamFailed, PluginError, trio.TooSlowError) as error:
             log.warning("%s does not say which models it serves: %s", credential.id, str(error) or type(error).__name__)
             return False
+        self._answered[credential.id] = _asker(credential)
         current = self._custody.credentials.get(credential.id)
         if current is not None and current.provider == credential.provider:
             serves = serves_of(self._config(), provider, current, names)

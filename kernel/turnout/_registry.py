@@ -147,6 +147,9 @@ class Registry:
         now = self._now()
         index = credential.index or (before.index if before is not None else "") or stable_index(credential)
         bound = self._intake.bound(credential, self._generation())
+        known = self._custody.credentials.get(bound.id)
+        if known is not None and known.provider != bound.provider:
+            self._custody.listed.pop(bound.id, None)
         created = bound.created_at or (before.created_at if before is not None else None) or now
         bound = attrs.evolve(bound, index=index, created_at=created, updated_at=now)
         self._custody.put(bound, state=state, serves=self._serves(bound))

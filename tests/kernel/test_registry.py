@@ -105,6 +105,7 @@ class Lister(ScriptedProvider):
     def __init__(self) -> None:
         super().__init__()
         self.away = 0
+        self.word = "of"
         self.asked: list[str] = []
 
     async def models(self, credential: Credential, transport: object) -> list[str]:
@@ -113,7 +114,7 @@ class Lister(ScriptedProvider):
         if self.away:
             self.away -= 1
             raise UpstreamFailed(Unreachable())
-        return [f"of-{credential.id}"]
+        return [f"{self.word}-{credential.id}"]
 
 
 async def test_a_newcomer_serves_what_its_upstream_lists(autojump_clock: MockClock) -> None:
@@ -131,6 +132,27 @@ async def test_a_newcomer_serves_what_its_upstream_lists(autojump_clock: MockClo
         assert [model.name for model in kernel.models()] == ["of-a", "of-off"]
         assert provider.asked == ["a", "off", "off", "off"]
         await kernel.execute(Ask(model="of-off"))
+
+
+async def test_another_key_is_asked_what_it_serves_and_the_old_word_holds_until_then(
+    autojump_clock: MockClock,
+) -> None:
+    """C3.2.3, C3.3, O12: nothing is lost meanwhile; another provider's word counts for nothing."""
+    provider, other = Lister(), Lister()
+    both = {"scripted": provider, "other": other}
+    async with scripted_kernel("[providers.scripted]\n[providers.other]\n", both) as kernel:
+        await kernel.credentials.register(credential("a"))
+        await trio.sleep(2)
+        provider.word = "new-of"
+        await kernel.credentials.register(attrs.evolve(credential("a"), api_key=Secret("another-key-0123456789")))
+        await kernel.credentials.update(attrs.evolve(credential("a"), api_key=Secret("a-third-key-0123456789")))
+        assert [model.name for model in kernel.models()] == ["of-a"]
+        await trio.sleep(10)
+        assert [model.name for model in kernel.models()] == ["new-of-a"]
+        await kernel.credentials.update(attrs.evolve(credential("a"), provider="other"))
+        assert kernel.models() == ()
+        await trio.sleep(2)
+        assert [(model.name, model.providers) for model in kernel.models()] == [("of-a", ("other",))]
 
 
 async def test_who_goes_before_its_upstream_has_said_what_it_serves_is_not_asked_about_again(
