@@ -152,5 +152,5 @@ class Listing:
         if current is not None and current.provider == credential.provider:
             serves = serves_of(self._config(), provider, current, names)
             self._custody.serve(current.id, serves, tuple(names))
-            log.debug("%s serves %d models, as its upstream lists them", ident(current), len(serves))
+            log.debug("%s serves what its upstream lists, models: %d", ident(current), len(serves))
         return True

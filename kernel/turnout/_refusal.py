@@ -32,6 +32,7 @@ class Waits(NamedTuple):
         """The error to give; `model` is the requested name, and a single provider is named (O8)."""
         until = self.soonest
         if until is None and not self.others:
+            # C6.1's `provider_not_found` reaches nobody: a model without providers is an UnknownModel before that
             return NoCredential("no auth available" if providers else "no provider supplied")
         if until is None or self.cooling is None or self.others:
             return Unavailable(until=until)

@@ -1,5 +1,6 @@
 """Credentials managed while the kernel runs."""
 
+import logging
 import math
 import uuid
 from typing import Any
@@ -117,8 +118,11 @@ class Lister(ScriptedProvider):
         return [f"{self.word}-{credential.id}"]
 
 
-async def test_a_newcomer_serves_what_its_upstream_lists(autojump_clock: MockClock) -> None:
-    """C3.8.1 with O12: registered, switched on, or back from an upstream that did not answer at first."""
+async def test_a_newcomer_serves_what_its_upstream_lists(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """C3.8.1, C14.4 with O12: registered, switched on, or back from an upstream that did not answer at first."""
+    caplog.set_level(logging.DEBUG, "turnout.listing")
     provider = Lister()
     async with scripted_kernel("[providers.scripted]\n", {"scripted": provider}) as kernel:
         await kernel.credentials.register(credential("a"))
@@ -131,6 +135,10 @@ async def test_a_newcomer_serves_what_its_upstream_lists(autojump_clock: MockClo
         await trio.sleep(30)
         assert [model.name for model in kernel.models()] == ["of-a", "of-off"]
         assert provider.asked == ["a", "off", "off", "off"]
+        told = [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+        assert told == [
+            f"provider=scripted auth_file={id} serves what its upstream lists, models: 1" for id in ("a", "off")
+        ]
         await kernel.execute(Ask(model="of-off"))
 
 
