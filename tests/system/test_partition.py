@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 import trio
-from cut_wire import How, Wire, wire_to
+from cut_wire import wire_to
+from links import Links, linked
 from store_setup import store_context
 from valkey_server import LIMIT, Valkey, running
 
@@ -31,13 +33,29 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
     pytest.mark.usefixtures("collected"),
 ]
-WAYS = pytest.mark.parametrize("how", ["cut", "stalled"])
+REAL = [pytest.mark.root, pytest.mark.long]
+WAYS = pytest.mark.parametrize(
+    "how",
+    ["cut", "stalled", pytest.param("link down", marks=REAL), pytest.param("peer down", marks=REAL)],
+)
+
+
+@attrs.frozen
+class Place:
+    """Where the store is, and the links to it where it has a network of its own."""
+
+    server: Valkey
+    links: Links | None = None
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    with running(tmp_path) as server:
-        yield server
+def server(how: str, tmp_path: Path) -> Iterator[Place]:
+    if how in {"cut", "stalled"}:
+        with running(tmp_path) as server:
+            yield Place(server)
+        return
+    with linked() as links, running(tmp_path, hosts=(links.near, links.far), within=links.within) as server:
+        yield Place(server, links)
 
 
 class Renewing(ScriptedProvider):
@@ -87,7 +105,7 @@ class House:
 
     near: Node
     far: Node
-    wire: Wire
+    wire: Any
     tokens: OAuthServer
 
     async def agreed(self) -> None:
@@ -98,9 +116,9 @@ class House:
 
 
 @asynccontextmanager
-async def node(port: int, key: Path, tokens: OAuthServer) -> AsyncIterator[Node]:
+async def node(url: Secret, key: Path, tokens: OAuthServer) -> AsyncIterator[Node]:
     provider = Renewing(tokens)
-    settings = RedisSettings(url=Secret(f"redis://127.0.0.1:{port}/0"), key_file=str(key))
+    settings = RedisSettings(url=url, key_file=str(key))
     async with (
         Redis.open(settings, store_context("redis")) as store,
         scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel,
@@ -109,16 +127,19 @@ async def node(port: int, key: Path, tokens: OAuthServer) -> AsyncIterator[Node]
 
 
 @asynccontextmanager
-async def house(server: Valkey, tmp_path: Path) -> AsyncIterator[House]:
+async def house(place: Place, tmp_path: Path) -> AsyncIterator[House]:
     tokens = OAuthServer(CLIENT)
     tokens.issue("refresh-1")
     async with AsyncExitStack() as stack:
         stack.enter_context(trio.fail_after(2 * LIMIT))
-        wire = await stack.enter_async_context(wire_to(server.port))
-        near, far = [
-            await stack.enter_async_context(node(port, tmp_path / "key", tokens)) for port in (server.port, wire.port)
-        ]
-        yield House(near, far, wire, tokens)
+        server, way = place.server, place.links
+        if way is None:
+            wire = await stack.enter_async_context(wire_to(server.port))
+            url = server.url_at("127.0.0.1", wire.port)
+        else:
+            url = server.url_at(way.far)
+        near, far = [await stack.enter_async_context(node(one, tmp_path / "key", tokens)) for one in (server.url, url)]
+        yield House(near, far, way or wire, tokens)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -135,7 +156,7 @@ def login() -> Credential:
 
 @WAYS
 async def test_a_node_that_is_cut_off_renews_nothing_and_adopts_what_the_other_renewed(
-    how: How, server: Valkey, tmp_path: Path
+    how: str, server: Place, tmp_path: Path
 ) -> None:
     """G4: calls go on from memory meanwhile; the token is spent once."""
     async with house(server, tmp_path) as both:
@@ -156,7 +177,7 @@ async def test_a_node_that_is_cut_off_renews_nothing_and_adopts_what_the_other_r
 
 @WAYS
 async def test_a_node_that_is_cut_off_as_its_new_token_comes_uses_it_and_is_the_only_one_that_has_spent_the_old(
-    how: How, server: Valkey, tmp_path: Path
+    how: str, server: Place, tmp_path: Path
 ) -> None:
     """G4: it has the lease, so the other one waits; what it could not write is written first when it is back."""
     async with house(server, tmp_path) as both:
@@ -178,7 +199,7 @@ async def test_a_node_that_is_cut_off_as_its_new_token_comes_uses_it_and_is_the_
 
 @WAYS
 async def test_what_either_side_changes_meanwhile_is_joined_when_they_meet_again(
-    how: How, server: Valkey, tmp_path: Path
+    how: str, server: Place, tmp_path: Path
 ) -> None:
     """G4: an operator's edit on one side and a cooldown on the other, of one credential."""
     async with house(server, tmp_path) as both:

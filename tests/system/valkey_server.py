@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import files
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from turnout import Secret
 
 LIMIT = 20.0
+HOST = "127.0.0.1"
 
 
 def binary() -> Path:
@@ -24,7 +25,9 @@ def binary() -> Path:
 class Valkey:
     """A server in a child process, ended by its own handle."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, hosts: Sequence[str] = (HOST,), within: Sequence[str] = ()) -> None:
+        """It listens on these addresses, of which we ask the first; `within` goes ahead of its command."""
+        self._hosts, self._within = hosts, within
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -35,7 +38,10 @@ class Valkey:
 
     @property
     def url(self) -> Secret:
-        return Secret(f"redis://127.0.0.1:{self.port}/0")
+        return self.url_at(self._hosts[0])
+
+    def url_at(self, host: str, port: int = 0) -> Secret:
+        return Secret(f"redis://{host}:{port or self.port}/0")
 
     @property
     def runs(self) -> bool:
@@ -43,8 +49,10 @@ class Valkey:
         return self._process is not None
 
     def start(self) -> None:
-        given = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-        command = [str(binary()), *given, "--appendonly", "yes", *self._options]
+        given = ["--port", str(self.port), "--bind", *self._hosts, "--dir", str(self.folder), "--save", ""]
+        if self._hosts != (HOST,):
+            given += ["--protected-mode", "no"]
+        command = [*self._within, str(binary()), *given, "--appendonly", "yes", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._wait_ready()
 
@@ -60,7 +68,7 @@ class Valkey:
 
     def ask(self, *words: str) -> bytes:
         """One command by hand, its raw answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT) as wire:
+        with socket.create_connection((self._hosts[0], self.port), timeout=LIMIT) as wire:
             parts = [f"*{len(words)}", *itertools.chain.from_iterable((f"${len(word)}", word) for word in words)]
             wire.sendall(("\r\n".join(parts) + "\r\n").encode())
             return wire.recv(1 << 20)
@@ -86,8 +94,10 @@ class Valkey:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[Valkey]:
-    server = Valkey(folder, *options)
+def running(
+    folder: Path, *options: str, hosts: Sequence[str] = (HOST,), within: Sequence[str] = ()
+) -> Iterator[Valkey]:
+    server = Valkey(folder, *options, hosts=hosts, within=within)
     try:
         yield server
     finally:
