@@ -22,6 +22,8 @@ import pytest
 import trio
 from hypothesis import settings
 
+import turnout_http._hypercorn  # noqa: F401
+import turnout_transport._httpx  # noqa: F401  # both are imported late, in one long step: not within a test
 from turnout_transport._limiters import Places
 
 settings.register_profile("turnout", deadline=None)  # a busy machine is no failure of what is tested
