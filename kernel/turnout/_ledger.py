@@ -169,12 +169,13 @@ def refreshed(state: CredentialState, now: float) -> CredentialState:
     return attrs.evolve(after, needs_login="", refused="")
 
 
-def refresh_failed(state: CredentialState, why: str, now: float) -> CredentialState:
+def refresh_failed(state: CredentialState, why: str) -> CredentialState:
     """The state after a refresh that failed: the last error is its message alone, nothing else changes (C11.2).
 
-    `why` holds no secret. Unlike an outcome's it has no code, so that it goes with the next refresh that succeeds.
+    `why` holds no secret. Unlike an outcome's it has no code, so that it goes with the next refresh that succeeds. The
+    time of the last word stays: a refusal that another process met a moment before must not lose against this (E7).
     """
-    return attrs.evolve(state, last_error=ErrorRecord(message=why), updated_at=now)
+    return attrs.evolve(state, last_error=ErrorRecord(message=why))
 
 
 def refused_for_good(state: CredentialState, why: str, now: float, *, secret: str = "") -> CredentialState:

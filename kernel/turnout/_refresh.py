@@ -326,7 +326,7 @@ class RefreshRoom:
         now = self._now()
         self._history[id] = after_failure(self._history.get(id, NONE_YET), now)
         reason = failure.message or failure.code
-        state = refresh_failed(self._custody.states[id], reason, now)
+        state = refresh_failed(self._custody.states[id], reason)
         if isinstance(failure, Unauthorized):
             state = refused_for_good(state, reason, now, secret=mark_of(credential))
         at = None if state.needs_login else self._due_at(credential)
