@@ -170,6 +170,28 @@ def test_the_clock_that_skips_gives_the_same_order_and_times_as_the_mock_clock_o
         assert log_of_sleepers(seed, SkippingClock()) == log_of_sleepers(seed, None)
 
 
+def test_whoever_sleeps_by_that_clock_wakes_when_trio_would_wake_them_and_can_be_cancelled() -> None:
+    clock = SkippingClock()
+    woke: list[tuple[str, float]] = []
+
+    async def sleeper(name: str, seconds: float, patience: float) -> None:
+        with trio.move_on_after(patience) as scope:
+            await clock.sleep(seconds)
+        woke.append((name + " was cancelled" * scope.cancelled_caught, trio.current_time()))
+
+    async def program() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper, "late", 5, 9)
+            nursery.start_soon(sleeper, "early", 2, 9)
+            nursery.start_soon(sleeper, "impatient", 4, 3)
+            await trio.sleep(6)
+            await clock.sleep(0)
+            woke.append(("main", trio.current_time()))
+
+    run_deterministically(program, 0, clock=clock)
+    assert woke == [("early", 2), ("impatient was cancelled", 3), ("late", 5), ("main", 6)]
+
+
 def test_whoever_waits_for_all_others_to_be_blocked_is_woken_before_time_passes() -> None:
     clock = SkippingClock()
     came: list[str] = []
@@ -272,6 +294,28 @@ def test_the_judge_notices_what_is_not_recorded_exactly_once(told: tuple[Verdict
 
     run_deterministically(judge, 0)
     assert referee.problems
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_failure_that_meets_the_cancellation_of_its_call_is_recorded_once_or_never(times: int) -> None:
+    """C8.3.5, C9.3: which of the two comes first nobody outside can tell."""
+    referee = Referee()
+
+    async def judge() -> None:
+        for number, cancelled in enumerate((True, False)):
+            attempt = Called("x", "a", "o", again=False)
+            referee.attempts.append(attempt)
+            with trio.CancelScope() as scope:  # noqa: ASYNC100 # asked whether it is cancelled
+                if cancelled:
+                    scope.cancel()
+                attempt.end(Transient(message=f"#{number}"))
+        met, failed = (outcome(Transient(message=f"#{number}")) for number in (0, 1))
+        referee.recorded([met] * times + [failed])
+        assert bool(referee.problems) is (times == 2)
+        referee.recorded([met] * times)
+
+    run_deterministically(judge, 0)
+    assert any("due, not recorded: Counter({('a', '#1'): 1})" in problem for problem in referee.problems)
 
 
 CREDENTIAL = Credential(id="t", provider="p", metadata=Metadata({"generation": 2, "expires_at": 9e9}))
