@@ -75,12 +75,9 @@ class Wire:
 
 @asynccontextmanager
 async def open_pool() -> AsyncIterator[Transport]:
-    pool = Pool()
-    try:
+    async with Pool().opened() as pool:
         yield pool
-    finally:
         assert sum(origin.in_use for origin in pool.statistics()) == 0, "every connection was given back"
-        pool.close()
 
 
 @asynccontextmanager

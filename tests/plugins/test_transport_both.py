@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import httpx
 import pytest
@@ -54,6 +54,11 @@ class PoolWay:
     def __init__(self, ca_file: str = "", limit: float = 5.0) -> None:
         self.transport = Pool(PoolSettings(ca_file=ca_file), connect_limit=limit)
 
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        async with self.transport.opened():
+            yield self
+
     def bound(self, origin: str) -> httpx.AsyncBaseTransport:
         return self.transport.for_credential(Credential(id="a", provider="p", origin=origin))
 
@@ -68,9 +73,6 @@ class PoolWay:
     @property
     def in_use(self) -> int:
         return sum(each.in_use for each in self.transport.statistics())
-
-    async def aclose(self) -> None:
-        self.transport.close()
 
 
 class HttpxWay:
@@ -93,22 +95,21 @@ class HttpxWay:
     def in_use(self) -> int:
         return sum(line.places.taken for line in self.transport._lines.values())
 
-    async def aclose(self) -> None:
-        await self.transport.aclose()
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        try:
+            yield self
+        finally:
+            await self.transport.aclose()
 
 
 OpenWay = Callable[..., AbstractAsyncContextManager[Way]]
 
 
-@asynccontextmanager
-async def open_any(
+def open_any(
     make: type[PoolWay] | type[HttpxWay], *, ca_file: str = "", limit: float = 5.0
-) -> AsyncIterator[Way]:
-    way = make(ca_file, limit)
-    try:
-        yield way
-    finally:
-        await way.aclose()
+) -> AbstractAsyncContextManager[Way]:
+    return make(ca_file, limit).opened()
 
 
 @pytest.fixture(params=[PoolWay, HttpxWay], ids=["pool", "httpx"])

@@ -21,11 +21,8 @@ OpenTransport = Callable[[], AbstractAsyncContextManager[Transport]]
 
 @asynccontextmanager
 async def open_pool() -> AsyncIterator[Transport]:
-    pool = Pool()
-    try:
+    async with Pool().opened() as pool:
         yield pool
-    finally:
-        pool.close()
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
 """The pool over real sockets on loopback: what it does beyond what holds for either transport."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from logging import getLogger
 from pathlib import Path
 
@@ -17,13 +17,10 @@ from turnout.abc import Limits, PluginContext
 from turnout_transport import OriginStatistics, Pool, PoolSettings
 
 
-@contextmanager
-def pool_of(**settings: object) -> Iterator[Pool]:
-    pool = Pool(PoolSettings(**settings))  # type: ignore[arg-type]  # the tests name real settings
-    try:
+@asynccontextmanager
+async def pool_of(**settings: object) -> AsyncIterator[Pool]:
+    async with Pool(PoolSettings(**settings)).opened() as pool:  # type: ignore[arg-type]  # the tests name real settings
         yield pool
-    finally:
-        pool.close()
 
 
 def bound(pool: Pool, origin: str, id: str = "a", proxy: str = "") -> httpx.AsyncBaseTransport:
@@ -40,24 +37,22 @@ def only(pool: Pool) -> OriginStatistics:
 
 
 async def test_requests_in_turn_share_one_connection() -> None:
-    async with peer(always_ok) as origin:
-        with pool_of() as pool:
-            transport = bound(pool, origin)
-            for _ in range(5):
-                assert await call(transport, origin) == b"ok"
+    async with peer(always_ok) as origin, pool_of() as pool:
+        transport = bound(pool, origin)
+        for _ in range(5):
+            assert await call(transport, origin) == b"ok"
 
-            statistics = only(pool)
-            assert (statistics.connects, statistics.reuses, statistics.resends) == (1, 4, 0)
-            assert (statistics.open, statistics.idle, statistics.in_use, statistics.waiting) == (1, 1, 0, 0)
+        statistics = only(pool)
+        assert (statistics.connects, statistics.reuses, statistics.resends) == (1, 4, 0)
+        assert (statistics.open, statistics.idle, statistics.in_use, statistics.waiting) == (1, 1, 0, 0)
 
 
 async def test_credentials_of_one_origin_share_connections() -> None:
-    async with peer(always_ok) as origin:
-        with pool_of() as pool:
-            for id in ("a", "b", "c"):
-                assert await call(bound(pool, origin, id), origin) == b"ok"
+    async with peer(always_ok) as origin, pool_of() as pool:
+        for id in ("a", "b", "c"):
+            assert await call(bound(pool, origin, id), origin) == b"ok"
 
-            assert only(pool).connects == 1
+        assert only(pool).connects == 1
 
 
 async def test_leaving_the_block_closes_every_connection() -> None:
@@ -97,22 +92,21 @@ async def test_a_stream_is_given_as_it_arrives_and_its_connection_is_kept() -> N
         await stream.send_all(b"3\r\ntwo\r\n0\r\n\r\n")
         await always_ok(stream)
 
-    async with peer(serve) as origin:
-        with pool_of() as pool:
-            transport = bound(pool, origin)
-            response = await transport.handle_async_request(ask(origin))
-            stream = aiter(body_of(response))
-            assert await anext(stream) == b"one"
-            assert only(pool).in_use == 1
-            proceed.set()
-            assert await anext(stream) == b"two"
-            with pytest.raises(StopAsyncIteration):
-                await anext(stream)
-            with pytest.raises(StopAsyncIteration):
-                await anext(stream)
-            assert await call(transport, origin) == b"ok"
+    async with peer(serve) as origin, pool_of() as pool:
+        transport = bound(pool, origin)
+        response = await transport.handle_async_request(ask(origin))
+        stream = aiter(body_of(response))
+        assert await anext(stream) == b"one"
+        assert only(pool).in_use == 1
+        proceed.set()
+        assert await anext(stream) == b"two"
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        with pytest.raises(StopAsyncIteration):
+            await anext(stream)
+        assert await call(transport, origin) == b"ok"
 
-            assert only(pool).connects == 1
+        assert only(pool).connects == 1
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:
@@ -125,18 +119,17 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         await stream.send_all(b"3\r\none\r\n0\r\n\r\n")
         await read_request(stream)
 
-    async with peer(serve) as origin:
-        with pool_of() as pool:
-            response = await bound(pool, origin).handle_async_request(ask(origin))
-            stream = aiter(body_of(response))
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await anext(stream)
-            assert scope.cancelled_caught
-            proceed.set()
+    async with peer(serve) as origin, pool_of() as pool:
+        response = await bound(pool, origin).handle_async_request(ask(origin))
+        stream = aiter(body_of(response))
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(stream)
+        assert scope.cancelled_caught
+        proceed.set()
 
-            assert [chunk async for chunk in stream] == [b"one"]
-            assert only(pool).idle == 1
+        assert [chunk async for chunk in stream] == [b"one"]
+        assert only(pool).idle == 1
 
 
 # Leaving early
@@ -168,24 +161,24 @@ async def leave_after(pool: Pool, origin: str, events: int, by_cancel: bool) -> 
 async def test_a_thousand_streams_left_at_random_events_leave_nothing_behind() -> None:
     """C-2: over real sockets; the rest of the row is the leak fixture's."""
     draw = random.Random(3)  # noqa: S311  # a schedule, not a secret
-    async with peer(ten_events) as origin:
-        with pool_of(max_connections=20) as pool:
-            for _ in range(20):
-                async with trio.open_nursery() as nursery:
-                    for _ in range(50):
-                        nursery.start_soon(leave_after, pool, origin, draw.randrange(12), draw.random() < 0.5)
-            assert (only(pool).in_use, only(pool).waiting) == (0, 0)
-            assert only(pool).open == only(pool).idle
-            for _ in range(100):
-                assert len(await call(bound(pool, origin), origin)) == 80
+    async with peer(ten_events) as origin, pool_of(max_connections=20) as pool:
+        for _ in range(20):
+            async with trio.open_nursery() as nursery:
+                for _ in range(50):
+                    nursery.start_soon(leave_after, pool, origin, draw.randrange(12), draw.random() < 0.5)
+        assert (only(pool).in_use, only(pool).waiting) == (0, 0)
+        assert only(pool).open == only(pool).idle
+        for _ in range(100):
+            assert len(await call(bound(pool, origin), origin)) == 80
 
 
 # Where a secret may go
 
 
-def test_a_credential_without_a_usable_origin_is_refused() -> None:
-    with pool_of() as pool, pytest.raises(ValueError, match="origin"):
-        bound(pool, "")
+async def test_a_credential_without_a_usable_origin_is_refused() -> None:
+    async with pool_of() as pool:
+        with pytest.raises(ValueError, match="origin"):
+            bound(pool, "")
 
 
 @pytest.mark.parametrize(
@@ -228,19 +221,18 @@ async def test_connections_are_capped_per_origin_and_the_next_in_line_gets_the_p
             served += 1
             await stream.send_all(OK)
 
-    async with peer(serve) as origin:
-        with pool_of(max_connections=3) as pool:
-            transport = bound(pool, origin)
-            async with trio.open_nursery() as nursery:
-                for _ in range(10):
-                    nursery.start_soon(call, transport, origin)
-                while only(pool).waiting < 7:
-                    await trio.lowlevel.checkpoint()
-                assert (only(pool).in_use, only(pool).waiting) == (3, 7)
-                release.set()
+    async with peer(serve) as origin, pool_of(max_connections=3) as pool:
+        transport = bound(pool, origin)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(call, transport, origin)
+            while only(pool).waiting < 7:
+                await trio.lowlevel.checkpoint()
+            assert (only(pool).in_use, only(pool).waiting) == (3, 7)
+            release.set()
 
-            assert served == 10
-            assert (only(pool).connects, only(pool).idle, only(pool).in_use) == (3, 3, 0)
+        assert served == 10
+        assert (only(pool).connects, only(pool).idle, only(pool).in_use) == (3, 3, 0)
 
 
 async def test_one_credential_has_a_limit_of_its_own() -> None:
@@ -251,16 +243,15 @@ async def test_one_credential_has_a_limit_of_its_own() -> None:
             await release.wait()
             await stream.send_all(OK)
 
-    async with peer(serve) as origin:
-        with pool_of(max_per_credential=2) as pool:
-            async with trio.open_nursery() as nursery:
-                for id in ("a", "a", "a", "a", "b"):
-                    nursery.start_soon(call, bound(pool, origin, id), origin)
-                while only(pool).in_use < 3:
-                    await trio.lowlevel.checkpoint()
-                assert only(pool).in_use == 3
-                release.set()
-            assert only(pool).in_use == 0
+    async with peer(serve) as origin, pool_of(max_per_credential=2) as pool:
+        async with trio.open_nursery() as nursery:
+            for id in ("a", "a", "a", "a", "b"):
+                nursery.start_soon(call, bound(pool, origin, id), origin)
+            while only(pool).in_use < 3:
+                await trio.lowlevel.checkpoint()
+            assert only(pool).in_use == 3
+            release.set()
+        assert only(pool).in_use == 0
 
 
 async def test_waiting_for_a_place_ends_in_time() -> None:
@@ -268,18 +259,17 @@ async def test_waiting_for_a_place_ends_in_time() -> None:
         await read_request(stream)
         await trio.sleep_forever()
 
-    async with peer(serve) as origin:
-        with pool_of(max_connections=1, max_wait=Seconds(0.05)) as pool:
-            transport = bound(pool, origin)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(call, transport, origin)
-                await trio.testing.wait_all_tasks_blocked()
-                with pytest.raises(httpx.PoolTimeout) as caught:
-                    await call(transport, origin)
-                assert caught.value.request_sent is False  # type: ignore[attr-defined]
-                nursery.cancel_scope.cancel()
+    async with peer(serve) as origin, pool_of(max_connections=1, max_wait=Seconds(0.05)) as pool:
+        transport = bound(pool, origin)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, transport, origin)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(httpx.PoolTimeout) as caught:
+                await call(transport, origin)
+            assert caught.value.request_sent is False  # type: ignore[attr-defined]
+            nursery.cancel_scope.cancel()
 
-            assert (only(pool).in_use, only(pool).waiting) == (0, 0)
+        assert (only(pool).in_use, only(pool).waiting) == (0, 0)
 
 
 # Proxies
@@ -299,14 +289,13 @@ def tunnelling(seen: list[bytes], reply: bytes = b"HTTP/1.1 200 Connection estab
 
 async def test_a_proxy_tunnels_and_never_sees_the_request_in_the_open() -> None:
     seen: list[bytes] = []
-    async with peer(tunnelling(seen)) as proxy:
-        with pool_of() as pool:
-            url = proxy.replace("http://", "http://user:pass@")
-            transport = bound(pool, "http://a.example", proxy=url)
-            for _ in range(3):
-                assert await call(transport, "http://a.example") == b"ok"
+    async with peer(tunnelling(seen)) as proxy, pool_of() as pool:
+        url = proxy.replace("http://", "http://user:pass@")
+        transport = bound(pool, "http://a.example", proxy=url)
+        for _ in range(3):
+            assert await call(transport, "http://a.example") == b"ok"
 
-            assert only(pool).connects == 1
+        assert only(pool).connects == 1
     assert seen == [
         b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\nProxy-Authorization: Basic dXNlcjpwYXNz\r\n\r\n"
     ]
@@ -323,8 +312,8 @@ async def test_a_proxy_tunnels_and_never_sees_the_request_in_the_open() -> None:
 )
 async def test_a_proxy_that_refuses_is_a_connect_error_and_sees_no_secret(reply: bytes) -> None:
     seen: list[bytes] = []
-    async with peer(tunnelling(seen, reply)) as proxy:
-        with pool_of() as pool, pytest.raises(httpx.ConnectError, match="proxy") as caught:
+    async with peer(tunnelling(seen, reply)) as proxy, pool_of() as pool:
+        with pytest.raises(httpx.ConnectError, match="proxy") as caught:
             await call(bound(pool, "http://api.example.com", proxy=proxy), "http://api.example.com")
 
     assert caught.value.request_sent is False  # type: ignore[attr-defined]
@@ -334,8 +323,8 @@ async def test_a_proxy_that_refuses_is_a_connect_error_and_sees_no_secret(reply:
 async def test_no_proxy_is_asked_for_a_metadata_address() -> None:
     """S12."""
     seen: list[bytes] = []
-    async with peer(tunnelling(seen)) as proxy:
-        with pool_of() as pool, pytest.raises(httpx.ConnectError, match="never"):
+    async with peer(tunnelling(seen)) as proxy, pool_of() as pool:
+        with pytest.raises(httpx.ConnectError, match="never"):
             await call(bound(pool, "http://169.254.169.254", proxy=proxy), "http://169.254.169.254")
 
     assert seen == []

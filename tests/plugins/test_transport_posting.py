@@ -1,7 +1,6 @@
 """A POST that goes out again and again, as the pool and `turnout_wire` do it together."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
@@ -16,13 +15,8 @@ from turnout_wire.exchange import Exchange, Posting
 SECRET = "Bearer sk-canary-posting"
 
 
-@contextmanager
-def pool() -> Iterator[Pool]:
-    opened = Pool()
-    try:
-        yield opened
-    finally:
-        opened.close()
+def pool() -> AbstractAsyncContextManager[Pool]:
+    return Pool().opened()
 
 
 def bound(pool: Pool, origin: str) -> BoundTransport:
@@ -50,15 +44,14 @@ class Recorder:
 
 async def test_a_posting_arrives_as_the_request_that_it_stands_for() -> None:
     recorder = Recorder()
-    async with peer(recorder.serve) as origin:
-        with pool() as opened:
-            transport, again = bound(opened, origin), posting(origin)
-            for body in (b"{}", b"", b"[1, 2]"):
-                async with Exchange.posting(transport, again, body) as posted:
-                    assert (posted.status, await posted.read_body()) == (200, b"ok")
-                async with Exchange.of(transport, again.request(body)) as sent:
-                    assert (sent.status, await sent.read_body()) == (200, b"ok")
-                    assert sent.fields == posted.fields
+    async with peer(recorder.serve) as origin, pool() as opened:
+        transport, again = bound(opened, origin), posting(origin)
+        for body in (b"{}", b"", b"[1, 2]"):
+            async with Exchange.posting(transport, again, body) as posted:
+                assert (posted.status, await posted.read_body()) == (200, b"ok")
+            async with Exchange.of(transport, again.request(body)) as sent:
+                assert (sent.status, await sent.read_body()) == (200, b"ok")
+                assert sent.fields == posted.fields
 
     for posted_bytes, sent_bytes in zip(recorder.seen[::2], recorder.seen[1::2], strict=True):
         assert sorted(posted_bytes.lower().split(b"\r\n")) == sorted(sent_bytes.lower().split(b"\r\n"))
@@ -67,34 +60,32 @@ async def test_a_posting_arrives_as_the_request_that_it_stands_for() -> None:
 async def test_a_posting_never_leaves_the_origin_of_its_credential() -> None:
     """S11: neither the first time nor once another pool has made its head."""
     recorder, stranger = Recorder(), Recorder()
-    async with peer(recorder.serve) as origin, peer(stranger.serve) as elsewhere:
-        with pool() as opened:
-            kept = posting(origin)
-            await bound(opened, origin).post(kept, b"{}")
-            for wrong in (kept, posting(origin)):
-                with pytest.raises(httpx.LocalProtocolError) as caught:
-                    await bound(opened, elsewhere).post(wrong, b"{}")
-                assert SECRET not in str(caught.value)
+    async with peer(recorder.serve) as origin, peer(stranger.serve) as elsewhere, pool() as opened:
+        kept = posting(origin)
+        await bound(opened, origin).post(kept, b"{}")
+        for wrong in (kept, posting(origin)):
+            with pytest.raises(httpx.LocalProtocolError) as caught:
+                await bound(opened, elsewhere).post(wrong, b"{}")
+            assert SECRET not in str(caught.value)
 
     assert (len(recorder.seen), stranger.seen) == (1, [])
 
 
 async def test_the_head_that_is_kept_shows_no_secret() -> None:
     recorder = Recorder()
-    async with peer(recorder.serve) as origin:
-        with pool() as opened:
-            kept = posting(origin)
-            await bound(opened, origin).post(kept, b"{}")
-            assert kept.made is not None
-            assert SECRET not in repr(kept.made)
+    async with peer(recorder.serve) as origin, pool() as opened:
+        kept = posting(origin)
+        await bound(opened, origin).post(kept, b"{}")
+        assert kept.made is not None
+        assert SECRET not in repr(kept.made)
 
 
 @pytest.mark.parametrize("value", ["a\r\nx-b: 1", "a\nb", "a\0b"])
 async def test_a_posting_that_would_split_a_request_is_not_sent(value: str) -> None:
     """S51."""
     recorder = Recorder()
-    async with peer(recorder.serve) as origin:
-        with pool() as opened, pytest.raises(httpx.LocalProtocolError):
+    async with peer(recorder.serve) as origin, pool() as opened:
+        with pytest.raises(httpx.LocalProtocolError):
             await bound(opened, origin).post(posting(origin, **{"x-a": value}), b"{}")
 
     assert recorder.seen == []

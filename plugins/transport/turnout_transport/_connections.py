@@ -7,9 +7,11 @@ import trio
 
 from turnout_transport._dial import Wire
 from turnout_transport._failures import failure
+from turnout_transport._intakes import AskedIntake, Intake, WatchedIntake
+from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._requests import Message
-from turnout_transport._sockets import READ_SIZE, SocketStream
+from turnout_transport._sockets import SocketStream
 
 SMALL = 16 * 1024
 """Bytes that are sent before anything is read. A peer may answer early and read no further (B31): the reply to a
@@ -22,16 +24,12 @@ COPIED = 64 * 1024
 """Bytes of a body up to which one copy beside the head is cheaper than a second system call."""
 
 
-BUFFER = memoryview(bytearray(256 * 1024))
-"""What is read is parsed before anybody else can run, so one for all is enough: nothing is allocated for each read, and
-a reply of 300 KB takes two waits instead of six with 64 KiB."""
-
-
 class Connection:
     """An open connection to an origin, used by one exchange at a time.
 
     Attributes:
         idle_since: Trio's clock, when it was last put back.
+        intake: where its replies come in.
         reply: what has been read of the current reply.
     """
 
@@ -45,10 +43,11 @@ class Connection:
         "_stream",
         "_unsent",
         "idle_since",
+        "intake",
         "reply",
     )
 
-    def __init__(self, wire: Wire, reply: ReplyParser) -> None:
+    def __init__(self, wire: Wire, reply: ReplyParser, readers: Readers) -> None:
         self._raw = wire.raw
         self._stream = wire.stream
         self._records = wire.records
@@ -58,6 +57,11 @@ class Connection:
         self._unsent = False
         self._send_failure: Exception | None = None
         self.reply = reply
+        self.intake: Intake
+        if self._socket is not None and readers.open:
+            self.intake = WatchedIntake(reply, self._socket, readers)
+        else:
+            self.intake = AskedIntake(reply, wire.stream)
         self.idle_since = 0.0
 
     @property
@@ -66,7 +70,10 @@ class Connection:
         return self.reply.complete and self.reply.keep_alive and not self._unsent
 
     def is_stale(self) -> bool:
-        """Whether something came while it lay idle: an end, an error, or bytes that nobody asked for."""
+        """Whether something came while it lay idle: an end, an error, or bytes that nobody asked for.
+
+        Also where the intake would have told: the reader may not have had its turn yet.
+        """
         if self._records is not None and self._records.holds_more:
             return True
         return isinstance(self._raw, SocketStream) and self._raw.is_readable()
@@ -75,8 +82,8 @@ class Connection:
         """Close at once, whatever state it is in; does not wait, may be called twice."""
         if not self._closed:
             self._closed = True
+            self.intake.close()
             self._raw.close()
-            self.reply.close()
 
     async def exchange(self, message: Message) -> None:
         """Send a request and wait for the head of its reply; raises httpx's transport errors.
@@ -86,7 +93,7 @@ class Connection:
         self._sent = False
         self._unsent = True
         self._send_failure = None
-        self.reply.start(bodiless=message.bodiless_reply)
+        self.intake.start(bodiless=message.bodiless_reply)
         if isinstance(message.body, bytes):
             rest = self._send_at_once(message.head, message.body)
             if self._socket is None and len(rest) <= SMALL:
@@ -99,15 +106,6 @@ class Connection:
                 await self._send_beside_reading(rest)
         else:
             await self._send_beside_reading(message.head, message.body)
-
-    async def read(self) -> bytes:
-        """The next bytes of the body, as they arrive; empty at its proper end. Cancelled, it has lost nothing."""
-        while not self.reply.complete:
-            await self._receive()
-            data = self.reply.take()
-            if data:
-                return data
-        return b""
 
     def _send_at_once(self, head: bytes, body: bytes) -> bytes | memoryview:
         """Hand over what fits without waiting, and give the rest. After a failure there is none."""
@@ -169,30 +167,9 @@ class Connection:
     async def _read_head(self) -> None:
         # Also after a failure to send: a peer that refuses an upload answers, closes, and has its reason in its reply.
         try:
-            while not self.reply.head_complete:
-                await self._receive()
+            await self.intake.read_head()
         except httpx.TransportError:
             if self._send_failure is None or self.reply.answered:
                 raise
             text = "the upstream closed while the request was sent"
             raise failure(httpx.WriteError, text, sent=self._sent) from self._send_failure
-
-    async def _receive(self) -> None:
-        try:
-            if self._socket is not None:
-                # Without a coroutine of the stream's own: 2 µs less for each read
-                count = None
-                while count is None:
-                    await self._socket.wait_readable()
-                    count = self._socket.receive_nowait(BUFFER)
-                data: bytes | bytearray | memoryview = BUFFER[:count]
-            else:
-                data = await self._stream.receive_some(READ_SIZE)
-        except trio.BrokenResourceError as exc:
-            raise failure(httpx.ReadError, "the connection to the upstream broke", sent=True) from exc
-        except trio.ClosedResourceError as exc:
-            raise failure(httpx.ReadError, "the connection was closed on our side", sent=True) from exc
-        if data:
-            self.reply.feed(data)
-        else:
-            self.reply.end()

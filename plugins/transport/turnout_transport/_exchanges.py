@@ -4,8 +4,8 @@ The place is given back when the reply has been read to its end, when the caller
 cancellation before the caller has it; whichever comes first, once.
 """
 
-from collections.abc import AsyncIterator
-from typing import ClassVar, NamedTuple, Protocol, Self, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import httpx
 
@@ -16,6 +16,8 @@ from turnout_transport._origin_pool import OriginPool
 from turnout_transport._requests import Message, encode, posting_head
 
 Answer: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes, "ReplyBody | None"]
+
+Wait: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
@@ -78,13 +80,16 @@ class ReplyBody(httpx.AsyncByteStream):
 
     Attributes:
         closes_at_once: `aclose()` never waits and never fails, so that nobody needs to shield it.
+        wait: waits until `read_nowait`, which has just given None, has something to give or to raise.
     """
 
     closes_at_once: ClassVar[bool] = True
 
-    def __init__(self, first: bytes, place: Place | None) -> None:
-        self._first = first
+    def __init__(self, whole: bytes, place: Place | None) -> None:
+        """The body as it is here already, or the place whose connection gives it."""
+        self._whole = whole
         self._place = place
+        self.wait: Wait = _never if place is None or place.connection is None else place.connection.intake.wait
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Itself: there is one reader."""
@@ -92,32 +97,41 @@ class ReplyBody(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         """Wait for more; raises ReadError or RemoteProtocolError when the rest does not come whole."""
-        data, self._first = self._first, b""
-        if data:
-            return data
-        connection = self._place.connection if self._place is not None else None
-        if connection is None:
+        while (data := self.read_nowait()) is None:
+            await self.wait()
+        if not data:
             raise StopAsyncIteration
+        return data
+
+    def read_nowait(self) -> bytes | None:
+        """What has come; empty at the end, None when there is nothing yet. Raises as `__anext__` does."""
+        place = self._place
+        connection = place.connection if place is not None else None
+        if connection is None:
+            data, self._whole = self._whole, b""
+            return data
         try:
-            data = await connection.read()
+            piece = connection.intake.read_nowait()
         except httpx.TransportError:
             self._release()
             raise
         if connection.reply.complete:
             self._release()
-        if not data:
-            raise StopAsyncIteration
-        return data
+        return piece
 
     async def aclose(self) -> None:
         """Let go of the connection; does not wait, may be called twice."""
-        self._first = b""
+        self._whole = b""
         self._release()
 
     def _release(self) -> None:
         place, self._place = self._place, None
         if place is not None:
             place.release()
+
+
+def _never() -> Coroutine[Any, Any, None]:
+    raise RuntimeError("the whole reply is here: there is nothing to wait for")
 
 
 class Posting(Protocol):
@@ -188,8 +202,8 @@ class BoundTransport(httpx.AsyncBaseTransport):
 
 def _answer(connection: Connection, place: Place) -> Answer:
     reply = connection.reply
-    status, fields, first = reply.status, reply.headers, reply.take()
     if reply.complete:
+        status, fields, whole = reply.status, reply.headers, reply.take()
         place.release()  # the reply is in memory: the next request need not wait until somebody has read it
-        return status, fields, first, None
-    return status, fields, b"", ReplyBody(first, place)
+        return status, fields, whole, None
+    return reply.status, reply.headers, b"", ReplyBody(b"", place)

@@ -5,6 +5,7 @@ cancellation can come in their middle.
 """
 
 from collections import OrderedDict
+from functools import partial
 from typing import final
 
 import attrs
@@ -17,6 +18,7 @@ from turnout_transport._failures import failure
 from turnout_transport._limiters import Places
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy
+from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._resends import Resends
 
@@ -57,6 +59,7 @@ class Terms:
     max_wait: float
     max_header_bytes: int
     max_header_fields: int
+    readers: Readers
 
 
 class IdleShelf:
@@ -128,7 +131,7 @@ class OriginPool:
             wire.raw.close()
             self._refuse_if_closed()
         parser = ReplyParser(max_header_bytes=terms.max_header_bytes, max_header_fields=terms.max_header_fields)
-        connection = Connection(wire, parser)
+        connection = Connection(wire, parser, terms.readers)
         self._open.add(connection)
         self._connects += 1
         return connection
@@ -143,6 +146,7 @@ class OriginPool:
             self._close(connection)
         else:
             self._idle[connection] = None
+            connection.intake.shelve(partial(self.discard, connection))
             self._shelf.put(connection, self)
 
     def discard(self, connection: Connection) -> None:

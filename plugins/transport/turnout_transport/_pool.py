@@ -7,6 +7,7 @@ from typing import ClassVar, Self, final
 
 import attrs
 import httpx
+import trio
 
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
@@ -16,6 +17,7 @@ from turnout_transport._limiters import CredentialLimiters
 from turnout_transport._origin_pool import IdleShelf, OriginPool, OriginStatistics, Terms
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, usable_proxy
+from turnout_transport._readers import Readers
 from turnout_transport._sockets import open_socket
 from turnout_transport._tls import tls_context
 
@@ -86,6 +88,7 @@ class Pool:
             max_wait=settings.max_wait,
             max_header_bytes=settings.max_header_bytes,
             max_header_fields=settings.max_header_fields,
+            readers=Readers(),
         )
         self._pools: dict[tuple[str, Secret | None], OriginPool] = {}
         self._limiters = CredentialLimiters(settings.max_per_credential)
@@ -94,11 +97,29 @@ class Pool:
     @asynccontextmanager
     async def open(cls, settings: PoolSettings, context: PluginContext) -> AsyncIterator[Self]:
         """The transport, as long as the block runs; leaving closes every connection."""
-        pool = cls(settings, connect_limit=context.limits.connect)
-        try:
+        async with cls(settings, connect_limit=context.limits.connect).opened() as pool:
             yield pool
-        finally:
-            pool.close()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Self]:
+        """The pool with a task that reads for all its plain connections, as long as the block runs; closes it.
+
+        What the block raises comes out as it is, not in a group.
+        """
+        failed: Exception | None = None
+        readers = self._terms.readers
+        with readers.opened():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(readers.run)
+                try:
+                    yield self
+                except Exception as error:  # noqa: BLE001  # carried over the nursery's border, raised below
+                    failed = error
+                finally:
+                    self.close()
+                    nursery.cancel_scope.cancel()
+        if failed is not None:
+            raise failed
 
     def for_credential(self, credential: Credential) -> httpx.AsyncBaseTransport:
         """Connections bound to this credential's origin; raises ValueError when it has no usable one."""

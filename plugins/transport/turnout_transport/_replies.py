@@ -11,6 +11,9 @@ from turnout_transport._failures import failure
 MAX_INFORMATIONAL = 8
 """Replies 1xx before the real one (acceptance, section 4): real servers send one or two."""
 
+PIECE_BYTES = 64
+"""What a piece takes beside its bytes, however few they are."""
+
 
 class ReplyParser:
     """Reads the replies of one connection.
@@ -21,11 +24,13 @@ class ReplyParser:
         answered: a byte of the answer to the current request came.
         head_complete, complete: how far it is.
         keep_alive: once complete: another request may follow, and nothing but the reply came.
+        pieces: of the body that came and were not taken.
     """
 
     __slots__ = (
-        "_barren", "_bodiless", "_informational", "_max_bytes", "_max_fields", "_parser", "_pieces", "_until_close",
-        "answered", "complete", "fault", "head_complete", "headers", "keep_alive", "status",
+        "_barren", "_bodiless", "_informational", "_max_bytes", "_max_fields", "_parser", "_until_close",
+        "answered", "complete", "fault", "head_complete", "headers", "keep_alive", "pieces",
+        "status",
     )  # fmt: skip
 
     def __init__(self, *, max_header_bytes: int, max_header_fields: int) -> None:
@@ -39,7 +44,7 @@ class ReplyParser:
         self._bodiless = bodiless
         self._informational = 0
         self._barren = 0
-        self._pieces: list[bytes] = []
+        self.pieces: list[bytes] = []
         self.answered = False
         self.head_complete = False
         self.complete = False
@@ -74,12 +79,16 @@ class ReplyParser:
 
     def take(self) -> bytes:
         """The body bytes that came since the last call."""
-        pieces = self._pieces
+        pieces = self.pieces
         if len(pieces) == 1:
             return pieces.pop()
         data = b"".join(pieces)
         pieces.clear()
         return data
+
+    def held(self) -> int:
+        """About how much memory the untaken pieces take, in bytes."""
+        return sum(map(len, self.pieces)) + PIECE_BYTES * len(self.pieces)
 
     def close(self) -> None:
         """Part from llhttp, which holds our methods: without this the two wait for the cycle collector. Once only."""
@@ -94,7 +103,7 @@ class ReplyParser:
     def _count_barren(self, count: int) -> None:
         # One cap for whatever can go on for ever without a byte for the caller: a head, a line of it, chunk
         # extensions, trailers.
-        if self._pieces or self.complete:
+        if self.pieces or self.complete:
             self._barren = 0
             return
         self._barren += count
@@ -148,7 +157,7 @@ class ReplyParser:
 
     def on_body(self, data: bytes) -> None:
         if not self.complete:
-            self._pieces.append(data)
+            self.pieces.append(data)
 
     def on_message_complete(self) -> None:
         if self.complete:

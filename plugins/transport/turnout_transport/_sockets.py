@@ -9,8 +9,7 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import trio
 
@@ -55,6 +54,10 @@ class SocketStream(RawStream):
         except OSError as exc:
             raise self._broken(exc) from exc
 
+    def fileno(self) -> int:
+        """The descriptor; negative once it is closed."""
+        return self._sock.fileno()
+
     def is_readable(self) -> bool:
         """Whether a byte, an end or an error has arrived: on an idle connection, a reason not to use it again."""
         return bool(self._poll.poll(0))
@@ -75,15 +78,11 @@ class SocketStream(RawStream):
         buffer = memoryview(bytearray(max_bytes or READ_SIZE))
         count = None
         while count is None:
-            await self.wait_readable()
+            if self._sock.fileno() < 0:
+                raise trio.ClosedResourceError("this connection was closed by us")
+            await trio.lowlevel.wait_readable(self._sock)
             count = self.receive_nowait(buffer)
         return bytes(buffer[:count])
-
-    def wait_readable(self) -> Coroutine[Any, Any, None]:
-        """Wait for bytes or an end; raises ClosedResourceError."""
-        if self._sock.fileno() < 0:
-            raise trio.ClosedResourceError("this connection was closed by us")
-        return trio.lowlevel.wait_readable(self._sock)  # noqa: ASYNC105  # the caller awaits it
 
     def receive_nowait(self, buffer: memoryview) -> int | None:
         """Put what is there into a buffer; how many bytes, none at the end, None when nothing is there yet."""

@@ -1,0 +1,214 @@
+"""What comes in on a connection, into the parser of its replies: read by the transport's reader, or when asked for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, final
+
+import httpx
+import trio
+
+from turnout_transport._failures import failure
+from turnout_transport._readers import Readers
+from turnout_transport._replies import ReplyParser
+from turnout_transport._sockets import READ_SIZE, SocketStream
+
+HELD = 64 * 1024
+"""What may wait of a body before its connection is read no further; with the read that made it too much, a connection
+holds 320 KiB at the most."""
+
+BUFFER = memoryview(bytearray(256 * 1024))
+"""What is read is parsed before anybody else can run, so one for all is enough: nothing is allocated for each read, and
+a reply of 300 KB takes two waits instead of six with 64 KiB."""
+
+
+class Intake(ABC):
+    """The incoming side of a connection.
+
+    Attributes:
+        reply: what has been read of the current reply.
+    """
+
+    __slots__ = ("_failure", "_headed", "_paused", "reply")
+
+    def __init__(self, reply: ReplyParser) -> None:
+        self.reply: Final = reply
+        self._failure: Exception | None = None
+        self._headed = False
+        self._paused = False
+
+    def start(self, *, bodiless: bool) -> None:
+        """Get ready for the reply to the next request."""
+        self._headed = False
+        self.reply.start(bodiless=bodiless)
+
+    async def read_head(self) -> None:
+        """Wait for the head of a reply; raises httpx's transport errors."""
+        while not self._headed:
+            if self._failure is not None:
+                raise self._failure
+            await self.wait()
+
+    def read_nowait(self) -> bytes | None:
+        """The bytes of the body that have come; empty at its proper end, None when there are none yet.
+
+        Raises httpx's transport errors, once what came before is taken.
+        """
+        reply = self.reply
+        if reply.pieces:
+            data = reply.take()
+            if self._paused:
+                self._resume()
+            return data
+        if reply.complete:
+            return b""
+        if self._failure is not None:
+            raise self._failure
+        return None
+
+    def _resume(self) -> None:
+        """Read on: what was held has been taken."""
+        self._paused = False
+
+    @abstractmethod
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Wait until something has come, or an end; for one task at a time. Cancelled, it has lost nothing."""
+
+    def shelve(self, spoilt: Callable[[], None]) -> None:  # noqa: B027  # one that is not watched cannot tell
+        """The connection is idle from now on: call `spoilt` when something comes all the same, if that is noticed."""
+
+    def close(self) -> None:
+        """The connection is about to be closed, once."""
+        self.reply.close()
+        if self._failure is None:
+            self._failure = failure(httpx.ReadError, "the connection was closed on our side", sent=True)
+
+    def _feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Hand the parser what came, nothing at the end; a failure is raised by whoever reads the reply."""
+        try:
+            if data:
+                self.reply.feed(data)
+            else:
+                self.reply.end()
+            self._headed = self.reply.head_complete
+        except httpx.TransportError as exc:
+            self._failure = exc
+
+    def _fail(self, exc: Exception) -> None:
+        broke = isinstance(exc, trio.BrokenResourceError)
+        text = "the connection to the upstream broke" if broke else "the connection was closed on our side"
+        self._failure = failure(httpx.ReadError, text, sent=True)
+        self._failure.__cause__ = exc
+
+
+@final
+class AskedIntake(Intake):
+    """Read by whoever wants something: TLS, and transports without a reader."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, reply: ReplyParser, stream: trio.abc.Stream) -> None:
+        super().__init__(reply)
+        self._stream = stream
+
+    async def wait(self) -> None:
+        """See `Intake.wait`."""
+        try:
+            data = await self._stream.receive_some(READ_SIZE)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._fail(exc)
+        else:
+            self._feed(data)
+
+
+@final
+class WatchedIntake(Intake):
+    """Read by the transport's reader as soon as something comes; whoever wants it waits to be woken."""
+
+    __slots__ = ("_fd", "_readers", "_socket", "_spoilt", "_waiter", "_watched")
+
+    def __init__(self, reply: ReplyParser, socket: SocketStream, readers: Readers) -> None:
+        super().__init__(reply)
+        self._socket = socket
+        self._fd = socket.fileno()
+        self._readers = readers
+        self._waiter: trio.lowlevel.Task | None = None
+        self._spoilt: Callable[[], None] | None = None
+        self._watched = False
+        self._watch()
+
+    def start(self, *, bodiless: bool) -> None:
+        """See `Intake.start`."""
+        self._spoilt = None
+        super().start(bodiless=bodiless)
+
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """See `Intake.wait`."""
+        if self._waiter is not None:
+            raise trio.BusyResourceError("another task reads this reply")
+        self._waiter = trio.lowlevel.current_task()
+        return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105  # the caller awaits it
+
+    def shelve(self, spoilt: Callable[[], None]) -> None:
+        """See `Intake.shelve`."""
+        self._spoilt = spoilt
+
+    def close(self) -> None:
+        """See `Intake.close`."""
+        super().close()
+        self._spoilt = None
+        self._unwatch()
+        self._wake()
+
+    def _resume(self) -> None:
+        super()._resume()
+        if self._failure is None:
+            self._watch()
+
+    def _watch(self) -> None:
+        self._watched = True
+        self._readers.add(self._fd, self._arrived)
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._readers.remove(self._fd)
+
+    def _arrived(self) -> None:
+        """Something has come, or an end: take it. A fault of ours fails this reply, never the reader."""
+        reply = self.reply
+        if not self._watched:
+            return  # no longer since the same look around
+        if reply.complete:
+            reply.keep_alive = False  # nobody has asked for this
+            self._unwatch()
+            if self._spoilt is not None:
+                self._spoilt()
+        elif reply.pieces and reply.held() > HELD:
+            self._paused = True  # until somebody takes it: back-pressure
+            self._unwatch()
+        else:
+            try:
+                self._read()
+            except Exception as exc:  # noqa: BLE001  # raised by whoever reads this reply
+                self._failure = exc
+            if self._failure is not None:
+                self._unwatch()
+            self._wake()
+
+    def _read(self) -> None:
+        try:
+            count = self._socket.receive_nowait(BUFFER)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._fail(exc)
+            return
+        if count is not None:
+            self._feed(BUFFER[:count])
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            trio.lowlevel.reschedule(waiter)
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -1,0 +1,311 @@
+"""The task that reads for all plain connections of a pool: what comes while nobody waits for it, and who is told."""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+import pytest
+import trio
+from peers import CHUNKED, OK, always_ok, ask, body_of, call, peer, read_request
+from trio.testing import wait_all_tasks_blocked
+
+from turnout import Credential
+from turnout_transport import Pool
+from turnout_transport._exchanges import ReplyBody
+from turnout_transport._intakes import BUFFER, HELD, WatchedIntake
+from turnout_transport._readers import Readers
+from turnout_transport._replies import ReplyParser
+from turnout_transport._sockets import SocketStream
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+PART = bytes(range(256)) * 256
+
+
+def bound(pool: Pool, origin: str) -> httpx.AsyncBaseTransport:
+    return pool.for_credential(Credential(id="a", provider="p", origin=origin))
+
+
+def numbers(pool: Pool) -> tuple[int, int, int]:
+    """Connections that are open and idle, and places in use."""
+    (found,) = pool.statistics()
+    return found.open, found.idle, found.in_use
+
+
+async def until(what: Callable[[], bool]) -> None:
+    with trio.fail_after(20):
+        while not what():  # noqa: ASYNC110  # it is the system that tells the reader
+            await trio.sleep(0.001)
+
+
+async def begun(pool: Pool, origin: str) -> ReplyBody:
+    body = body_of(await bound(pool, origin).handle_async_request(ask(origin)))
+    assert isinstance(body, ReplyBody)
+    return body
+
+
+# While a connection is idle
+
+
+@pytest.mark.parametrize("parting", [b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n"], ids=["an end", "bytes"])
+async def test_an_idle_connection_on_which_something_comes_is_closed_at_once(parting: bytes) -> None:
+    proceed = trio.Event()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(OK)
+        await proceed.wait()
+        if parting:
+            await stream.send_all(parting)
+            await stream.receive_some()
+
+    async with peer(serve) as origin, Pool().opened() as pool:
+        assert await call(bound(pool, origin), origin) == b"ok"
+        assert numbers(pool) == (1, 1, 0)
+        proceed.set()
+        await until(lambda: numbers(pool) == (0, 0, 0))
+
+        assert await call(bound(pool, origin), origin) == b"ok"
+        (found,) = pool.statistics()
+        assert (found.connects, found.resends) == (2, 0)
+
+
+# While a reply waits
+
+
+async def test_a_reply_that_comes_whole_while_nobody_waits_is_given_whole() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(CHUNKED)
+        await wait_all_tasks_blocked()
+        await stream.send_all(b"3\r\none\r\n")
+        await wait_all_tasks_blocked()
+        await stream.send_all(b"3\r\ntwo\r\n0\r\n\r\n")
+        sent.set()
+        await always_ok(stream)
+
+    sent = trio.Event()
+    async with peer(serve) as origin, Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await sent.wait()
+        await wait_all_tasks_blocked()
+
+        assert numbers(pool) == (1, 0, 1)
+        assert b"".join([piece async for piece in body]) == b"onetwo"
+        assert numbers(pool) == (1, 1, 0)
+        assert await call(bound(pool, origin), origin) == b"ok"
+        (found,) = pool.statistics()
+        assert found.connects == 1
+
+
+@pytest.mark.parametrize("more", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["an end", "bytes"])
+async def test_a_connection_on_which_something_follows_an_unread_reply_is_not_kept(more: bytes) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(HEAD + b"one")
+        await wait_all_tasks_blocked()
+        await stream.send_all(b"more")
+        await wait_all_tasks_blocked()
+        if more:
+            await stream.send_all(more)
+        else:
+            await stream.send_eof()
+        sent.set()
+        await stream.receive_some()
+
+    sent = trio.Event()
+    async with peer(serve) as origin, Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await sent.wait()
+        await wait_all_tasks_blocked()
+
+        assert b"".join([piece async for piece in body]) == b"onemore"
+        assert numbers(pool) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"), [(b"", "middle"), (b"nonsense\r\n", "malformed")], ids=["an end", "garbage"]
+)
+async def test_what_came_before_a_reply_broke_is_given_before_it_is_told(rest: bytes, reason: str) -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(CHUNKED + b"3\r\none\r\n")
+        await wait_all_tasks_blocked()
+        await stream.send_all(b"3\r\ntwo\r\n")
+        await wait_all_tasks_blocked()
+        if rest:
+            await stream.send_all(rest)
+        else:
+            await stream.send_eof()
+        sent.set()
+        await stream.receive_some()
+
+    sent = trio.Event()
+    async with peer(serve) as origin, Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await sent.wait()
+        await wait_all_tasks_blocked()
+
+        got = bytearray()
+        with pytest.raises(httpx.RemoteProtocolError, match=reason):
+            async for piece in body:
+                got += piece
+        assert got == b"onetwo"
+        assert numbers(pool) == (0, 0, 0)
+
+
+@asynccontextmanager
+async def flood(parts: int) -> AsyncIterator[tuple[str, Callable[[], int]]]:
+    """An upstream that sends so many parts as fast as they are taken; gives its origin and how many it has sent."""
+    sent = 0
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal sent
+        while await read_request(stream):
+            sent = 0
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (parts * len(PART)))
+            for _ in range(parts):
+                await stream.send_all(PART)
+                sent += 1
+
+    async with peer(serve) as origin:
+        yield origin, lambda: sent
+
+
+async def test_an_upstream_is_read_no_further_than_somebody_takes() -> None:
+    """C-3: a stream that nobody reads holds a bounded part of what was sent, and nothing is lost when it is read."""
+    async with flood(400) as (origin, sent), Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await wait_all_tasks_blocked(0.05)
+        stuck = sent()
+        assert stuck < 300
+
+        held = body.read_nowait() or b""
+        assert 0 < len(held) <= HELD + len(BUFFER)
+        rest = b"".join([piece async for piece in body])
+        assert held + rest == PART * 400
+        assert await call(bound(pool, origin), origin) == PART * 400
+        assert numbers(pool) == (1, 1, 0)
+
+
+async def test_a_stream_that_is_left_while_it_is_held_back_is_closed() -> None:
+    async with flood(400) as (origin, _), Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await wait_all_tasks_blocked(0.05)
+        await body.aclose()
+        assert numbers(pool) == (0, 0, 0)
+
+
+# Who waits
+
+
+async def silent(stream: trio.SocketStream) -> None:
+    await read_request(stream)
+    await stream.send_all(HEAD + b"one")
+    await stream.receive_some()
+
+
+async def test_one_task_at_a_time_waits_for_a_reply() -> None:
+    async with peer(silent) as origin, Pool().opened() as pool, trio.open_nursery() as nursery:
+        body = await begun(pool, origin)
+        assert await anext(body) == b"one"
+        nursery.start_soon(body.wait)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await anext(body)
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_waits_is_told_when_the_pool_closes_and_whoever_asks_later_too() -> None:
+    async with peer(silent) as origin, Pool().opened() as pool, trio.open_nursery() as nursery:
+        waited, late = await begun(pool, origin), await begun(pool, origin)
+        assert await anext(waited) == await anext(late) == b"one"
+
+        async def wait() -> None:
+            with pytest.raises(httpx.ReadError, match="our side"):
+                await anext(waited)
+
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        pool.close()
+        with pytest.raises(httpx.ReadError, match="our side"):
+            await anext(late)
+
+
+async def test_pools_side_by_side_read_their_own_connections() -> None:
+    async with peer(always_ok) as origin, Pool().opened() as one:
+        async with Pool().opened() as other:
+            for pool in (one, other, one, other):
+                assert await call(bound(pool, origin), origin) == b"ok"
+        assert numbers(other) == (0, 0, 0)
+
+        assert await call(bound(one, origin), origin) == b"ok"
+        assert numbers(one) == (1, 1, 0)
+
+
+async def test_what_a_block_raises_comes_out_as_it_is() -> None:
+    with pytest.raises(LookupError, match="mine"):
+        async with Pool().opened():
+            raise LookupError("mine")
+
+
+# The reader itself
+
+
+class Faulty(ReplyParser):
+    """A parser with a bug."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        raise ZeroDivisionError(f"{len(data)} bytes")
+
+
+@contextmanager
+def watched(readers: Readers, parser: type[ReplyParser]) -> Iterator[tuple[WatchedIntake, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        reply = parser(max_header_bytes=1000, max_header_fields=10)
+        yield WatchedIntake(reply, SocketStream(near), readers), far
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Readers]:
+    readers = Readers()
+    with readers.opened():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            yield readers
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_fault_of_ours_fails_one_reply_and_not_the_reader() -> None:
+    async with running() as readers:
+        with watched(readers, Faulty) as (bad, bad_peer), watched(readers, ReplyParser) as (good, good_peer):
+            bad_peer.send(HEAD)
+            with pytest.raises(ZeroDivisionError):
+                await bad.read_head()
+            good_peer.send(HEAD + b"one")
+            await good.read_head()
+            assert good.read_nowait() == b"one"
+            bad.close()
+            good.close()
+
+
+async def test_a_connection_that_is_closed_in_the_same_look_around_is_not_read() -> None:
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (one, one_peer), watched(readers, ReplyParser) as (other, other_peer):
+            closed = []
+            for intake, its_rival in ((one, other), (other, one)):
+                intake.reply.complete = True
+
+                def spoilt(rival: WatchedIntake = its_rival) -> None:
+                    closed.append(rival)
+                    rival.close()
+
+                intake.shelve(spoilt)
+            one_peer.send(b"x")
+            other_peer.send(b"x")
+            await until(lambda: bool(closed))
+            await wait_all_tasks_blocked()
+            (rival,) = closed
+            (one if rival is other else other).close()
