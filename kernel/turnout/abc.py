@@ -9,7 +9,7 @@ Capabilities beyond the minimum are the small protocols named `…er` or `Has…
 when the plugin is loaded. Nobody implements stubs.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from logging import Logger
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -75,6 +75,7 @@ __all__ = [
     "Share",
     "Store",
     "Switch",
+    "TakesNowait",
     "Tier",
     "Translator",
     "Transport",
@@ -140,6 +141,18 @@ class ReplyStream(Protocol):
     def __aiter__(self) -> AsyncIterator[Chunk]: ...
 
     async def __anext__(self) -> Chunk: ...
+
+
+class TakesNowait(Protocol):
+    """A `ReplyStream` that tells what has come already, so that the kernel need not wait for each chunk by itself."""
+
+    def take_nowait(self) -> Chunk | None:
+        """The next chunk, if what it is made of has come; None otherwise. Raises as `__anext__` does."""
+        ...
+
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Wait until `take_nowait`, which has just given None, has something; may raise `UpstreamFailed`."""
+        ...
 
 
 class HasRemaining(Protocol):
@@ -541,7 +554,9 @@ class Transport(Protocol):
         """Connections for this credential, bound to its origin; cheap, called once per attempt. Does not wait.
 
         The stream of a response may say `closes_at_once = True` when its `aclose()` never waits and never fails:
-        a provider then closes it without a shield and a limit.
+        a provider then closes it without a shield and a limit. It may have two methods beside `__anext__`:
+        `read_nowait()` gives the bytes that have come, empty at the end and None when there are none yet, and raises
+        what `__anext__` raises; `wait()`, once that has given None, waits until it has something.
 
         It may have a method `post(posting, body)` as well, for a POST that goes out again and again with another body.
         A posting has the `url`, the `headers` without the body's length, which nobody changes, and `made`, where the

@@ -1,7 +1,7 @@
 """Lifetimes of one stream attempt: what is open, who is cancelled, and whose error comes out."""
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -132,6 +132,48 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
         assert caught.value.verdict == TimedOut(message="the upstream went silent", phase=Phase.IDLE)
         assert 5 <= trio.current_time() - began <= 5.5
         assert provider.open_streams == 0
+        nursery.cancel_scope.cancel()
+
+
+class Dripping:
+    """A stream whose bytes come once a second and never make a chunk after the first; implements `TakesNowait`."""
+
+    headers: Mapping[str, str] = {}
+
+    def __init__(self) -> None:
+        self._ready = [Chunk(b"a")]
+
+    def __aiter__(self) -> "Dripping":
+        return self
+
+    async def __anext__(self) -> Chunk:
+        return self._ready.pop()
+
+    def take_nowait(self) -> Chunk | None:
+        return self._ready.pop() if self._ready else None
+
+    async def wait(self) -> None:
+        await trio.sleep(1)
+
+
+class DrippingProvider(ScriptedProvider):
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[Dripping]:
+        yield Dripping()
+
+
+async def test_bytes_that_make_no_chunk_do_not_postpone_the_idle_limit(autojump_clock: MockClock) -> None:
+    """F8: progress is a whole event."""
+    open_scopes = Open()
+    source = StreamAttempt(DrippingProvider(), CALL, LIMITS, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_scopes.watch_idle)
+        with pytest.raises(UpstreamFailed) as caught:
+            async with source as stream:
+                began = trio.current_time()
+                await drain(stream)
+        assert isinstance(caught.value.verdict, TimedOut)
+        assert 5 <= trio.current_time() - began < 6
         nursery.cancel_scope.cancel()
 
 

@@ -4,16 +4,17 @@ Every wait is the caller's to cancel. Whatever way the block is left, the respon
 closing is shielded, because it usually happens inside a cancelled scope, and bounded, because an upstream may hang.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import httpx
 import trio
 
 from turnout import Failure, Phase, Protocol
 from turnout.errors import UpstreamFailed
+from turnout_wire._bodies import Asked, Body
 from turnout_wire._failure import UPSTREAM_EXCEPTIONS, verdict_of_exception
 
 BODY_LIMIT = 64 << 20
@@ -71,6 +72,7 @@ class Exchange:
         media_type: content type without its parameters, lower-case; empty when there is none.
         encoding: content encoding, lower-case; `identity` when there is none.
         closes_at_once: leaving never waits.
+        wait: waits until `more_nowait`, which has just given None, has something; may raise UpstreamFailed.
     """
 
     __slots__ = (
@@ -85,6 +87,7 @@ class Exchange:
         "fields",
         "media_type",
         "status",
+        "wait",
     )
 
     def __init__(self, send: Callable[[], Awaitable[Answer]]) -> None:
@@ -108,7 +111,10 @@ class Exchange:
         except UPSTREAM_EXCEPTIONS as exc:
             raise UpstreamFailed(verdict_of_exception(exc)) from exc
         self._stream = stream
-        self._body: AsyncIterator[bytes] | None = None if stream is None else aiter(stream)
+        self._body: Body | None = None
+        if stream is not None:
+            self._body = cast(Body, stream) if hasattr(stream, "read_nowait") else Asked(stream)
+            self.wait = self._body.wait
         # What never waits while it closes needs no shield and no limit, which cost 8 µs a call
         self.closes_at_once: bool = stream is None or getattr(stream, "closes_at_once", False)
         self._note(self.fields)
@@ -137,8 +143,8 @@ class Exchange:
             return
         with trio.CancelScope(relative_deadline=_CLOSING_SECONDS, shield=True):
             try:
-                if isinstance(self._body, AsyncGenerator):
-                    await self._body.aclose()  # left half way; a stream that is its own iterator needs nothing
+                if isinstance(self._body, Asked):
+                    await self._body.aclose()
                 await self._stream.aclose()
             except UPSTREAM_EXCEPTIONS:
                 # The outcome is known; a connection that fails while it closes is gone, which is all we want of it.
@@ -151,23 +157,27 @@ class Exchange:
 
     async def read_more(self) -> bytes:
         """The next bytes of the body, empty at its end. Waits; raises UpstreamFailed when it is cut off."""
+        while (piece := self.more_nowait()) is None:
+            await self.wait()
+        return piece
+
+    def more_nowait(self) -> bytes | None:
+        """What has come of the body; empty at its end, None when nothing has. Raises UpstreamFailed as `read_more`."""
+        piece: bytes | None
         if self._first:
             piece, self._first = self._first, b""
+        elif self._body is None:
+            piece = b""
+        else:
+            try:
+                piece = self._body.read_nowait()
+            except UPSTREAM_EXCEPTIONS as exc:
+                raise UpstreamFailed(verdict_of_exception(exc, answered=True, phase=Phase.IDLE)) from exc
+        if piece:
             self._read += len(piece)
-            return piece
-        try:
-            while self._body is not None:
-                piece = await anext(self._body)
-                if piece:
-                    self._read += len(piece)
-                    return piece
-        except StopAsyncIteration:
-            pass
-        except UPSTREAM_EXCEPTIONS as exc:
-            raise UpstreamFailed(verdict_of_exception(exc, answered=True, phase=Phase.IDLE)) from exc
-        if self._expected not in {None, self._read}:
+        elif piece is not None and self._expected not in {None, self._read}:
             raise UpstreamFailed(Protocol(message="the answer is not as long as it says"))
-        return b""
+        return piece
 
     async def read_body(self) -> bytes:
         """The whole body. Waits; raises UpstreamFailed when it is cut off or longer than `BODY_LIMIT`."""

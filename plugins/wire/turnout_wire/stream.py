@@ -1,8 +1,8 @@
 """An open stream of events: reads the exchange, gives chunks. The thin shell around `PassedEvents`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Self, final
+from typing import Any, Self, final
 
 import trio
 
@@ -48,27 +48,43 @@ class PassedStream:
 
     async def __anext__(self) -> Chunk:
         """The next chunk; waits. Raises StopAsyncIteration at the proper end, UpstreamFailed otherwise."""
+        while (chunk := self.take_nowait()) is None:
+            await self.wait()
+        return chunk
+
+    def take_nowait(self) -> Chunk | None:
+        """The next chunk, if what it is made of has come; None otherwise. Raises as `__anext__` does.
+
+        After the end of the stream the rest of the body is read, which usually has come already: then the connection is
+        kept.
+        """
         events = self._events
         while not self._ready:
             if events.failure is not None:
                 raise UpstreamFailed(events.failure)
-            if events.done:
-                if not self._over:
-                    await self._finish()
+            if self._over:
                 raise StopAsyncIteration
-            data = await self._exchange.read_more()
-            if data:
-                self._ready.extend(events.feed(data))
-            else:
+            try:
+                data = self._exchange.more_nowait()
+            except UpstreamFailed:
+                if not events.done:
+                    raise
+                data = b""  # the answer is complete; its connection just cannot be used again
+            if data is None:
+                return None
+            if not data:
                 self._over = True
-                self._ready.extend(events.end())
+            if not events.done:
+                self._ready.extend(events.feed(data) if data else events.end())
         return self._ready.pop(0)
 
-    async def _finish(self) -> None:
-        """Read to the end of the body, which usually has come already: then the connection is kept.
+    def wait(self) -> Coroutine[Any, Any, None]:
+        """Wait until `take_nowait`, which has just given None, has something. May raise UpstreamFailed."""
+        return self._finish() if self._events.done else self._exchange.wait()
 
-        The answer is complete, so whatever happens here only decides whether the connection can be used again.
-        """
+    async def _finish(self) -> None:
+        """Wait for the end of the body a little: it only decides whether the connection can be used again."""
+        self._over = True
         with trio.move_on_after(_TAIL_SECONDS):
             try:
                 for _ in range(_TAIL_READS):
