@@ -2,7 +2,7 @@
 
 import http
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import final
 
 import trio
@@ -28,9 +28,23 @@ COPIED = 32 * 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+LAST_CHUNK = b"0\r\n\r\n"
+
 SWITCHING = 101
 
 BODYLESS = frozenset({204, 304})
+
+
+@final
+class Done:
+    """An awaitable for which there is nothing to wait."""
+
+    def __await__(self) -> Iterator[None]:
+        """Over at once."""
+        return iter(())
+
+
+DONE: Awaitable[None] = Done()  # type: ignore[assignment]  # an iterator will do (PEP 492), typeshed wants a generator
 
 
 @final
@@ -207,16 +221,17 @@ class Exchange:
 
     # The answer
 
-    async def send(self, message: Message) -> None:
-        """Take a message of ASGI; waits while the client does not read, and cancels the connection if it never does."""
-        if message["type"] == "http.response.start" and message["status"] == SWITCHING:
-            await self._write(
-                [STATUS_LINES[SWITCHING], *(b"%b: %b\r\n" % pair for pair in message["headers"]), b"\r\n"]
-            )
-            return
+    def send(self, message: Message) -> Awaitable[None]:
+        """Take a message of ASGI; waits while the client does not read, and cancels the connection if it never does.
+
+        What the system takes at once needs no coroutine: two less for every event, 2 µs.
+        """
         if message["type"] == "http.response.start":
+            if message["status"] == SWITCHING:
+                head = [STATUS_LINES[SWITCHING], *(b"%b: %b\r\n" % pair for pair in message["headers"]), b"\r\n"]
+                return self._write(head)
             self._head = self._compose_head(message["status"], message["headers"])
-            return
+            return DONE
         body, more = message.get("body", b""), message.get("more_body", False)
         if self._head:
             parts = self._begin(body, more=more)
@@ -224,9 +239,16 @@ class Exchange:
             parts = _chunk(body, last=not more)
         else:
             parts = [] if self._bodyless else [body]
-        await self._write(parts)
-        self.ended = not more
         self._sent += 1
+        rest = self._write_nowait(parts)
+        if rest or (more and self._sent % YIELD_EVERY == 0):
+            return self._send_rest(rest, more=more)
+        self.ended = not more
+        return DONE
+
+    async def _send_rest(self, rest: list[memoryview], *, more: bool) -> None:
+        await self._wait_written(rest)
+        self.ended = not more
         if more and self._sent % YIELD_EVERY == 0:
             await trio.lowlevel.checkpoint()
 
@@ -278,23 +300,31 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n" if self._chunked else b""
 
     async def _write(self, parts: list[bytes]) -> None:
+        await self._wait_written(self._write_nowait(parts))
+
+    def _write_nowait(self, parts: list[bytes]) -> list[memoryview]:
+        """Hand over as much as the system takes, and give the rest."""
         self.begun = True
-        if self._torn:  # a write was cancelled half-way: whatever followed would be read as its rest
-            await self._lose()
         size = sum(map(len, parts))
-        try:  # small parts are cheaper to copy together than to hand over one by one
-            count = self._sock.send(b"".join(parts)) if size < COPIED else self._sock.sendmsg(parts)
+        count = 0
+        try:
+            if self._torn:  # a write was cancelled half-way: whatever followed would be read as its rest
+                self._connection.cancel()
+            elif size < COPIED:  # small parts are cheaper to copy together than to hand over one by one
+                count = self._sock.send(parts[0] if len(parts) == 1 else b"".join(parts))
+            else:
+                count = self._sock.sendmsg(parts)
         except BlockingIOError:
-            count = 0
-        except OSError:
-            await self._lose()
-            return
-        if count < size:
+            pass
+        except OSError:  # nobody will take the rest: whoever waits for that is cancelled
+            self._connection.cancel()
+        return _after(parts, count) if count < size else []
+
+    async def _wait_written(self, rest: list[memoryview]) -> None:
+        if rest:
             self._torn = True
-            for part in parts:
-                if count < len(part):
-                    await self._write_rest(memoryview(part)[count:])
-                count = max(0, count - len(part))
+            for part in rest:
+                await self._write_rest(part)
             self._torn = False
 
     async def _write_rest(self, rest: memoryview) -> None:
@@ -317,5 +347,19 @@ class Exchange:
 
 
 def _chunk(body: bytes, *, last: bool) -> list[bytes]:
-    parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
-    return [*parts, b"0\r\n\r\n"] if last else parts
+    if not body:
+        return [LAST_CHUNK] if last else []
+    if len(body) < COPIED:  # as nearly all are: one copy, and nothing to join
+        return [(b"%x\r\n%b\r\n0\r\n\r\n" if last else b"%x\r\n%b\r\n") % (len(body), body)]
+    parts = [b"%x\r\n" % len(body), body, b"\r\n"]
+    return [*parts, LAST_CHUNK] if last else parts
+
+
+def _after(parts: list[bytes], count: int) -> list[memoryview]:
+    """What is left of the parts when so many bytes of them have gone."""
+    rest = []
+    for part in parts:
+        if count < len(part):
+            rest.append(memoryview(part)[count:])
+        count = max(0, count - len(part))
+    return rest
