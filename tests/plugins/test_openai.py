@@ -31,6 +31,7 @@ from turnout import (
     PaymentRequired,
     Protocol,
     RateLimited,
+    Remaining,
     Reply,
     Secret,
     Sent,
@@ -44,6 +45,7 @@ from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_openai import OpenAI, OpenAISettings
 from turnout_openai._chat_events import CHAT_EVENTS
 from turnout_wire import PassedEvents, UpstreamAnswer, verdict
+from turnout_wire.exchange import Answer, Posting
 from turnout_wire.testing import Script, ScriptedTransport, Step, events
 
 NOW = 1_790_000_000.0
@@ -320,6 +322,70 @@ async def test_half_an_answer_or_nonsense_is_never_a_reply(headers: dict[str, st
     found = await failed(Script(headers=headers, body=steps))
     assert isinstance(found, Protocol)
     assert found.sent is Sent.ANSWERED
+
+
+class OneAnswer(httpx.AsyncBaseTransport):
+    """Gives one answer to every request."""
+
+    def __init__(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.answer = status, fields, body
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        status, fields, body = self.answer
+        return httpx.Response(status, headers=fields, stream=httpx.ByteStream(body), request=request)
+
+
+class OneWholeAnswer(OneAnswer):
+    """Gives it to a posting in one piece."""
+
+    async def post(self, _posting: Posting, _body: bytes) -> Answer:
+        await trio.lowlevel.checkpoint()
+        return *self.answer, None
+
+
+LENGTH = (b"Content-Length", b"%d" % len(REPLY))
+LEFT = [
+    (b"X-RateLimit-Limit-Requests", b"100"),
+    (b"x-ratelimit-remaining-requests", b"25"),
+    (b"x-ratelimit-reset-requests", b"6m0s"),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "body", "kind"),
+    [
+        (200, [LENGTH, *LEFT, (b"set-cookie", b"a=b"), (b"openai-version", b"a\x01b")], REPLY, None),
+        (201, [*LEFT, *LEFT], REPLY, None),
+        (200, [(b"content-encoding", b"Identity "), (b"content-length", b"+9")], REPLY, None),
+        (200, [(b"content-length", b"%d" % (len(REPLY) + 1))], REPLY, Protocol),
+        (200, [(b"content-length", b"%d" % (len(REPLY) - 1))], REPLY, Protocol),
+        (200, [LENGTH], b"", Protocol),
+        (200, [(b"Content-Encoding", b"gzip"), LENGTH], REPLY, Protocol),
+        (200, [], b'{"choices":[],"error":{"code":429}}', RateLimited),
+        (200, [], b'{"id":"1"}', Protocol),
+        (200, [], b"", Protocol),
+        (204, [], b"", Protocol),
+        (302, [(b"location", b"http://elsewhere")], b"", Protocol),
+        (500, [LENGTH], REPLY, Transient),
+        (429, [(b"retry-after", b"7")], b"{}", RateLimited),
+    ],
+)
+async def test_an_answer_that_is_here_already_counts_as_one_that_is_read(
+    status: int, fields: list[tuple[bytes, bytes]], body: bytes, kind: type[Failure] | None
+) -> None:
+    outcomes: list[Reply | Failure] = []
+    for transport in (OneAnswer(status, fields, body), OneWholeAnswer(status, fields, body)):
+        try:
+            outcomes.append(await provider().execute(call(transport)))
+        except UpstreamFailed as exc:
+            outcomes.append(exc.verdict)
+
+    assert outcomes[0] == outcomes[1]
+    assert isinstance(outcomes[1], kind or Reply)
+    if fields[1:4] == LEFT and isinstance(outcomes[1], Reply):
+        assert outcomes[1].remaining == Remaining(share=0.25, until=NOW + 360)
+        assert "openai-version" not in outcomes[1].headers
 
 
 async def test_an_answer_beyond_its_limit_is_not_read_on() -> None:

@@ -2,7 +2,7 @@
 
 Clients on a kept connection repeat their head byte for byte, all but the digits of its content-length. What llhttp and
 the application made of these bytes they would make of them again. So the bytes are compared, and neither is asked:
-eleven calls of the parser's listener and the judging of the head are a tenth of a call of 1 KB.
+with whole answers in one go (`ANSWER`) that saves 140 of 627 function calls of a call of 1 KB.
 """
 
 import re

@@ -24,7 +24,7 @@ WHOLE_BODY = "turnout.body"
 
 ANSWER = "turnout.answer"
 """Key in the ASGI scope: the server's way for a whole answer, an `Answer`. ASGI's own takes two messages and a list of
-headers; a fortieth of a call of 1 KB."""
+headers. With the heads that come again (`HEAD`) it saves 140 of 627 function calls of a call of 1 KB."""
 
 HEAD = "turnout.head"
 """Key in the ASGI scope: a `Remembered` that comes again with each request of the same head, whatever its length."""

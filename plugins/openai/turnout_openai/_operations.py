@@ -1,7 +1,7 @@
 """What every provider of OpenAI's API does alike: chats, responses, embeddings and model lists."""
 
-from collections.abc import Callable, Iterable
-from typing import ClassVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, ClassVar
 
 import httpx
 
@@ -54,21 +54,21 @@ class Operations(HttpProvider):
         self.translated = translated_to(self.into) - dialects
 
     @translating
-    async def execute(self, call: Call) -> Reply:
+    def execute(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """A chat completion, or a response, in one piece."""
         if call.ask.dialect == RESPONSES:
-            return await self.posted(call, self.path("/responses", call), ("output",), dialect=RESPONSES)
-        return await self.posted(call, self.path("/chat/completions", call), ("choices",), dialect=CHAT)
+            return self.posted(call, self.path("/responses", call), ("output",), dialect=RESPONSES)
+        return self.posted(call, self.path("/chat/completions", call), ("choices",), dialect=CHAT)
 
     @translating
-    async def count(self, call: Call) -> Reply:
+    def count(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """The number of input tokens of a response, as the upstream counts them."""
-        return await self.posted(call, self.path("/responses/input_tokens", call), ("input_tokens",), dialect=RESPONSES)
+        return self.posted(call, self.path("/responses/input_tokens", call), ("input_tokens",), dialect=RESPONSES)
 
     @translating
-    async def embed(self, call: Call) -> Reply:
+    def embed(self, call: Call) -> Coroutine[Any, Any, Reply]:
         """Embeddings."""
-        return await self.posted(call, self.path("/embeddings", call), ("data",), dialect=EMBEDDINGS)
+        return self.posted(call, self.path("/embeddings", call), ("data",), dialect=EMBEDDINGS)
 
     @translating_stream
     def stream(self, call: Call) -> OpenStream:

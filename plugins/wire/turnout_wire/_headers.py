@@ -6,6 +6,7 @@ upstream (S52); `set-cookie`, lengths, encodings and an upstream's own content t
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import httpx
 
@@ -76,7 +77,46 @@ def reply_headers(headers: httpx.Headers, dialect: str) -> dict[str, str]:
 def reply_fields(fields: Sequence[tuple[bytes, bytes]], dialect: str) -> dict[str, str]:
     """`reply_headers` of the headers as they came."""
     allowed = _REPLY_FIELDS[dialect]
-    found = [(name, value) for raw_name, value in fields if (name := raw_name.lower()) in allowed]
+    return _sound([(name, value) for raw_name, value in fields if (name := raw_name.lower()) in allowed])
+
+
+class ReplyHead(NamedTuple):
+    """What counts of the headers of a whole answer.
+
+    Attributes:
+        length: of its body, None when it does not say.
+        encoding: content encoding, lower-case; empty when there is none.
+        kept: what a client may see, as `reply_headers` gives it.
+    """
+
+    length: int | None
+    encoding: bytes
+    kept: dict[str, str]
+
+
+def reply_head(fields: Sequence[tuple[bytes, bytes]], dialect: str) -> ReplyHead:
+    """All of it in one pass over the headers as they came."""
+    allowed = _REPLY_FIELDS[dialect]
+    length, encoding = None, b""
+    found = []
+    for raw_name, value in fields:
+        name = raw_name.lower()
+        if name in allowed:
+            found.append((name, value))
+        elif name == b"content-length":
+            length = length_of(value)
+        elif name == b"content-encoding":
+            encoding = value.strip().lower()
+    return ReplyHead(length, encoding, _sound(found) if found else {})
+
+
+def length_of(value: bytes) -> int | None:
+    """What a `content-length` says, None for what is none."""
+    return int(value) if value.isdigit() and len(value) < 20 else None
+
+
+def _sound(found: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as texts, without bad and repeated ones."""
     kept = {name.decode(): text for name, value in found if _VALUE.fullmatch(text := value.decode("latin-1").strip())}
     if len(kept) < len(found):
         names = [name for name, _ in found]

@@ -16,6 +16,7 @@ from turnout import Failure, Phase, Protocol
 from turnout.errors import UpstreamFailed
 from turnout_wire._bodies import Asked, Body
 from turnout_wire._failure import UPSTREAM_EXCEPTIONS, verdict_of_exception
+from turnout_wire._headers import length_of
 
 BODY_LIMIT = 64 << 20
 """Bytes of a whole answer (acceptance 4)."""
@@ -28,9 +29,19 @@ ERROR_SECONDS = 2.0
 
 _CLOSING_SECONDS = 1.0
 
+PLAIN = frozenset({"", "identity"})
+"""Content encodings of a body that is what it is."""
+
+COMPRESSED = "the answer is compressed, although none was asked for"
+
+CUT = "the answer is not as long as it says"
+
 _NO_HEADERS: Mapping[str, str] = {}
 
-Answer = tuple[int, list[tuple[bytes, bytes]], bytes, httpx.AsyncByteStream | None]
+Fields = list[tuple[bytes, bytes]]
+"""Headers as they came."""
+
+Answer = tuple[int, Fields, bytes, httpx.AsyncByteStream | None]
 """Status, headers, the part of the body that is here already, and the rest of it, None when that was all."""
 
 Post = Callable[["Posting", bytes], Awaitable[Answer]]
@@ -59,6 +70,12 @@ class Posting:
         if more:
             request.headers.update(more)
         return request
+
+
+def posted(transport: httpx.AsyncBaseTransport, posting: Posting, body: bytes) -> Awaitable[Answer]:
+    """The answer to a posting; waits, and raises what the transport raises."""
+    post: Post | None = getattr(transport, "post", None)
+    return post(posting, body) if post is not None else _answered(transport, posting.request(body))
 
 
 class Exchange:
@@ -102,8 +119,7 @@ class Exchange:
     @classmethod
     def posting(cls, transport: httpx.AsyncBaseTransport, posting: Posting, body: bytes) -> Self:
         """A posting; a transport that has a way of its own for them gets it as it is (`turnout.abc.Transport`)."""
-        post: Post | None = getattr(transport, "post", None)
-        return cls.of(transport, posting.request(body)) if post is None else cls(partial(post, posting, body))
+        return cls(partial(posted, transport, posting, body))
 
     async def __aenter__(self) -> Self:
         try:
@@ -120,16 +136,20 @@ class Exchange:
         self._note(self.fields)
         return self
 
+    @classmethod
+    def begun(cls, answer: Answer) -> Self:
+        """One whose answer has begun to come already."""
+        return cls(partial(_given, answer))
+
     @property
     def headers(self) -> httpx.Headers:
         """The answer's headers, for those who look one up by name."""
         return httpx.Headers(self.fields)
 
-    def _note(self, fields: list[tuple[bytes, bytes]]) -> None:
+    def _note(self, fields: Fields) -> None:
         """One pass over the headers: looking one up in httpx's takes longer than this."""
         given = {name.lower(): value for name, value in fields}
-        length = given.get(b"content-length", b"")
-        self._expected = int(length) if length.isdigit() and len(length) < 20 else None
+        self._expected = length_of(given.get(b"content-length", b""))
         self.media_type = given.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         self.encoding = given.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
 
@@ -153,7 +173,7 @@ class Exchange:
     @property
     def encoded(self) -> bool:
         """Whether the body is compressed, although we asked for none: such a body is never decoded (B20)."""
-        return self.encoding not in {"", "identity"}
+        return self.encoding not in PLAIN
 
     async def read_more(self) -> bytes:
         """The next bytes of the body, empty at its end. Waits; raises UpstreamFailed when it is cut off."""
@@ -176,7 +196,7 @@ class Exchange:
         if piece:
             self._read += len(piece)
         elif piece is not None and self._expected not in {None, self._read}:
-            raise UpstreamFailed(Protocol(message="the answer is not as long as it says"))
+            raise broken(CUT)
         return piece
 
     async def read_body(self) -> bytes:
@@ -204,6 +224,10 @@ class Exchange:
             except UpstreamFailed:
                 return bytes(data[:ERROR_LIMIT])
         return bytes(data[:ERROR_LIMIT])
+
+
+async def _given(answer: Answer) -> Answer:
+    return answer
 
 
 async def _answered(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> Answer:

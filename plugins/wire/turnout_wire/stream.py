@@ -10,7 +10,7 @@ from turnout import Chunk, Failure, Remaining
 from turnout.errors import UpstreamFailed
 from turnout_wire._passing import Grammar, PassedEvents, decoded
 from turnout_wire._verdict import status_of_error
-from turnout_wire.exchange import Exchange, broken
+from turnout_wire.exchange import COMPRESSED, Exchange, broken
 
 EVENT_STREAM = "text/event-stream"
 
@@ -156,7 +156,7 @@ class OpenStream:
         if not 200 <= exchange.status < 300:
             raise UpstreamFailed(self._judge(exchange, exchange.status, await exchange.read_error()))
         if exchange.encoded:
-            raise broken("the answer is compressed, although none was asked for")
+            raise broken(COMPRESSED)
         if exchange.media_type == "application/json":
             raise self._not_a_stream(exchange, await exchange.read_error())
         if exchange.media_type not in {EVENT_STREAM, ""}:
