@@ -170,10 +170,19 @@ class Custody:
         if state is CLEAN:
             return
         if outdated(state, credential) or (before is not None and another_secret(before, credential)):
-            after = freed(state, self.now())
+            after = freed(state, self._known_since(before, credential, state))
             if after is not state:
                 self.states[id] = after
                 self.dirty.mark("state", id)
+
+    def _known_since(self, before: Credential | None, credential: Credential, state: CredentialState) -> float:
+        """When the old secret was free of what it had blocked: at once, if the new one came by a renewal, else now.
+
+        Who hears late of a renewal must not outweigh what others have said of the new secret since then (E7), and no
+        clock tells when that was (G8).
+        """
+        renewed = before is not None and credential.last_refreshed_at not in {None, before.last_refreshed_at}
+        return state.updated_at if renewed and state.updated_at is not None else self.now()
 
     def _announce(self, credential: Credential) -> None:
         serves = self._serves[credential.id]

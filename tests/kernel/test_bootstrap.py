@@ -252,7 +252,7 @@ class SlowToClose(ScriptedProvider):
 
 async def test_a_stream_that_has_ended_may_take_a_second_to_close(autojump_clock: MockClock) -> None:
     """H9: whatever its provider does then."""
-    provider = SlowToClose(Script(chunks=[Chunk(b"a")]))
+    provider: ScriptedProvider = SlowToClose(Script(chunks=[Chunk(b"a")]))
     began = trio.current_time()
     async with StreamAttempt(provider, CALL, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES) as stream:
         await drain(stream)

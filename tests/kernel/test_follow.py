@@ -544,6 +544,24 @@ async def test_a_new_login_clears_the_need_for_one_whoever_brings_it(autojump_cl
         await kernel.execute(ASK)
 
 
+async def test_who_hears_late_of_a_renewal_does_not_outweigh_a_refusal_of_the_new_token(
+    autojump_clock: MockClock,
+) -> None:
+    """E7, G8: the need for a login that the old token had is gone with it, which is no word about the new one."""
+    shared = Shared()
+    async with node(shared.view()) as kernel:
+        old, new = login("old"), attrs.evolve(login("new"), last_refreshed_at=7.0)
+        await kernel.credentials.register(old)
+        kernel._custody.settle("a", refused_for_good(CredentialState(), "expired", 5.0, secret=mark_of(old)), None)
+        await settled()
+        other = shared.view()
+        await other.save("secret", "a", encode_credential(new), None)
+        refused = refused_for_good(CredentialState(), "invalid_grant", 8.0, secret=mark_of(new))
+        await other.save("state", "a", encode_state(refused), None)
+        await settled()
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+
+
 def login(token: str) -> Credential:
     data = {"access_token": f"at of {token}", "refresh_token": token, "email": "a@example.test"}
     return Credential(id="a", provider="scripted", metadata=Metadata(data))
