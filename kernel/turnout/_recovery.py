@@ -1,6 +1,6 @@
 """Between two passes of a call: who could serve it, and when; wait for that, or give the call's answer (design 8)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import trio
 
@@ -101,11 +101,13 @@ class Recovery:
             default=None,
         )
 
-    def nobody(self, run: Run, now: float) -> PoolError:
-        """Why nobody could be called at all (C5.12).
+    def nobody(self, run: Run, now: float, tried: Collection[str] = ()) -> PoolError:
+        """Why nobody could be called at all (C5.12), `tried` left out.
 
         Who was picked and not called counts: its token could not be renewed, and it waits for a time (O15, O57).
         """
         if (until := self._origin_recovers(run, now)) is not None:
             return Unavailable(until=until)
-        return self._custody.schedule.why_not(run.providers, run.name.key, now, model=run.ask.model, pin=run.ask.pin)
+        return self._custody.schedule.why_not(
+            run.providers, run.name.key, now, model=run.ask.model, tried=tried, pin=run.ask.pin
+        )

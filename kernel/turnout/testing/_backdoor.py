@@ -20,7 +20,7 @@ def pick(kernel: Kernel, ask: Ask, tried: Collection[str]) -> str:
     run.tries.tried.update(tried)
     entry = conductor._pick(run)
     if entry is None:
-        raise conductor._recovery.nobody(run, conductor._clock.now())
+        raise conductor._recovery.nobody(run, conductor._clock.now(), tried)
     return entry.id
 
 
