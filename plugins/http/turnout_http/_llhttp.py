@@ -88,6 +88,7 @@ class Llhttp:
 
     async def _accept(self, app: Asgi, listener: socket.socket, connections: trio.Nursery) -> None:
         while True:
+            await self._sharing.wait_room(listener.fileno())
             await trio.lowlevel.wait_readable(listener)
             await self._sharing.wait_turn(listener.fileno())
             try:

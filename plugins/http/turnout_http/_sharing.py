@@ -38,10 +38,14 @@ class Sharing:
         self._descriptors.took(number)
         return not self._descriptors.short
 
-    async def wait_turn(self, listening: int) -> None:
-        """Wait until it is fair to take another one from the socket with this descriptor, and there is room for it."""
+    async def wait_room(self, listening: int) -> None:
+        """Wait until there is room for another one: readiness tells of it, whether somebody comes or not."""
         if self._descriptors.short:
             await self._descriptors.wait_room(listening)
+
+    async def wait_turn(self, listening: int) -> None:
+        """Wait until it is fair to take another one from the socket with this descriptor, and there is room for it."""
+        await self.wait_room(listening)
         if self._others:
             await trio.sleep_until(self._next)
 
