@@ -165,7 +165,8 @@ class Conductor:
         if len(serving) == 1 and generation.providers[serving[0]].speaks(ask.dialect):
             return serving  # as nearly always: 1 µs less
         providers = [key for key in serving if generation.providers[key].speaks(ask.dialect)]
-        providers += [key for key in serving if generation.providers[key].takes(ask.dialect)]
+        if len(providers) < len(serving):
+            providers += [key for key in serving if generation.providers[key].takes(ask.dialect)]
         if providers:
             return providers
         if serving:
@@ -378,7 +379,6 @@ class Conductor:
             return took
         run.served_by = credential.id
         run.upstream_model = upstream.model
-        run.served_at = now
         if run.affinity is not None:
             self._custody.affinity.learn(run.name.key, run.affinity, credential.id, self._clock.at(now))
             if log.isEnabledFor(DEBUG):
@@ -386,7 +386,7 @@ class Conductor:
         return took
 
     def _decide(self, run: Run, error: BaseException | None) -> Decision:
-        ended = run.served_at if error is None else self._clock.time()
+        ended = self._clock.time()
         now = self._clock.at(ended)
         skipped: tuple[tuple[str, str], ...] = ()
         if isinstance(error, TurnoutError) or len(run.attempts) > 1:

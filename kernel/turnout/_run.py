@@ -1,6 +1,5 @@
 """What one call knows about itself while it is conducted: never shared, gone when the call is over."""
 
-import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -38,7 +37,6 @@ class Run:
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
         unanswered: id of who was sent the request last and did not answer, until that has been told.
-        served_at: when the reply or the first payload was here, on Trio's clock; infinity until then.
         unsaid: that an upstream cannot say this request; the answer when nobody else could be asked.
         kept: ids that failed and may be tried again at once: the last ones left (design 16), or renewed meanwhile.
         refreshing: ids whose refresh this call has brought about.
@@ -60,7 +58,6 @@ class Run:
         "operation",
         "providers",
         "refreshing",
-        "served_at",
         "served_by",
         "stream",
         "total",
@@ -103,7 +100,6 @@ class Run:
         self.unanswered = ""
         self.unsaid: UpstreamFailed | None = None
         self.served_by = ""
-        self.served_at = math.inf
         self.upstream_model = ""
         self.waited = 0.0
 

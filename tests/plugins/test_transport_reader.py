@@ -44,6 +44,29 @@ async def begun(pool: Pool, origin: str) -> ReplyBody:
     return body
 
 
+@asynccontextmanager
+async def unread(*pieces: bytes) -> AsyncIterator[tuple[Pool, ReplyBody]]:
+    """A reply that has come whole, a read for each piece, before anybody reads it; an empty piece is an end."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        for piece in pieces:
+            await wait_all_tasks_blocked()
+            if piece:
+                await stream.send_all(piece)
+            else:
+                await stream.send_eof()
+        sent.set()
+        await stream.receive_some()
+
+    sent = trio.Event()
+    async with peer(serve) as origin, Pool().opened() as pool:
+        body = await begun(pool, origin)
+        await sent.wait()
+        await wait_all_tasks_blocked()
+        yield pool, body
+
+
 # While a connection is idle
 
 
@@ -100,25 +123,7 @@ async def test_a_reply_that_comes_whole_while_nobody_waits_is_given_whole() -> N
 
 @pytest.mark.parametrize("more", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["an end", "bytes"])
 async def test_a_connection_on_which_something_follows_an_unread_reply_is_not_kept(more: bytes) -> None:
-    async def serve(stream: trio.SocketStream) -> None:
-        await read_request(stream)
-        await stream.send_all(HEAD + b"one")
-        await wait_all_tasks_blocked()
-        await stream.send_all(b"more")
-        await wait_all_tasks_blocked()
-        if more:
-            await stream.send_all(more)
-        else:
-            await stream.send_eof()
-        sent.set()
-        await stream.receive_some()
-
-    sent = trio.Event()
-    async with peer(serve) as origin, Pool().opened() as pool:
-        body = await begun(pool, origin)
-        await sent.wait()
-        await wait_all_tasks_blocked()
-
+    async with unread(HEAD + b"one", b"more", more) as (pool, body):
         assert b"".join([piece async for piece in body]) == b"onemore"
         assert numbers(pool) == (0, 0, 0)
 
@@ -127,25 +132,7 @@ async def test_a_connection_on_which_something_follows_an_unread_reply_is_not_ke
     ("rest", "reason"), [(b"", "middle"), (b"nonsense\r\n", "malformed")], ids=["an end", "garbage"]
 )
 async def test_what_came_before_a_reply_broke_is_given_before_it_is_told(rest: bytes, reason: str) -> None:
-    async def serve(stream: trio.SocketStream) -> None:
-        await read_request(stream)
-        await stream.send_all(CHUNKED + b"3\r\none\r\n")
-        await wait_all_tasks_blocked()
-        await stream.send_all(b"3\r\ntwo\r\n")
-        await wait_all_tasks_blocked()
-        if rest:
-            await stream.send_all(rest)
-        else:
-            await stream.send_eof()
-        sent.set()
-        await stream.receive_some()
-
-    sent = trio.Event()
-    async with peer(serve) as origin, Pool().opened() as pool:
-        body = await begun(pool, origin)
-        await sent.wait()
-        await wait_all_tasks_blocked()
-
+    async with unread(CHUNKED + b"3\r\none\r\n", b"3\r\ntwo\r\n", rest) as (pool, body):
         got = bytearray()
         with pytest.raises(httpx.RemoteProtocolError, match=reason):
             async for piece in body:
