@@ -174,10 +174,15 @@ async def test_without_a_token_nothing_is_sent(known: Credential) -> None:
     assert transport.requests == []
 
 
-async def test_a_service_account_signs_for_its_token_at_google() -> None:
-    """The key itself is in no request; the new token is what the next call carries."""
+@pytest.fixture
+def pem() -> str:
+    """A new private key, made before the loop runs: looking for its primes takes up to a second."""
     key = rsa.generate_private_key(65537, 2048)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+async def test_a_service_account_signs_for_its_token_at_google(pem: str) -> None:
+    """The key itself is in no request; the new token is what the next call carries."""
     file = json.dumps({"client_email": "robot@house.test", "private_key": pem})
     robot = Credential(id="a", provider="vertex", metadata=Metadata({"service_account": file}))
     answer = json.dumps({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"}).encode()
