@@ -9,15 +9,12 @@ from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     CHAT,
     GEMINI,
-    Choice,
-    Format,
     Media,
     Part,
     Reasoning,
     Refusal,
     Request,
     Text,
-    Tool,
     ToolCall,
     ToolResult,
     Turn,
@@ -25,6 +22,7 @@ from turnout_dialects._form import (
 from turnout_dialects._json import Node
 from turnout_dialects._media import split_data_url
 from turnout_dialects._openai import OPENAI_ONLY, count_choices, effort_of, openai_only, unsealed
+from turnout_dialects._openai_functions import read_choice, read_format, read_tool
 from turnout_dialects._turns import with_signatures
 
 _KNOWN = frozenset(
@@ -70,10 +68,10 @@ def read_request(body: Node) -> Request:
         source=CHAT,
         turns=tuple(turns),
         system=tuple(system),
-        tools=tuple(_tool(tool) for tool in body.nodes("tools")),
-        choice=_choice(body),
+        tools=tuple(read_tool(tool, inside="function") for tool in body.nodes("tools")),
+        choice=read_choice(body, inside="function"),
         parallel=body.flag("parallel_tool_calls"),
-        format=_format(body.node("response_format")),
+        format=read_format(body.node("response_format"), inside="json_schema"),
         thinking=effort_of(body, "reasoning_effort"),
         max_tokens=body.whole("max_completion_tokens") or body.whole("max_tokens"),
         temperature=body.number("temperature"),
@@ -179,47 +177,6 @@ def _result(message: Node, names: Mapping[str, str]) -> ToolResult:
     call_id = message.text("tool_call_id")
     parts = tuple(part for part in _contents(message) if isinstance(part, Text | Media))
     return ToolResult(call_id=call_id, name=names.get(call_id, ""), parts=parts, at=message.path("tool_call_id"))
-
-
-def _tool(tool: Node) -> Tool:
-    if tool.text("type") != "function":
-        raise Untranslatable(tool.path("type"), "only functions can be called in every dialect")
-    function = tool.need("function")
-    function.only({"name", "description", "parameters", "strict"})
-    return Tool(
-        name=function.text("name"),
-        description=function.text_or_none("description"),
-        schema=function.table("parameters"),
-        strict=function.flag("strict"),
-    )
-
-
-def _choice(body: Node) -> Choice | None:
-    given = body.any("tool_choice")
-    if given is None or type(given) is str:
-        if given not in {None, "auto", "none", "required"}:
-            body.fail("tool_choice", "must be auto, none, required or a function")
-        return Choice(given) if given else None
-    choice = body.need("tool_choice")
-    if choice.text("type") != "function":
-        raise Untranslatable(choice.path("type"), "only functions can be chosen in every dialect")
-    return Choice("named", choice.need("function").text("name"))
-
-
-def _format(given: Node | None) -> Format | None:
-    if given is None or (kind := given.text("type")) == "text":
-        return None
-    if kind == "json_object":
-        return Format()
-    if kind != "json_schema":
-        given.fail("type", f"{kind!r} is none of text, json_object, json_schema")
-    schema = given.need("json_schema")
-    return Format(
-        schema=schema.table("schema") or {},
-        name=schema.text_or_none("name") or "response",
-        description=schema.text_or_none("description"),
-        strict=schema.flag("strict"),
-    )
 
 
 def _stop(body: Node) -> tuple[str, ...]:

@@ -7,8 +7,6 @@
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     RESPONSES,
-    Choice,
-    Format,
     Media,
     Part,
     Reasoning,
@@ -16,7 +14,6 @@ from turnout_dialects._form import (
     Request,
     Text,
     Thinking,
-    Tool,
     ToolCall,
     ToolResult,
     Turn,
@@ -24,6 +21,7 @@ from turnout_dialects._form import (
 from turnout_dialects._json import Node
 from turnout_dialects._media import split_data_url
 from turnout_dialects._openai import OPENAI_ONLY, effort_of, openai_only, unsealed
+from turnout_dialects._openai_functions import read_choice, read_format, read_tool
 
 _KNOWN = frozenset(
     {
@@ -50,10 +48,10 @@ def read_request(body: Node) -> Request:
         source=RESPONSES,
         turns=tuple(turns),
         system=(*([instructions] if instructions else []), *system),
-        tools=tuple(_tool(tool) for tool in body.nodes("tools")),
-        choice=_choice(body),
+        tools=tuple(read_tool(tool, inside=None) for tool in body.nodes("tools")),
+        choice=read_choice(body, inside=None),
         parallel=body.flag("parallel_tool_calls"),
-        format=_format(text.node("format") if text else None),
+        format=read_format(text.node("format") if text else None, inside=None),
         thinking=_thinking(body.node("reasoning")),
         max_tokens=body.whole("max_output_tokens"),
         temperature=body.number("temperature"),
@@ -174,42 +172,3 @@ def _result(item: Node, names: dict[str, str]) -> ToolResult:
     parts = (Text(output),) if type(output) is str else tuple(_part(part) for part in item.nodes("output"))
     kept = tuple(part for part in parts if isinstance(part, Text | Media))
     return ToolResult(call_id=call_id, name=names.get(call_id, ""), parts=kept, at=item.path("call_id"))
-
-
-def _tool(tool: Node) -> Tool:
-    if tool.text("type") != "function":
-        raise Untranslatable(tool.path("type"), "only functions can be called in every dialect")
-    tool.only({"type", "name", "description", "parameters", "strict"})
-    return Tool(
-        name=tool.text("name"),
-        description=tool.text_or_none("description"),
-        schema=tool.table("parameters"),
-        strict=tool.flag("strict"),
-    )
-
-
-def _choice(body: Node) -> Choice | None:
-    given = body.any("tool_choice")
-    if given is None or type(given) is str:
-        if given not in {None, "auto", "none", "required"}:
-            body.fail("tool_choice", "must be auto, none, required or a function")
-        return Choice(given) if given else None
-    choice = body.need("tool_choice")
-    if choice.text("type") != "function":
-        raise Untranslatable(choice.path("type"), "only functions can be chosen in every dialect")
-    return Choice("named", choice.text("name"))
-
-
-def _format(given: Node | None) -> Format | None:
-    if given is None or (kind := given.text("type")) == "text":
-        return None
-    if kind == "json_object":
-        return Format()
-    if kind != "json_schema":
-        given.fail("type", f"{kind!r} is none of text, json_object, json_schema")
-    return Format(
-        schema=given.table("schema") or {},
-        name=given.text_or_none("name") or "response",
-        description=given.text_or_none("description"),
-        strict=given.flag("strict"),
-    )
