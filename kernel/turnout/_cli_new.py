@@ -1,14 +1,18 @@
-"""`turnout new`: the files of a plugin that is complete, small and passes its test."""
+"""`turnout new`: the files of a plugin that is complete, small and passes its test.
+
+Their texts lie in `_new`, with blanks such as `$name`; a dollar sign of their own is written twice.
+"""
 
 import keyword
 import re
-from importlib import metadata
+from collections.abc import Mapping
+from importlib import metadata, resources
 from pathlib import Path
+from string import Template
 
 import click
 
-from turnout._new_files import KINDS, files_of
-
+KINDS = ("selector", "provider", "store", "observer")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -31,13 +35,37 @@ def new(kind: str, name: str, into: Path) -> None:
     if folder.exists():
         raise click.ClickException(f"{folder} exists already, and nothing of it was touched; choose another name")
     files = files_of(kind, name, metadata.version("turnout"))
+    folder.mkdir()
     for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     click.echo(f"{folder} is written. Install and test it:\n")
     where = folder if folder.is_absolute() else f"./{folder}"  # for pip, a path has a slash
     click.echo(f"    pip install '{where}[test]' && pytest '{where}'\n")
     click.echo("then name it in the configuration as its README says.")
+
+
+def files_of(kind: str, name: str, version: str) -> Mapping[str, str]:
+    """The texts of a package by file name; `version` is the oldest Turnout that it works with."""
+    module = name.replace("-", "_")
+    blanks = {
+        "kind": kind,
+        "name": name,
+        "module": module,
+        "cls": "".join(part.capitalize() for part in name.split("-")),
+        "variable": f"{module.upper()}_KEY",
+        "article": "An" if kind == "observer" else "A",
+        "needs": f'"turnout>={version},<1"' + (f', "turnout-wire>={version},<1"' if kind == "provider" else ""),
+    }
+    return {
+        "pyproject.toml": _filled("pyproject", blanks),
+        "README.md": _filled("readme", blanks | {"toml": _filled(f"{kind}_toml", blanks).rstrip()}),
+        f"turnout_{module}.py": _filled(kind, blanks),
+        f"test_{module}.py": _filled(f"{kind}_test", blanks),
+    }
+
+
+def _filled(text: str, blanks: Mapping[str, str]) -> str:
+    return Template((resources.files("turnout") / "_new" / f"{text}.txt").read_text("utf-8")).substitute(blanks)
 
 
 def _check_name(name: str) -> None:

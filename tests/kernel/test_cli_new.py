@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from turnout._cli_new import new
-from turnout._new_files import KINDS
+from turnout._cli_new import KINDS, new
 
 
 def run(*arguments: str) -> Result:

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 import turnout
 from turnout import abc, errors, parse_config, testing
-from turnout._new_files import files_of
+from turnout._cli_new import files_of
 from turnout._verdicts import FAILURES
 from turnout.testing import ScriptedProvider, check_observer, open_plugin, scripted_kernel
 
