@@ -257,7 +257,7 @@ class Conductor:
             return await self._call_members(run, entry, self._custody.credentials[entry.id], attempt)
 
     async def _call_members(self, run: Run, entry: Entry, credential: Credential, attempt: Attempt[T]) -> T | None:
-        members = self._members(run, credential)
+        members = self._members(run, entry, credential)
         if not members:
             return None
         if len(members) > 1:
@@ -281,10 +281,10 @@ class Conductor:
                     run.unanswered = credential.id
         return None
 
-    def _members(self, run: Run, credential: Credential) -> Sequence[Upstream]:
+    def _members(self, run: Run, entry: Entry, credential: Credential) -> Sequence[Upstream]:
         """Upstream models to call on this credential, those that cool left out (C7.4, C7.10)."""
         members = run.generation.providers[credential.provider].aliases.upstreams(credential, run.name)
-        if len(members) == 1:
+        if len(members) == 1 and len(entry.recorded) == 1:  # else the entry is ready if any name in its group is
             return members
         turn = self._custody.turns.get(credential.id, {}).get(pool_key(credential, run.name), 0)
         return [one for one in rotate(members, turn) if self._is_ready(credential, one)]

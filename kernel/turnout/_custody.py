@@ -203,6 +203,10 @@ class Custody:
             self.listed[id] = listed
         self._announce(self.credentials[id])
 
+    def recorded(self, id: str, base: str) -> tuple[str, ...]:
+        """Names whose states decide whether a credential may serve a base name; none when it does not serve it."""
+        return self._serves[id].get(base, ())
+
     def remove(self, id: str, *, forget: bool = True) -> None:
         """Let go of a credential and of everything derived from it (O18); `forget` removes it from the store, too."""
         del self.credentials[id], self.states[id], self._serves[id]

@@ -6,8 +6,10 @@ from itertools import chain, islice
 
 from turnout._custody import Custody
 from turnout._entry import Entry
+from turnout._hidden import hidden
 from turnout._run import Run
 from turnout._shard import Shard, is_held
+from turnout._standing import Kind
 
 SHOWN = 20
 """A decision record names no more of them."""
@@ -27,17 +29,17 @@ def left_out(run: Run, custody: Custody, skipped_origins: Collection[str], now: 
         for id, why in islice(_reasons(run, custody, shards, skipped_origins), LOOKED_AT)
         if why and id not in called and run.ask.pin in {None, id}
     )
+    unseen = ((id, _why(one.kind, one.until)) for id, one in hidden(run, custody, now).items() if id not in called)
     rationed = ((id, RATIONED) for id in dict.fromkeys(run.tries.rationed))
-    return tuple(islice(chain(rationed, found), SHOWN))
+    return tuple(islice(chain(rationed, unseen, found), SHOWN))
 
 
 def _reasons(
     run: Run, custody: Custody, shards: Sequence[Shard], skipped_origins: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     for shard in shards:
-        yield from ((entry.id, f"rate limited until {_at(entry.until)}") for entry in shard.cooling)
-        yield from ((entry.id, f"blocked until {_at(entry.until)}") for entry in shard.blocked)
-        yield from ((entry.id, "switched off") for entry in shard.off.values())
+        yield from ((entry.id, _why(entry.kind, entry.until)) for entry in chain(shard.cooling, shard.blocked))
+        yield from ((entry.id, _why(entry.kind, None)) for entry in shard.off.values())
         yield from ((entry.id, "being probed") for entry in shard.probes.values() if is_held(entry))
         if skipped_origins:
             yield from ((entry.id, _origin(entry, skipped_origins)) for entry in _ready(shard))
@@ -51,6 +53,12 @@ def _ready(shard: Shard) -> Iterable[Entry]:
 
 def _origin(entry: Entry, skipped: Collection[str]) -> str:
     return f"its origin {entry.site} is skipped" if entry.site in skipped else ""
+
+
+def _why(kind: Kind, until: float | None) -> str:
+    if until is None:
+        return "switched off"
+    return f"{'rate limited' if kind is Kind.COOLING else 'blocked'} until {_at(until)}"
 
 
 def _at(time: float) -> str:

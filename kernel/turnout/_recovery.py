@@ -1,13 +1,16 @@
 """Between two passes of a call: who could serve it, and when; wait for that, or give the call's answer (design 8)."""
 
 from collections.abc import Callable, Collection
+from functools import reduce
 
 import trio
 
 from turnout._custody import Custody
+from turnout._hidden import hidden
 from turnout._origins import Origins
 from turnout._readings import retries
 from turnout._refresh import RefreshRoom
+from turnout._refusal import Waits, earliest
 from turnout._run import NOBODY, Run
 from turnout._scope import CallScope
 from turnout.errors import NoCredential, PoolError, Unavailable
@@ -58,7 +61,8 @@ class Recovery:
         if run.last is None:
             nobody = self.nobody(run, now)
             raise run.unsaid if run.unsaid is not None and isinstance(nobody, NoCredential) else nobody
-        run.last.until = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
+        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
+        run.last.until = earliest(at, *(one.until for one in hidden(run, self._custody, now).values()))
         raise run.last
 
     async def _refreshed(self, run: Run, patience: float) -> bool:
@@ -86,19 +90,19 @@ class Recovery:
             return now
         at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin, may_retry=may_retry)
         origin = self._origin_recovers(run, now) if may_retry() else None
-        return min((time for time in (at, origin) if time is not None), default=None)
+        unseen = hidden(run, self._custody, now).items()
+        return earliest(at, origin, *(one.until for id, one in unseen if may_retry(retries(credentials[id]))))
 
     def _origin_recovers(self, run: Run, now: float) -> float | None:
         """POSIX seconds at which an origin recovers that alone keeps a ready credential from serving this ask (O39)."""
         cooling = self._origins.cooling(now)
         ready = self._custody.schedule.ready
-        return min(
-            (
+        return earliest(
+            *(
                 until
                 for origin, until in cooling.items()
                 if ready(run.providers, run.name.key, now, pin=run.ask.pin, skip_origins=cooling.keys() - {origin})
-            ),
-            default=None,
+            )
         )
 
     def nobody(self, run: Run, now: float, tried: Collection[str] = ()) -> PoolError:
@@ -108,6 +112,14 @@ class Recovery:
         """
         if (until := self._origin_recovers(run, now)) is not None:
             return Unavailable(until=until)
+        unseen = hidden(run, self._custody, now)
+        also = reduce(Waits.beside, map(Waits.of, unseen.values()), Waits())
         return self._custody.schedule.why_not(
-            run.providers, run.name.key, now, model=run.ask.model, tried=tried, pin=run.ask.pin
+            run.providers,
+            run.name.key,
+            now,
+            model=run.ask.model,
+            tried={*tried, *unseen},
+            pin=run.ask.pin,
+            also=also,
         )

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from turnout._entry import Entry
 from turnout._rotation import Filter
 from turnout._shard import PROBE, Shard
-from turnout._standing import Kind
+from turnout._standing import Kind, Standing
 from turnout.errors import CoolingDown, NoCredential, PoolError, Unavailable
 
 
@@ -23,10 +23,22 @@ class Waits(NamedTuple):
     blocked: float | None = None
     others: bool = False
 
+    @classmethod
+    def of(cls, standing: Standing) -> "Waits":
+        """What somebody waits for who stands so and is not ready."""
+        if standing.kind is Kind.COOLING:
+            return cls(cooling=standing.until)
+        return cls(blocked=standing.until) if standing.kind is Kind.BLOCKED else cls(others=True)
+
+    def beside(self, other: "Waits") -> "Waits":
+        """What these and those wait for."""
+        cooling, blocked = earliest(self.cooling, other.cooling), earliest(self.blocked, other.blocked)
+        return Waits(cooling, blocked, self.others or other.others)
+
     @property
     def soonest(self) -> float | None:
         """The earliest recovery of all, None when nobody waits."""
-        return _earlier(self.cooling, self.blocked)
+        return earliest(self.cooling, self.blocked)
 
     def refusal(self, model: str, providers: Sequence[str]) -> PoolError:
         """The error to give; `model` is the requested name, and a single provider is named (O8)."""
@@ -48,7 +60,7 @@ def waits_of_groups(shards: Iterable[Shard], passes: Filter | None, now: float) 
     for shard in shards:
         cooling, blocked = shard.waits(passes, now)
         others = shard.best(passes) is not None or any(passes is None or passes(entry) for entry in shard.off.values())
-        found = Waits(_earlier(found.cooling, cooling), _earlier(found.blocked, blocked), found.others or others)
+        found = found.beside(Waits(cooling, blocked, others))
     return found
 
 
@@ -61,5 +73,6 @@ def waits_of_entry(entry: Entry, now: float) -> Waits:
     return Waits(others=True) if entry.admitted or entry.kind is Kind.OFF else Waits(cooling=now + PROBE)
 
 
-def _earlier(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
+def earliest(*times: float | None) -> float | None:
+    """The earliest of those that are known, None when none is."""
+    return min((time for time in times if time is not None), default=None)

@@ -13,7 +13,7 @@ import attrs
 from turnout._entry import Entry, Member
 from turnout._readings import retries
 from turnout._ready import OnlyTier, Pick, ReadyView
-from turnout._refusal import NOBODY, Waits, waits_of_entry, waits_of_groups
+from turnout._refusal import NOBODY, Waits, earliest, waits_of_entry, waits_of_groups
 from turnout._roster import Roster
 from turnout._rotation import Filter
 from turnout._shard import Shard, is_held
@@ -195,16 +195,17 @@ class Schedule:
         tried: Collection[str] = (),
         pin: str | None = None,
         skip_origins: Collection[str] = (),
+        also: Waits = NOBODY,
     ) -> PoolError:
         """The error for a pick that found nobody (C5.12 with O15, O16); `model` is the requested name, for its text.
 
         `CoolingDown` when everybody waits for a time and a rate limit is among the reasons; it names the provider when
         exactly one was asked (O8). `Unavailable` when somebody waits, or only the operator's switch is in the way.
-        `NoCredential` when nobody is eligible at all.
+        `NoCredential` when nobody is eligible at all. `also` is what those wait for whom the caller itself left out.
         """
         passes = Filter(tried, skip_origins) if tried or skip_origins else None
         keys = normal(tuple(providers)).listed
-        return self._waits(keys, base, now, pin, passes).refusal(model, keys)
+        return self._waits(keys, base, now, pin, passes).beside(also).refusal(model, keys)
 
     def soonest(
         self,
@@ -227,7 +228,7 @@ class Schedule:
                 id for id, own in self._retries.items() if may_retry(own) and pin in {None, id} and id not in tried
             ]
             waits = [waits_of_entry(entry, now) for id in eager if (entry := self._entry(keys, base, id, now))]
-            return min((one.soonest for one in waits if one.soonest is not None), default=None)
+            return earliest(*(one.soonest for one in waits))
         if may_retry is not None and self._retries:
             tried = {*tried, *(id for id, own in self._retries.items() if not may_retry(own))}
         return self._waits(keys, base, now, pin, Filter(tried, ()) if tried else None).soonest

@@ -195,3 +195,63 @@ async def test_a_removed_credential_is_really_gone(autojump_clock: MockClock) ->
 
         assert gone() is None
         assert [call.credential.id for call in provider.calls] == ["a"]
+
+
+SUFFIXED = """
+[retry]
+passes = {passes}
+[[providers.scripted.models]]
+name = "x"
+alias = "fast"
+{y}
+[[providers.scripted.models]]
+name = "z"
+alias = "fast(high)"
+[[providers.scripted.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+"""
+
+Y = """
+[[providers.scripted.models]]
+name = "y"
+alias = "fast"
+"""
+
+
+@pytest.mark.parametrize("pin", [None, "a"])
+@pytest.mark.parametrize("y", ["", Y], ids=["one plain member", "two plain members"])
+async def test_a_member_behind_an_alias_with_a_suffix_hides_no_cooldown(
+    autojump_clock: MockClock, y: str, pin: str | None
+) -> None:
+    """C7.7.2, C7.10, O15, O16, O51: who may serve `fast(high)` says nothing about `fast`, which tells its own time."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(SUFFIXED.format(y=y, passes=1), {"scripted": provider}) as kernel:
+        provider.script(LATER, *([LIMITED] if y else []))
+        with pytest.raises(UpstreamFailed) as failed:
+            await kernel.execute(Ask(model="fast", pin=pin))
+        called = sent(provider)
+        with pytest.raises(CoolingDown) as caught:
+            await kernel.execute(Ask(model="fast", pin=pin, id="again"))
+        times = [one.next_retry_after for one in kernel.credentials.state("a").models.values()]
+        decision = kernel.explain("again")
+        assert not provider.calls
+
+        await kernel.execute(Ask(model="fast(high)"))
+
+    assert called == (["x", "y"] if y else ["x"])
+    assert sent(provider) == ["z(high)"]
+    assert caught.value.until == failed.value.until == min(time for time in times if time is not None)
+    assert decision is not None
+    assert [id for id, why in decision.skipped if "rate limited until" in why] == ["a"]
+
+
+async def test_a_cooldown_that_an_alias_with_a_suffix_hid_is_waited_for(autojump_clock: MockClock) -> None:
+    """C8.5, O39: the next pass begins when the first of the plain members is back."""
+    provider = ScriptedProvider()
+    provider.script(*(Script(failure=RateLimited(retry_after=seconds)) for seconds in (20, 9)))
+    async with scripted_kernel(SUFFIXED.format(y=Y, passes=2), {"scripted": provider}) as kernel:
+        answer = await kernel.execute(Ask(model="fast"))
+
+    assert sent(provider) == ["x", "y", "y"]
+    assert 9 <= answer.decision.waited < 11
