@@ -99,6 +99,7 @@ class RefreshRoom:
                 self._history.pop(id, None)
                 self._draws.pop(id, None)
                 self._postponed.pop(id, None)
+                self._renewer.forget(id)
             return
         if at <= self._now():  # the clock may have jumped past it
             self._wake.set()

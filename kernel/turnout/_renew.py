@@ -14,7 +14,7 @@ from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
 from turnout._plugin_calls import offers
-from turnout._renewal import Held, Right, Step, after_refusal, moved, next_step
+from turnout._renewal import Held, Right, Step, after_refusal, mark_of, moved, next_step
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import HasTokenOrigin, Refresher
@@ -74,16 +74,23 @@ class Renewer:
         self._now = now
         self._leasing = leasing
         self._ends = ends
+        self._unjudged: dict[
+            str, tuple[str, Unauthorized]
+        ] = {}  # marks of refused secrets, until the store can be read
 
     async def attempt(self, flight: Flight, provider: ProviderInstance, refresher: Refresher) -> Step:
         """Get as far as can be got now; gives the step at which it ended."""
         async with self._leasing.hold(flight.given) as held:
             step = self._next(flight, held)
             if step is Step.RENEW:
-                step = await self._ask_upstream(flight, held, provider, refresher)
+                step = await self._renew(flight, held, provider, refresher)
             if step is Step.KEEP:
                 step = await self._keep(flight, held, provider)
             return step
+
+    def forget(self, id: str) -> None:
+        """A credential is gone."""
+        self._unjudged.pop(id, None)
 
     def _next(self, flight: Flight, held: Held) -> Step:
         id = flight.given.id
@@ -93,8 +100,16 @@ class Renewer:
             held, given=flight.given, found=found, now=self._now(), in_hand=flight.in_hand, refused=refused
         )
 
-    async def _ask_upstream(self, flight: Flight, held: Held, provider: ProviderInstance, refresher: Refresher) -> Step:
+    async def _renew(self, flight: Flight, held: Held, provider: ProviderInstance, refresher: Refresher) -> Step:
+        """Ask the upstream, unless it has refused this very token already (E7): then only the store is asked again."""
         given = flight.given = self._custody.credentials[flight.given.id]
+        mark, verdict = self._unjudged.get(given.id, ("", None))
+        if verdict is not None and mark == mark_of(given):
+            return await self._refused(flight, held, verdict)
+        return await self._ask_upstream(flight, held, provider, refresher)
+
+    async def _ask_upstream(self, flight: Flight, held: Held, provider: ProviderInstance, refresher: Refresher) -> Step:
+        given = flight.given
         generation = self._generation()
         try:
             with provider.border:
@@ -117,9 +132,12 @@ class Renewer:
     async def _refused(self, flight: Flight, held: Held, verdict: Unauthorized) -> Step:
         """The token was refused: it may have been spent by somebody who was faster (E7)."""
         id = flight.given.id
+        self._unjudged[id] = mark_of(flight.given), verdict
         if held.right is Right.HELD:
             held = attrs.evolve(held, read=await self._leasing.read(id))
         step = after_refusal(held, given=flight.given, found=self._custody.credentials.get(id))
+        if step is not Step.POSTPONE:
+            self.forget(id)
         if step is Step.REFUSED:
             self._ends.failed(flight, verdict)
             if held.right is Right.HELD:

@@ -117,7 +117,8 @@ def next_step(  # noqa: PLR0911  # a table, first match wins
 def after_refusal(held: Held, *, given: Credential, found: Credential | None) -> Step:
     """What a refused token means (E7): somebody else has replaced it, or only a person can help.
 
-    With a lease whose store cannot be read it is not known which; the old token is kept, and it is tried again.
+    With a lease whose store cannot be read it is not known which; the old token is kept, and the store is
+    asked again before the upstream is.
     """
     if found is None:
         return Step.LEAVE

@@ -9,12 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Credential, Kernel, Metadata, Record
+from turnout import Credential, Kernel, Metadata, Record, Unauthorized
 from turnout._leasing import LEASE
 from turnout._records import decode_credential, encode_credential
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease
-from turnout.errors import StoreError
+from turnout.errors import StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
 
 TOML = '[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -83,12 +83,13 @@ class Leased:
 
 
 class Renewing(ScriptedProvider):
-    """Gives a new token each time; calls `given` at that moment. Each lasts `lasts` seconds."""
+    """Gives a new token each time, that lasts `lasts` seconds, or refuses; `befalls` the store at that moment."""
 
     def __init__(self) -> None:
         super().__init__()
         self.renewals = 0
         self.lasts = 3600.0
+        self.refuses = False
         self.befalls = dict[str, object]()
         self.store = Leased()
 
@@ -100,6 +101,8 @@ class Renewing(ScriptedProvider):
         self.renewals += 1
         for name, value in self.befalls.items():
             setattr(self.store, name, value)
+        if self.refuses:
+            raise UpstreamFailed(Unauthorized(message="invalid_grant"))
         return login(f"token-{self.renewals}", trio.current_time() + self.lasts)
 
 
@@ -245,3 +248,40 @@ async def test_an_edit_that_is_heard_of_while_a_save_waits_for_its_turn_is_in_it
         kernel._writer._hear([Change(kind="secret", id="a", record=record)])
     assert b"token-1" in store.kept()
     assert set(store.labels[store.labels.index("edited") :]) == {"edited"}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_refused_token_is_not_posted_again_to_learn_what_only_the_store_can_tell(
+    autojump_clock: MockClock, *, replaced: bool
+) -> None:
+    """E7: whether somebody else has replaced it is asked until the store answers."""
+    provider = Renewing()
+    provider.refuses, provider.befalls = True, {"deaf": True}
+    store = provider.store
+    async with renewing(provider, ends=310) as kernel:
+        await trio.sleep(90)
+        assert provider.renewals == 1
+        assert not kernel.credentials.state("a").needs_login
+        if replaced:
+            await store.save("secret", "a", encode_credential(login("token-of-another", 10_000)), None)
+        store.deaf, provider.befalls = False, {}
+        await trio.sleep(90)
+        assert bool(kernel.credentials.state("a").needs_login) is not replaced
+        assert token(kernel) == ("token-of-another" if replaced else "token-0")
+        assert provider.renewals == 1
+
+
+async def test_another_login_is_tried_though_the_one_before_was_refused_while_the_store_was_away(
+    autojump_clock: MockClock,
+) -> None:
+    """E7: a refusal speaks of one token."""
+    provider = Renewing()
+    provider.refuses, provider.befalls = True, {"deaf": True}
+    async with renewing(provider, ends=310) as kernel:
+        await trio.sleep(20)
+        assert provider.renewals == 1
+        provider.refuses, provider.befalls = False, {}
+        await kernel.credentials.register(login("another-login", 310))
+        provider.store.deaf = False
+        await trio.sleep(90)
+        assert token(kernel) == "token-2"

@@ -217,6 +217,7 @@ class Node:
         self.world, self.name = world, name
         self.skew = skew
         self.dead = self.slow = False
+        self.refused: set[str] = set()
         self.thaws = self.heals = 0.0
         self.scope = trio.CancelScope()
         custody = self.custody = Custody(
@@ -287,6 +288,7 @@ class Node:
         await trio.sleep(chance.choice((0.0, 0.1, 2.0)))
         await self.stand()
         token = token_of(credential)
+        world.law(token not in self.refused, f"E7: {self.name} posts {token} again, which was refused to it")
         post = world.posted(self, token)
         new = world.server.grant(token)
         if world.faulty and chance.random() < 0.25:  # nothing is worth more now than what it is about to get
@@ -296,6 +298,7 @@ class Node:
         if world.faulty and chance.random() < 0.05:
             raise UpstreamFailed(Protocol(message="the reply was lost", sent=Sent.MAYBE))
         if new is None:
+            self.refused.add(token)
             raise UpstreamFailed(Unauthorized(message="invalid_grant"))
         post.vain = False
         data = {"access_token": f"at {new}", "refresh_token": new, "expires_at": self.now() + LASTS}
