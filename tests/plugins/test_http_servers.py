@@ -590,6 +590,18 @@ async def test_the_same_head_within_another_request_begins_none() -> None:
     assert len(house.switch.asks) == 2
 
 
+async def test_a_line_end_behind_a_request_does_not_move_the_end_of_its_head() -> None:
+    """S50: RFC 9112, 2.2 has a server ignore it, and a body may begin with one as well."""
+    body = b'\r\n{"model":"fast"}'
+    async with open_house("llhttp") as house, await house.connect() as stream:
+        assert status(await answered(stream, post(body) + b"\r\n")) == 200
+        await stream.send_all(post(body) + b"GE")
+        with suppress(trio.BrokenResourceError):
+            assert status(await read_all(stream)) == 200
+
+    assert [ask.payload for ask in house.switch.asks] == [body, body]
+
+
 async def test_the_same_head_ahead_of_its_turn_is_never_run() -> None:
     """C-6."""
     go_on = trio.Event()

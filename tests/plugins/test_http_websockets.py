@@ -95,7 +95,9 @@ Serve = Callable[..., Any]
 @pytest.fixture(params=["hypercorn", "llhttp"])
 def serve(request: pytest.FixtureRequest) -> Serve:
     @asynccontextmanager
-    async def serving(switch: ScriptedSwitch | None = None, **limits: Any) -> AsyncIterator[House]:
+    async def serving(
+        switch: ScriptedSwitch | None = None, *, patience: float = 60, **limits: Any
+    ) -> AsyncIterator[House]:
         switch = switch or ScriptedSwitch(on_stream=two_deltas)
         own = Settings(
             listen=("127.0.0.1:0",),
@@ -113,7 +115,7 @@ def serve(request: pytest.FixtureRequest) -> Serve:
             draw=lambda: 0.5,
             log=logging.getLogger("turnout.frontends.http"),
         )
-        with trio.fail_after(60):
+        with trio.fail_after(patience):
             async with trio.open_nursery() as nursery, Http.open(own, context) as http:
                 addresses = await nursery.start(partial(http.serve, switch))
                 yield House(int(addresses[0].rpartition(":")[2]), switch, http, own)
@@ -686,7 +688,7 @@ async def test_mutated_openings_and_frames_never_end_the_server_nor_show_its_ins
     """J1: seeded, so that a failure can be repeated; the short form runs always."""
     draw = random.Random(20261126)  # noqa: S311  # mutations, not secrets
     limits = {"header_timeout": 0.5, "body_idle": 0.5, "keep_alive": 0.5, "half_close": 0.5}
-    async with serve(**limits) as house:
+    async with serve(patience=60 + rounds * 0.1, **limits) as house:
         for number in range(rounds):
             all_seeds = seeds()
             bad = mutated(all_seeds[number % 4], all_seeds, draw)

@@ -12,6 +12,8 @@ from turnout_http._visit import HEAD, Scope
 
 _LENGTH = re.compile(rb"(?<=\r\n)content-length:[ \t]*([0-9]+)(?=[ \t]*\r\n)", re.IGNORECASE)
 
+_END = b"\r\n\r\n"
+
 _NOT_AGAIN = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 """Headers of requests that are more than a head and a body of known length."""
 
@@ -42,7 +44,7 @@ class LastHead:
         """
         found = list(_LENGTH.finditer(head))
         names = {name for name, _ in scope["headers"]}
-        if len(found) != 1 or names & _NOT_AGAIN or not head[:1].isalpha() or not head.endswith(b"\r\n\r\n"):
+        if len(found) != 1 or names & _NOT_AGAIN or not head[:1].isalpha() or head.find(_END) != len(head) - len(_END):
             return None
         last = cls(head[: found[0].start(1)], head[found[0].end(1) :], length, scope)
         return last if last._head == head else None
