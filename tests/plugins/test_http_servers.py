@@ -1,6 +1,7 @@
 """Both servers of the HTTP frontend on real sockets, raw bytes in and out: one suite, so that either can serve."""
 
 import gc
+import gzip
 import logging
 import random
 import resource
@@ -136,7 +137,7 @@ async def open_house(
     limits = ClientLimits(**settings.pop("limits", {}))
     own = Settings(
         listen=("127.0.0.1:0",),
-        keys=(Secret(KEY),),
+        keys=settings.pop("keys", (Secret(KEY),)),
         server=settings.pop("server", server),
         limits=limits,
         drain_grace=Seconds(grace),
@@ -743,6 +744,129 @@ async def test_an_answer_reaches_a_client_whose_body_nobody_reads(serve: Serve) 
     assert not answer.endswith(b"<reset>")
 
 
+RUDE_HEADERS = {
+    "content-type": "text/html",
+    "server": "upstream/1",
+    "set-cookie": "a=b",
+    "transfer-encoding": "chunked",
+    "content-length": "1",
+    "connection": "upgrade",
+    "x-bad": "a\r\nx-split: 1",
+    "x-good": "1",
+}
+
+
+@pytest.mark.parametrize(("request_bytes", "kind"), [(post(), b"application/json"), (STREAM, b"text/event-stream")])
+async def test_the_head_of_an_answer_is_ours_whatever_the_upstream_sent(
+    serve: Serve, request_bytes: bytes, kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S51, S53, B28: on the wire, where a server may have a shorter way for whole answers."""
+
+    async def whole(_ask: Ask) -> Reply:
+        return Reply(body=b'{"whole":true}', headers=RUDE_HEADERS)
+
+    monkeypatch.setattr("turnout.testing._scripted_switch.EMPTY", RUDE_HEADERS)
+    async with serve(ScriptedSwitch(on_execute=whole)) as house, await house.connect() as stream:
+        await stream.send_all(request_bytes)
+        head = (await read_until(stream, b"\r\n\r\n")).partition(b"\r\n\r\n")[0].lower()
+
+    lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+    names = [name for name, _, _ in lines]
+    found = {name: value.strip() for name, _, value in lines}
+    assert len(names) == len(set(names))
+    assert found[b"content-type"].startswith(kind)
+    assert found[b"x-content-type-options"] == b"nosniff"
+    assert found[b"x-good"] == b"1"
+    assert len({b"content-length", b"transfer-encoding"} & set(names)) == 1
+    assert not {b"server", b"set-cookie", b"x-bad", b"x-split"} & set(names)
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """32 KiB of gzip that would be one byte more than the 32 MiB that a body may have."""
+    return gzip.compress(b" " * (32 * 1024 * 1024 + 1))
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"br", b"identity, gzip", b"gzip, gzip"])
+async def test_a_compressed_body_is_refused_and_never_unpacked(serve: Serve, bomb: bytes, coding: bytes) -> None:
+    """C-8."""
+    switch = ScriptedSwitch()
+    async with serve(switch) as house:
+        answer = await house.talk(post(bomb, more=b"Content-Encoding: " + coding + b"\r\n"))
+
+    assert status(answer) == 415
+    assert not switch.asks
+
+
+GAMES = {
+    "//v1/chat/completions": 404,
+    "/v1//chat/completions": 404,
+    "/./v1/chat/completions": 404,
+    "/v1/x/../chat/completions": 404,
+    "/healthz/..;/v1/chat/completions": 404,
+    "/v1/chat%2fcompletions": 200,
+    "/%76%31/chat/completions": 200,
+    "/healthz%2f%2e%2e%2fmetrics": 404,
+    "/V1/chat/completions": 404,
+    "/v1/chat/completions.": 404,
+    "/v1/chat/completions/": 404,
+    "/v1/chat/completions%": 400,
+    "/v1/chat/completions%zz": 400,
+    "http://127.0.0.1/v1/chat/completions": 400,
+    "v1/chat/completions": 400,
+    "*": 400,
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), GAMES.items())
+async def test_a_path_with_another_spelling_is_judged_as_what_it_says_and_never_without_a_key(
+    serve: Serve, path: str, expected: int
+) -> None:
+    """S5: no game with a path is another way in; one that is spelled with escapes is that page, for who has a key."""
+    asked = post(more=b"Connection: close\r\n").replace(b"/v1/chat/completions", path.encode())
+    switch = ScriptedSwitch()
+    async with serve(switch) as house:
+        with_key = await house.talk(asked)
+        without = await house.talk(asked.replace(KEY.encode(), b"a-wrong-key-of-nobody"))
+
+    assert status(with_key) == expected
+    assert status(without) == (400 if expected == 400 else 401)
+    assert len(switch.asks) == (expected == 200)
+
+
+async def test_a_greedy_client_is_told_so_and_others_are_served_at_once(serve: Serve) -> None:
+    """C-12, with the default limits: 64 of one key in flight, and 36 too many."""
+    other = b"other-key-0123456789abcdef"
+    go_on = trio.Event()
+
+    async def waits(ask: Ask) -> Reply:
+        if ask.model == "slow":
+            await go_on.wait()
+        return Reply(body=b"{}")
+
+    answers: list[int] = []
+    switch = ScriptedSwitch(on_execute=waits)
+    async with serve(switch, keys=(Secret(KEY), Secret(other.decode()))) as house, trio.open_nursery() as nursery:
+
+        async def greedy() -> None:
+            answers.append(status(await house.talk(post(b'{"model":"slow"}', more=b"Connection: close\r\n"))))
+            if len(answers) == 36:
+                full.set()
+
+        full = trio.Event()
+        for _ in range(100):
+            nursery.start_soon(greedy)
+        with trio.fail_after(20):
+            await full.wait()
+        assert answers == [429] * 36
+        for _ in range(3):
+            asked = post(more=b"Connection: close\r\n").replace(KEY.encode(), other)
+            assert status(await house.talk(asked)) == 200
+        go_on.set()
+
+    assert sorted(answers) == [200] * 64 + [429] * 36
+
+
 async def send_quietly(stream: trio.SocketStream, data: bytes) -> None:
     try:
         await stream.send_all(data)
@@ -1275,7 +1399,7 @@ async def test_mutated_requests_never_end_the_server_nor_show_its_inside(
 ) -> None:
     """J1: seeded, so that a failure can be repeated; the short form runs always."""
     draw = random.Random(20261123)  # noqa: S311  # mutations, not secrets
-    limits = {"header_timeout": 0.5, "body_idle": 0.5, "keep_alive": 0.5, "half_close": 0.5}
+    limits = {"body_idle": 0.5, "half_close": 0.5}
     async with serve(limits=limits) as house:
         for _ in range(rounds):
             answer = await house.talk(mutated(draw.choice(SEEDS), SEEDS, draw), eof=True)
