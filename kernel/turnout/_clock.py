@@ -6,11 +6,18 @@ counts, so that a jump of the system clock moves nothing by itself and the mock 
 
 import time
 from collections.abc import Callable
+from logging import getLogger
+from typing import Any
 
 import trio
 
+CHECK = 30.0
+"""Seconds between two comparisons with the wall clock (design 10)."""
+
 TOLERANCE = 5.0
 """Seconds by which the two clocks may differ before the anchor is taken anew (design 10)."""
+
+log = getLogger("turnout.kernel")
 
 
 class Clock:
@@ -42,3 +49,11 @@ class Clock:
             return 0.0
         self._anchor += drift
         return drift
+
+    async def watch(self, moved: Callable[[float], Any]) -> None:
+        """Compare with the wall clock now and then, and tell by how much `now()` has moved to follow it; never ends."""
+        while True:
+            await trio.sleep(CHECK)
+            if drift := self.take_anchor():
+                log.warning("the wall clock has jumped by %+.0f s: cooldowns keep their remaining length", drift)
+                moved(drift)

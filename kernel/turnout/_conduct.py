@@ -71,7 +71,7 @@ class Conductor:
     """Conducts calls over the credentials in custody, by the generation in force when each call begins.
 
     Attributes:
-        generation: for the calls that begin from now on.
+        generation: for the calls that begin from now on; there is one before the first call.
         calls: those under way.
         draining: no new call is taken.
     """
@@ -79,7 +79,7 @@ class Conductor:
     _custody: Custody
     _origins: Origins
     _judge: Judge
-    generation: Generation
+    generation: Generation = attrs.field(init=False)
     _clock: Clock
     _draw: Callable[[], float]
     _new_id: Callable[[], str]

@@ -10,10 +10,8 @@ the opposite order of opening, each in the task that opened it.
 
 import os
 import random
-import secrets
 import socket
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -22,54 +20,33 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from functools import partial
 from logging import getLogger
 from typing import Any
 
 import attrs
 import trio
 
-from turnout._affinity import BUCKETS, Affinity
 from turnout._affinity_records import AFFINITY, KEEPERS
-from turnout._assemble import Chosen, choose, generation_of
-from turnout._catalogue import Catalogue, Serves
+from turnout._assemble import choose, generation_of
 from turnout._checks import checked, checked_config, checked_text
 from turnout._clock import Clock
-from turnout._conduct import Conductor
 from turnout._config import Config
-from turnout._custody import Custody
-from turnout._decisions import Decisions
-from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded, StoreFailed
-from turnout._follow import Follower
-from turnout._generation import Generation
+from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded
+from turnout._frontends import Frontends
 from turnout._house import Furnished, House, close, context_of, end_sessions
-from turnout._intake import Intake
-from turnout._judge import Judge
 from turnout._keeping import Keeping
-from turnout._leasing import Leasing
-from turnout._listing import Listing, serves_of
-from turnout._observers import Observers
-from turnout._origins import Origins
-from turnout._plugin_calls import offers
 from turnout._plugins import Plugins
-from turnout._refresh import RefreshRoom
 from turnout._registry import Registry
-from turnout._schedule import Schedule
-from turnout._served import Served
-from turnout._shared_limits import SharedLimits
+from turnout._rooms import Rooms
 from turnout._stalls import watching
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
-from turnout._write_behind import LAST_PATIENCE, STORE_LIMIT, WriteBehind
-from turnout.abc import AnswerStream, Change, Leaser, Store
-from turnout.errors import ConfigError
+from turnout._write_behind import WriteBehind
+from turnout.abc import AnswerStream, Change
 
-FLUSH_LIMIT = 10.0
-"""Seconds that closing may spend on bringing what is dirty to the store."""
-
-CLOCK_CHECK = 30.0
-"""Seconds between two comparisons of the kernel's clock with the wall clock (design 10)."""
+PLUGINS_LIMIT = 10.0
+"""Seconds that all plugins together may take to close."""
 
 log = getLogger("turnout.kernel")
 
@@ -95,31 +72,28 @@ class Kernel:
         watch_stalls: bool,
     ) -> None:
         self._config = config
-        self._watch_stalls = watch_stalls
-        self._renew = renew
-        self._sockets = sockets
         self._plugins = plugins
         self._draw = draw
+        self._renew = renew
+        self._watch_stalls = watch_stalls
         self._clock = Clock(wall)
-        self._decisions = Decisions()
-        self._origins = Origins()
-        self._observers = Observers()
-        self._frontends: dict[str, Served] = {}
-        self._limits = SharedLimits()
+        rooms = Rooms(lambda: self._config, self._clock, draw)
+        self.credentials = rooms.registry
+        self._conductor = rooms.conductor
+        self._custody = rooms.custody
+        self._decisions = rooms.decisions
+        self._follower = rooms.follower
+        self._intake = rooms.intake
+        self._listing = rooms.listing
+        self._observers = rooms.observers
+        self._origins = rooms.origins
+        self._refresh = rooms.refresh
+        self._storing = rooms.storing
+        self._frontends = Frontends(sockets, draining=self._conductor.draining, told=self._tell_failed)
         self._reloading = trio.Lock()
         self._started = False
-        self._custody = Custody(
-            schedule=Schedule(half_open=config.health.half_open),
-            catalogue=Catalogue(),
-            affinity=Affinity(ttl=config.affinity.ttl, entries=config.affinity.entries),
-            now=self._clock.now,
-        )
-        self._intake = Intake(self._custody)
-        self._listing = Listing(custody=self._custody, config=lambda: self._config, generation=self._generation)
         self._house: House
         self._rooms: trio.Nursery
-        self._conductor: Conductor
-        self._writer: WriteBehind
         self._loaded: Sequence[Credential] = ()
 
     # --- calls -------------------------------------------------------------------------------------------------------
@@ -163,7 +137,7 @@ class Kernel:
         if draining:
             problems.append("draining")
         ready = self._started and not problems
-        if self._started and self._writer.failing:  # calls go on from memory
+        if self._started and self._storing.writer.failing:  # calls go on from memory
             problems.append("the store does not take what changes")
         return Readiness(ready=ready, draining=draining, problems=tuple(problems))
 
@@ -178,7 +152,7 @@ class Kernel:
     @property
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
         """Addresses that frontends serve, by the key of the frontend."""
-        return {key: served.addresses for key, served in self._frontends.items()}
+        return self._frontends.addresses
 
     # --- closing -----------------------------------------------------------------------------------------------------
 
@@ -199,8 +173,7 @@ class Kernel:
             with trio.move_on_after(CLOSE_LIMIT):
                 await calls.wait_gone()
         with trio.move_on_after(CLOSE_LIMIT):
-            for served in self._frontends.values():
-                await served.left.wait()
+            await self._frontends.wait_left()
 
     # --- reload ------------------------------------------------------------------------------------------------------
 
@@ -212,12 +185,12 @@ class Kernel:
         """
         async with self._reloading:
             chosen = choose(checked_config(config), self._plugins)
-            self._check_frontends(chosen)
+            self._frontends.check(chosen)
             old = self._conductor.generation
             furnished = await self._house.furnish(chosen, config)
             try:
-                generation = generation_of(config, furnished.instances, old.number + 1)
                 writer = await self._writer_of(furnished, config)
+                generation = generation_of(config, furnished.instances, old.number + 1)
                 change_credentials = self._intake.plan(config, generation)
             except BaseException:
                 await self._house.abandon(furnished)
@@ -227,24 +200,14 @@ class Kernel:
             self._custody.schedule.half_open = config.health.half_open
             self._custody.affinity.limit(ttl=config.affinity.ttl, entries=config.affinity.entries)
             self._tell_of(*change_credentials())
-            for served in self._frontends.values():
-                served.reconfigure(chosen)
+            self._frontends.reconfigure(chosen)
             self._observers.follow(furnished.instances("observers"), self._rooms)
-            if writer is not self._writer:
-                self._writer.close()
-                self._write_to(writer)
+            if writer is not self._storing.writer:
+                self._storing.move_to(writer, self._rooms)
             self._rooms.start_soon(self._retire, retired, old.number, name=f"retiring generation {old.number}")
             await self._listing.start(self._rooms)
             self._observers.tell(Reloaded(at=self._clock.now(), generation=generation.number))
             log.info("generation %d of the configuration is in force", generation.number)
-
-    def _check_frontends(self, chosen: Sequence[Chosen]) -> None:
-        """Raise ConfigError if the new configuration asks a frontend for something that takes a restart."""
-        wanted = {one.key: one for one in chosen if one.group == "frontends"}
-        if wanted.keys() != self._frontends.keys():
-            raise ConfigError(["frontends cannot be added or removed while Turnout runs; restart it for that"])
-        for key, served in self._frontends.items():
-            served.check(wanted[key])
 
     async def _retire(self, retired: Sequence[Supervisor[Any]], generation: int) -> None:
         """Close plugins that nothing uses any more, once the calls that began with them are over."""
@@ -255,37 +218,11 @@ class Kernel:
     async def _writer_of(self, furnished: Furnished, config: Config) -> WriteBehind:
         """Who writes to the store of this set: the one in use when it is the same store, else a new one, loaded."""
         store = furnished.only("stores")
-        if self._started and store is self._house.now.only("stores"):
-            return self._writer
-        writer = self._new_writer(store, config)
+        if store is self._house.now.only("stores"):
+            return self._storing.writer
+        writer = self._storing.new_writer(store, config.store)
         await writer.load()
         return writer
-
-    def _write_to(self, writer: WriteBehind) -> None:
-        """Write to this store from now on; everything worth keeping goes there."""
-        self._writer = writer
-        for id in self._custody.credentials:
-            self._custody.dirty.mark("secret", id)
-            self._custody.dirty.mark("state", id)
-        buckets = [f"{number:x}" for number in range(BUCKETS)]
-        self._custody.affinity.unsaved.update(buckets)
-        for bucket in buckets:
-            self._custody.dirty.mark(KEEPERS, bucket)
-        self._live_on(writer)
-
-    def _live_on(self, writer: WriteBehind) -> None:
-        """Start what brings changes to a store and back."""
-        self._rooms.start_soon(writer.run, name="write-behind")
-        self._rooms.start_soon(writer.watch, name="following the store")
-        self._rooms.start_soon(writer.gather, name="keeping affinity")
-        self._share_limits(writer)
-
-    def _share_limits(self, writer: WriteBehind) -> None:
-        if self._limits.use(writer.store, writer.border):
-            self._rooms.start_soon(self._limits.run, name="sharing limits")
-
-    def _new_writer(self, store: Store, config: Config) -> WriteBehind:
-        return WriteBehind(self._custody, store, config.store, failed=self._store_failed, follow=self._follower.take)
 
     # --- the nursery tree --------------------------------------------------------------------------------------------
 
@@ -296,19 +233,17 @@ class Kernel:
             async with trio.open_nursery() as house:
                 self._house = House(house, self._clock.now, self._draw, self._plugin_told)
                 with self._watched(house):
-                    saved = False
                     try:
-                        await self._open()
-                        async with trio.open_nursery() as rooms:
-                            self._rooms = rooms
+                        async with trio.open_nursery() as self._rooms:
+                            await self._open()
                             await self._start()
                             try:
                                 yield self
                             finally:  # before a plugin can keep the rooms from ever ending
-                                saved = await self._flush()
-                            rooms.cancel_scope.cancel()
+                                await self._storing.flush()
+                            self._rooms.cancel_scope.cancel()
                     finally:
-                        await self._close(saved=saved)
+                        await self._close()
                         house.cancel_scope.cancel()
 
     def _watched(self, house: trio.Nursery) -> AbstractContextManager[None]:
@@ -317,90 +252,22 @@ class Kernel:
         return watching(house, self._plugins.owner_of, lambda: self._started)
 
     async def _open(self) -> None:
-        """Open every plugin, furnish the rooms, then take the credentials into custody."""
+        """Open every plugin, then take the credentials into custody: all that the configuration and the store know."""
         chosen = choose(self._config, self._plugins)
         self._house.move_in(await self._house.furnish(chosen, self._config))
-        generation = generation_of(self._config, self._house.now.instances, 1)
-        self._refresh = self._new_refresh_room()
-        self._conductor = self._new_conductor(generation)
-        self.credentials = self._new_registry()
-        self._follower = self._new_follower()
-        self._writer = self._new_writer(self._house.now.only("stores"), self._config)
-        await self._take_into_custody(generation)
-
-    async def _take_into_custody(self, generation: Generation) -> None:
-        """Everything that the configuration and the store know."""
-        records = await self._writer.load()
-        self._loaded = self._intake.load(self._config, generation, records, self._clock.now())
+        self._conductor.generation = generation_of(self._config, self._house.now.instances, 1)
+        self._storing.writer = self._storing.new_writer(self._house.now.only("stores"), self._config.store)
+        records = await self._storing.writer.load()
+        self._loaded = self._intake.load(self._config, self._conductor.generation, records, self._clock.now())
         kept = [record for (kind, _), record in records.items() if kind in {AFFINITY, KEEPERS}]
         self._follower.take([Change(kind=record.kind, id=record.id, record=record) for record in kept])
-
-    def _generation(self) -> Generation:
-        return self._conductor.generation
-
-    def _new_refresh_room(self) -> RefreshRoom:
-        return RefreshRoom(
-            custody=self._custody,
-            generation=self._generation,
-            now=self._clock.now,
-            draw=self._draw,
-            leasing=Leasing(self._custody, lambda: self._writer),
-            observers=self._observers,
-        )
-
-    def _new_conductor(self, generation: Generation) -> Conductor:
-        judge = Judge(
-            custody=self._custody,
-            origins=self._origins,
-            now=self._clock.now,
-            observers=self._observers,
-            ask_refresh=self._refresh.ask,
-        )
-        return Conductor(
-            custody=self._custody,
-            origins=self._origins,
-            judge=judge,
-            generation=generation,
-            clock=self._clock,
-            draw=self._draw,
-            new_id=lambda: secrets.token_hex(8),
-            remember=self._decisions.remember,
-            observers=self._observers,
-            refresh=self._refresh,
-        )
-
-    def _new_registry(self) -> Registry:
-        return Registry(
-            custody=self._custody,
-            intake=self._intake,
-            generation=self._generation,
-            now=self._clock.now,
-            new_id=lambda: str(uuid.uuid4()),
-            tell=self._observers.tell,
-            save=self._save,
-            read=self._read_store,
-            serves=self._serves,
-            refresh=self._refresh,
-        )
-
-    def _new_follower(self) -> Follower:
-        return Follower(
-            custody=self._custody,
-            intake=self._intake,
-            generation=self._generation,
-            now=self._clock.now,
-            hint_cap=lambda: self._config.health.hint_cap,
-            tell=self._observers.tell,
-            serves=self._serves,
-            leased=lambda: offers(self._writer.store, Leaser),
-        )
 
     async def _start(self) -> None:
         """Start what lives on the open plugins, frontends last."""
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
-        self._live_on(self._writer)
-        self._rooms.start_soon(self._watch_clock, name="clock")
+        self._storing.start(self._rooms)
+        self._rooms.start_soon(self._clock.watch, self._clock_moved, name="clock")
         self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
         await self._rooms.start(self._refresh.run, name="refresh")
         self._custody.changed = self._changed
@@ -410,21 +277,9 @@ class Kernel:
         await self._listing.start(self._rooms)
         for chosen in choose(self._config, self._plugins):
             if chosen.group == "frontends":
-                served = self._served(chosen)
                 context = context_of(chosen, self._config, self._clock.now, self._draw)
-                context = attrs.evolve(context, sockets=tuple(self._sockets.get(chosen.key, ())))
-                await self._rooms.start(served.run, context, name=f"frontend {chosen.key}")
-                self._frontends[chosen.key] = served
+                await self._frontends.start(chosen, context, self._switch(), self._rooms)
         self._started = True
-
-    def _served(self, chosen: Chosen) -> Served:
-        return Served(
-            chosen,
-            self._switch(),
-            draining=self._conductor.draining,
-            alone=lambda: sum(not served.left.is_set() for served in self._frontends.values()) == 1,
-            told=self._tell_failed,
-        )
 
     def _changed(self, id: str) -> None:
         """A credential has come, changed or gone."""
@@ -432,27 +287,12 @@ class Kernel:
             self._refresh.reconsider(id)
         self._listing.consider(id)
 
-    async def _save(self, kind: str, id: str) -> None:
-        await self._writer.save_now(kind, id)
-
-    async def _read_store(self) -> None:
-        await self._writer.read()
-
-    def _serves(self, credential: Credential) -> Serves:
-        provider = self._conductor.generation.providers[credential.provider]
-        return serves_of(self._config, provider, credential, self._custody.listed.get(credential.id))
-
-    async def _watch_clock(self) -> None:
-        """Compare the two clocks now and then, and follow the wall clock when it has left ours (design 10)."""
-        while True:
-            await trio.sleep(CLOCK_CHECK)
-            if drift := self._clock.take_anchor():
-                log.warning("the wall clock has jumped by %+.0f s: cooldowns keep their remaining length", drift)
-                self._custody.shift(drift)
-                self._origins.shift(drift)
+    def _clock_moved(self, by: float) -> None:
+        self._custody.shift(by)
+        self._origins.shift(by)
 
     def _switch(self) -> Switch:
-        keeping = Keeping(self._custody, lambda: self._writer)
+        keeping = Keeping(self._custody, lambda: self._storing.writer)
         return Switch(
             execute=self.execute,
             stream=self.stream,
@@ -466,21 +306,14 @@ class Kernel:
             close_session=self.credentials.close_session,
             keep=keeping.keep,
             keeper=keeping.keeper,
-            places=self._limits,
+            places=self._storing.limits,
         )
 
-    async def _flush(self, limit: float = FLUSH_LIMIT) -> bool:
-        """Bring what is dirty to the store; gives whether all of it is there. Takes `limit` seconds at most."""
-        with trio.CancelScope(deadline=trio.current_time() + limit, shield=True):
-            self._writer.mark_affinity()
-            return await self._writer.flush(patience=LAST_PATIENCE)
-        return False
-
-    async def _close(self, *, saved: bool) -> None:
-        """Bring what has become dirty since to the store, for a moment only if it did not take the rest; then close."""
-        if self._started and not await self._flush(FLUSH_LIMIT if saved else STORE_LIMIT):
+    async def _close(self) -> None:
+        """Bring what has become dirty since to the store, then close every plugin."""
+        if self._started and not await self._storing.flush():
             log.error("closing, although not everything could be saved")
-        with trio.CancelScope(deadline=trio.current_time() + FLUSH_LIMIT, shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + PLUGINS_LIMIT, shield=True):
             await self._house.close()
 
     # --- telling -----------------------------------------------------------------------------------------------------
@@ -500,22 +333,11 @@ class Kernel:
         """A plugin failed while it was open, or, without a reason, was opened again: then its new instance serves."""
         if reason:
             self._tell_failed(group, name, reason)
-            return
-        generation = self._conductor.generation
-        self._conductor.generation = generation_of(self._config, self._house.now.instances, generation.number)
-        self._observers.follow(self._house.now.instances("observers"), self._rooms)
-        self._go_on_with(self._house.now.only("stores"))
-
-    def _go_on_with(self, store: Store) -> None:
-        """The store may be the one that was opened again: the instance that failed answers nobody any more."""
-        if store is self._writer.store:
-            return
-        self._writer.go_on_with(store)
-        self._rooms.start_soon(partial(self._writer.watch, anew=True), name="following the store")
-        self._share_limits(self._writer)
-
-    def _store_failed(self, kind: str, id: str, reason: str) -> None:
-        self._observers.tell(StoreFailed(at=self._clock.now(), kind=kind, credential=id, reason=reason))
+        elif self._house.now.held:  # else others are still being opened
+            number = self._conductor.generation.number
+            self._conductor.generation = generation_of(self._config, self._house.now.instances, number)
+            self._observers.follow(self._house.now.instances("observers"), self._rooms)
+            self._storing.go_on_with(self._house.now.only("stores"))
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ Everything handed out is a frozen snapshot. A change is in force when the method
 durable; a store that fails is told as StoreError, with the change still in force and tried again in the background.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -20,6 +20,7 @@ from turnout._readings import stable_index
 from turnout._refresh import RefreshRoom
 from turnout._supervise import CLOSE_LIMIT
 from turnout._values import CLEAN, Credential, CredentialState, refuse
+from turnout._write_behind import WriteBehind
 from turnout.errors import InvalidAsk, NotSupported, PluginError, UnknownCredential, UpstreamFailed
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ class Registry:
         now: Callable[[], float],
         new_id: Callable[[], str],
         tell: Callable[[Event], Any],
-        save: Callable[[str, str], Awaitable[None]],
-        read: Callable[[], Awaitable[None]],
+        writer: Callable[[], WriteBehind],
         serves: Callable[[Credential], Any],
         refresh: RefreshRoom,
     ) -> None:
@@ -49,8 +49,7 @@ class Registry:
         self._now = now
         self._new_id = new_id
         self._tell = tell
-        self._save = save
-        self._read = read
+        self._writer = writer
         self._serves = serves
         self._refresh = refresh
 
@@ -77,7 +76,7 @@ class Registry:
             credential = attrs.evolve(credential, id=self._new_id())
         self._put(credential, None, CLEAN)
         self._tell(CredentialRegistered(at=self._now(), credential=credential.id, provider=credential.provider))
-        await self._save("secret", credential.id)
+        await self._writer().save_now("secret", credential.id)
         return self._custody.credentials[credential.id]
 
     async def update(self, credential: Credential) -> Credential:
@@ -90,7 +89,7 @@ class Registry:
             refuse("a credential without an id cannot be updated", "credential.id")
         self._put(credential, self._custody.credentials.get(credential.id), None)
         self._tell(CredentialUpdated(at=self._now(), credential=credential.id, provider=credential.provider))
-        await self._save("secret", credential.id)
+        await self._writer().save_now("secret", credential.id)
         return self._custody.credentials[credential.id]
 
     async def remove(self, id: str) -> None:
@@ -103,7 +102,7 @@ class Registry:
         if provider := self._generation().providers.get(gone.provider):
             provider.aliases.forget(gone.id)
         self._tell(CredentialRemoved(at=self._now(), credential=gone.id, provider=gone.provider))
-        await self._save("secret", gone.id)
+        await self._writer().save_now("secret", gone.id)
 
     async def load(self) -> None:
         """Read the store again and take in what it has: added, changed and removed records (C3.4, O21).
@@ -111,7 +110,7 @@ class Registry:
         The store is listed first, while everything goes on; what it says is put in force in one step. Waits; raises
         StoreError with nothing changed.
         """
-        await self._read()
+        await self._writer().read()
 
     async def disable(self, id: str) -> Credential:
         """Switch a credential off: no outcome and no refresh switches it on again (O23). Raises UnknownCredential."""
@@ -139,7 +138,7 @@ class Registry:
         failure = await self._refresh.wait_refreshed(id)
         if failure is not None:
             raise UpstreamFailed(failure)
-        await self._save("secret", id)
+        await self._writer().save_now("secret", id)
         return self._known(id)
 
     def _put(self, credential: Credential, before: Credential | None, state: CredentialState | None) -> None:

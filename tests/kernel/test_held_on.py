@@ -238,14 +238,14 @@ async def test_an_edit_that_is_heard_of_while_a_save_waits_for_its_turn_is_in_it
     """E11: what was renewed is written on top of what the store has then, not of what it had before."""
     provider = Renewing()
     store = provider.store
-    async with renewing(provider) as kernel, trio.open_nursery() as nursery, kernel._writer.turn:
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery, kernel._storing.writer.turn:
         nursery.start_soon(kernel.credentials.refresh, "a")
         await trio.testing.wait_all_tasks_blocked()
         assert provider.renewals == 1
         edited = attrs.evolve(decode_credential(store.kept()), label="edited")
         version = await store.save("secret", "a", encode_credential(edited), None)
         record = Record(kind="secret", id="a", data=store.kept(), version=version)
-        kernel._writer._hear([Change(kind="secret", id="a", record=record)])
+        kernel._storing.writer._hear([Change(kind="secret", id="a", record=record)])
     assert b"token-1" in store.kept()
     assert set(store.labels[store.labels.index("edited") :]) == {"edited"}
 

@@ -86,21 +86,36 @@ def login(number: int, label: str = "") -> Credential:
     return Credential(id="a", provider="p", label=label, metadata=Metadata({"n": number}))
 
 
-@asynccontextmanager
-async def reopened() -> AsyncIterator[Kernel]:
-    """A kernel whose store has failed, and is open again; somebody else has written to it meanwhile."""
+class Slow(ScriptedProvider):
+    """Takes its time to open, or to list; the first store has failed by then, and is open again."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: object, context: object) -> AsyncIterator["Slow"]:
+        Opening.instances[0].fail.set()
+        await trio.sleep(5)
+        yield cls()
+
+
+def plugins_with(provider: type[ScriptedProvider]) -> Plugins:
     Opening.memory, Opening.instances = MemoryStore(), []
-    plugins = Plugins.of(
+    return Plugins.of(
         {
-            "providers": {"p": given(ScriptedProvider())},
+            "providers": {"p": provider},
             "selectors": {"in-turn": InTurn},
             "stores": {"memory": Opening},
             "transports": {"none": NoTransport},
         }
     )
+
+
+@asynccontextmanager
+async def reopened() -> AsyncIterator[Kernel]:
+    """A kernel whose store has failed, and is open again; somebody else has written to it meanwhile."""
+    plugins = plugins_with(given(ScriptedProvider()))
     async with open_kernel(scripted_config("[providers.p]\n"), plugins=plugins) as kernel:
         await kernel.credentials.register(login(0))
-        await kernel._limits.enter("a limit", 10)
+        await kernel._storing.limits.enter("a limit", 10)
         Opening.instances[0].fail.set()
         await trio.sleep(0.5)
         await Opening.memory.save("secret", "a", encode_credential(login(0, label="changed meanwhile")), None)
@@ -137,3 +152,14 @@ async def test_limits_are_divided_by_the_store_that_was_opened_again(autojump_cl
         before = Opening.instances[1].claims
         await trio.sleep(5)
         assert Opening.instances[1].claims > before > 0
+
+
+async def test_a_store_that_fails_while_others_are_still_being_opened_is_used_as_it_was_opened_again(
+    autojump_clock: MockClock,
+) -> None:
+    """H8: the start goes on, and what changes is saved."""
+    async with open_kernel(scripted_config("[providers.p]\n"), plugins=plugins_with(Slow)) as kernel:
+        await kernel.credentials.register(login(0))
+
+        assert len(Opening.instances) == 2
+        assert [record.id for record in await Opening.memory.list()] == ["a"]
