@@ -24,8 +24,8 @@ from turnout_dialects._form import (
 )
 from turnout_dialects._json import Node, encoded
 from turnout_dialects._media import data_of
-from turnout_dialects._openai import unsealed
-from turnout_dialects._thinking import LEVELS, of_budget
+from turnout_dialects._seal import unseal
+from turnout_dialects._thinking import INCLUDED, LEVELS, of_budget
 
 _KNOWN = frozenset(
     {
@@ -36,14 +36,8 @@ _KNOWN = frozenset(
 )
 _TOOL = frozenset(
     {
-        "type",
-        "name",
-        "description",
-        "input_schema",
-        "strict",
-        "cache_control",
-        "input_examples",
-        "eager_input_streaming",
+        *("type", "name", "description", "input_schema", "strict"),
+        *("cache_control", "input_examples", "eager_input_streaming"),
     }
 )
 
@@ -51,21 +45,7 @@ _TOOL = frozenset(
 def read_request(body: Node) -> Request:
     """A request in the intermediate form. Raises BadRequest, Untranslatable."""
     body.only(_KNOWN)
-    system = _system(body)
-    names: dict[str, str] = {}
-    turns: list[Turn] = []
-    for message in body.nodes("messages"):
-        message.only({"role", "content"})
-        role = message.text("role")
-        parts = tuple(_contents(message, names))
-        if role == "system":
-            system.extend(part.text for part in parts if isinstance(part, Text))
-        elif role in {"user", "assistant"}:
-            turns.append(Turn(role, parts))
-        else:
-            message.fail("role", f"{role!r} is neither user nor assistant")
-    if not turns:
-        body.fail("messages", "is missing or empty")
+    system, turns = _messages(body)
     choice = body.node("tool_choice")
     metadata = body.node("metadata")
     output = body.node("output_config")
@@ -75,7 +55,7 @@ def read_request(body: Node) -> Request:
     return Request(
         source=ANTHROPIC,
         turns=tuple(turns),
-        system=tuple(system),
+        system=(*_system(body), *system),
         tools=tuple(_tool(tool) for tool in body.nodes("tools")),
         choice=_choice(choice),
         parallel=None if single is None else not single,
@@ -88,6 +68,25 @@ def read_request(body: Node) -> Request:
         stop=body.texts("stop_sequences"),
         user=metadata.text_or_none("user_id") if metadata else None,
     )
+
+
+def _messages(body: Node) -> tuple[list[str], list[Turn]]:
+    system: list[str] = []
+    turns: list[Turn] = []
+    names: dict[str, str] = {}
+    for message in body.nodes("messages"):
+        message.only({"role", "content"})
+        role = message.text("role")
+        parts = tuple(_contents(message, names))
+        if role == "system":
+            system.extend(part.text for part in parts if isinstance(part, Text))
+        elif role in {"user", "assistant"}:
+            turns.append(Turn(role, parts))
+        else:
+            message.fail("role", f"{role!r} is neither user nor assistant")
+    if not turns:
+        body.fail("messages", "is missing or empty")
+    return system, turns
 
 
 def _system(body: Node) -> list[str]:
@@ -104,7 +103,7 @@ def _thinking(thinking: Node | None, output: Node | None) -> Thinking | None:
     if thinking is None:
         return Thinking(level=level) if level else None
     kind = thinking.text("type")
-    include = {"summarized": True, "omitted": False}.get(thinking.text_or_none("display") or "")
+    include = INCLUDED.get(thinking.text_or_none("display") or "")
     if kind in {"disabled", "between_tools"}:
         return Thinking(level="none")
     if kind == "enabled":
@@ -147,12 +146,12 @@ def read_call(block: Node) -> ToolCall:
 def read_thinking(block: Node) -> Reasoning:
     """A `thinking` or `redacted_thinking` block."""
     if block.text("type") == "redacted_thinking":
-        found = unsealed(block.text("data"), ANTHROPIC)
+        found = unseal(block.text("data"), ANTHROPIC)
         if found and found.origin == ANTHROPIC:
             found = Signature(origin=ANTHROPIC, value=found.value, redacted=True)
         return Reasoning("", found)
     value = block.text_or_none("signature")
-    return Reasoning(block.text("thinking"), unsealed(value, ANTHROPIC) if value else None)
+    return Reasoning(block.text("thinking"), unseal(value, ANTHROPIC) if value else None)
 
 
 def _plain(block: Node) -> Text | Media:

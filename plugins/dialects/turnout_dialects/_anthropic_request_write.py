@@ -22,7 +22,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
-from turnout_dialects._json import parsed
+from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import kind_of, text_of
 from turnout_dialects._thinking import anthropic_thinking, claude_version
 from turnout_dialects._turns import joined
@@ -58,10 +58,10 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "tools": [_written_tool(tool) for tool in request.tools] or None,
         "tool_choice": _written_choice(request),
         "thinking": thinking,
-        "output_config": {name: value for name, value in output.items() if value is not None} or None,
+        "output_config": without_none(output) or None,
         "metadata": {"user_id": request.user} if request.user else None,
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return without_none(body)
 
 
 def _excludes(kind: str, choice: Choice | None, turns: Sequence[Turn]) -> bool:
@@ -153,7 +153,7 @@ def _written_source(media: Media, kind: str) -> dict[str, Any]:
 def _written_tool(tool: Tool) -> dict[str, Any]:
     schema = dict(tool.schema) if tool.schema else {}
     made = {"name": tool.name, "description": tool.description, "input_schema": {"type": "object"} | schema}
-    return {name: one for name, one in made.items() if one is not None} | ({"strict": True} if tool.strict else {})
+    return without_none(made) | ({"strict": True} if tool.strict else {})
 
 
 def _written_choice(request: Request) -> dict[str, Any] | None:

@@ -8,12 +8,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from turnout_dialects._chat_request_read import carried
+from turnout_dialects._chat_request_read import read_call
 from turnout_dialects._chat_request_write import written_call
 from turnout_dialects._errors import ErrorEvent
-from turnout_dialects._form import GEMINI, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
+from turnout_dialects._form import Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._json import Node
-from turnout_dialects._openai import read_logprobs, read_usage, unsealed, written_logprobs, written_usage
+from turnout_dialects._openai import read_logprobs, read_usage, written_logprobs, written_usage
 from turnout_dialects._turns import with_signatures
 
 STOPS = {
@@ -70,22 +70,10 @@ def _parts(message: Node) -> Iterable[Part]:
     if refusal := message.text_or_none("refusal"):
         yield Refusal(refusal)
     for call in message.nodes("tool_calls"):
-        yield from read_call(call)
-
-
-def read_call(call: Node) -> Iterable[Part]:
-    """A function call, its signature before it; nothing for another kind."""
-    function = call.node("function")
-    if function is None:
-        return
-    if signature := carried(call):
-        yield Reasoning("", unsealed(signature, GEMINI))
-    yield ToolCall(
-        id=call.text("id"),
-        name=function.text("name"),
-        arguments=function.text_or_none("arguments") or "",
-        at=function.path("arguments"),
-    )
+        if (
+            function := call.node("function")
+        ) is not None:  # calls of other kinds are not for clients of other dialects
+            yield from read_call(call, function)
 
 
 def write_reply(reply: Reply, *, model: str, id: str, now: float) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from turnout_dialects._form import (
     Turn,
 )
 from turnout_dialects._json import Node
-from turnout_dialects._media import split_data_url
-from turnout_dialects._openai import OPENAI_ONLY, count_choices, effort_of, openai_only, unsealed
+from turnout_dialects._openai import OPENAI_ONLY, count_choices, effort_of, openai_only, read_audio, read_data_url
 from turnout_dialects._openai_functions import read_choice, read_format, read_tool
+from turnout_dialects._seal import unseal
 from turnout_dialects._turns import with_signatures
 
 _KNOWN = frozenset(
@@ -45,25 +45,7 @@ def read_request(body: Node) -> Request:
     count_choices(body, "n")
     if body.has("modalities") and body.texts("modalities") != ("text",):
         raise Untranslatable("modalities", "only text can be asked for")
-    names: dict[str, str] = {}
-    turns: list[Turn] = []
-    system: list[str] = []
-    for message in body.nodes("messages"):
-        role = message.text("role")
-        if role in {"system", "developer"}:
-            message.only(_MESSAGE)
-            system.append("\n".join(part.text for part in _contents(message) if isinstance(part, Text)))
-        elif role == "assistant":
-            turns.append(Turn("assistant", with_signatures(_assistant(message, names))))
-        elif role == "user":
-            message.only(_MESSAGE)
-            turns.append(Turn("user", tuple(_contents(message))))
-        elif role == "tool":
-            turns.append(Turn("user", (_result(message, names),)))
-        else:
-            message.fail("role", f"{role!r} is none of system, developer, user, assistant, tool")
-    if not turns and not system:
-        body.fail("messages", "is missing or empty")
+    system, turns = _messages(body)
     return Request(
         source=CHAT,
         turns=tuple(turns),
@@ -86,6 +68,29 @@ def read_request(body: Node) -> Request:
     )
 
 
+def _messages(body: Node) -> tuple[list[str], list[Turn]]:
+    system: list[str] = []
+    turns: list[Turn] = []
+    names: dict[str, str] = {}
+    for message in body.nodes("messages"):
+        role = message.text("role")
+        if role in {"system", "developer"}:
+            message.only(_MESSAGE)
+            system.append("\n".join(part.text for part in _contents(message) if isinstance(part, Text)))
+        elif role == "assistant":
+            turns.append(Turn("assistant", with_signatures(_assistant(message, names))))
+        elif role == "user":
+            message.only(_MESSAGE)
+            turns.append(Turn("user", tuple(_contents(message))))
+        elif role == "tool":
+            turns.append(Turn("user", (_result(message, names),)))
+        else:
+            message.fail("role", f"{role!r} is none of system, developer, user, assistant, tool")
+    if not turns and not system:
+        body.fail("messages", "is missing or empty")
+    return system, turns
+
+
 def _assistant(message: Node, names: dict[str, str]) -> Iterable[Part]:
     message.only(_ASSISTANT)
     for name in ("audio", "function_call"):
@@ -100,16 +105,20 @@ def _assistant(message: Node, names: dict[str, str]) -> Iterable[Part]:
         if call.text_or_none("type") not in {None, "function"}:
             raise Untranslatable(call.path("type"), "only functions can be called in every dialect")
         function = call.need("function")
-        if signature := carried(call):
-            yield Reasoning("", unsealed(signature, GEMINI))
-        found = ToolCall(
-            id=call.text("id"),
-            name=function.text("name"),
-            arguments=function.text_or_none("arguments") or "",
-            at=function.path("arguments"),
-        )
-        names[found.id] = found.name
-        yield found
+        names[call.text("id")] = function.text("name")
+        yield from read_call(call, function)
+
+
+def read_call(call: Node, function: Node) -> Iterable[Part]:
+    """A call of a function, and before it the signature that it carries."""
+    if signature := carried(call):
+        yield Reasoning("", unseal(signature, GEMINI))
+    yield ToolCall(
+        id=call.text("id"),
+        name=function.text("name"),
+        arguments=function.text_or_none("arguments") or "",
+        at=function.path("arguments"),
+    )
 
 
 def carried(call: Node) -> str | None:
@@ -137,25 +146,19 @@ def _part(part: Node) -> Part:
     if kind == "refusal":
         return Refusal(part.text("refusal"))
     if kind == "image_url":
-        image = part.need("image_url")
-        return _image(image)
+        return _image(part.need("image_url"))
     if kind == "input_audio":
-        audio = part.need("input_audio")
-        return Media(kind="audio", media_type=f"audio/{audio.text('format')}", data=audio.text("data"), at=part.at)
+        return read_audio(part)
     if kind == "file":
         return _file(part.need("file"))
     return part.fail("type", f"{kind!r} is no kind of content")
 
 
 def _image(image: Node) -> Media:
-    url = image.text("url")
+    split = read_data_url(image, "url")
     detail = image.text_or_none("detail")
-    try:
-        split = split_data_url(url)
-    except ValueError as exc:
-        image.fail("url", str(exc))
     if split is None:
-        return Media(kind="image", url=url, detail=detail, at=image.path("url"))
+        return Media(kind="image", url=image.text("url"), detail=detail, at=image.path("url"))
     return Media(kind="image", media_type=split[0], data=split[1], detail=detail, at=image.path("url"))
 
 
@@ -163,12 +166,7 @@ def _file(file: Node) -> Media:
     name = file.text_or_none("filename")
     if file.has("file_id"):
         return Media(kind="file", file_id=file.text("file_id"), name=name, at=file.path("file_id"))
-    data = file.text("file_data")
-    try:
-        split = split_data_url(data)
-    except ValueError as exc:
-        file.fail("file_data", str(exc))
-    media_type, data = split or (None, data)
+    media_type, data = read_data_url(file, "file_data") or (None, file.text("file_data"))
     return Media(kind="file", media_type=media_type, data=data, name=name, at=file.path("file_data"))
 
 

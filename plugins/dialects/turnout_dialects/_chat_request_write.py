@@ -23,6 +23,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
+from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
 from turnout_dialects._seal import seal
@@ -59,7 +60,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         **request.openai,
         "verbosity": verbosity,
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return without_none(body)
 
 
 def _messages(turns: Iterable[Turn], signs: bool) -> Iterable[dict[str, Any]]:
@@ -156,7 +157,7 @@ def _written_tool(tool: Tool) -> dict[str, Any]:
         "parameters": tool.schema,
         "strict": tool.strict,
     }
-    return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
+    return {"type": "function", "function": without_none(function)}
 
 
 def _written_choice(choice: Choice | None) -> Any:
@@ -171,4 +172,4 @@ def _written_format(wanted: Format | None) -> dict[str, Any] | None:
     if wanted.schema is None:
         return {"type": "json_object"}
     schema = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema, "strict": wanted.strict}
-    return {"type": "json_schema", "json_schema": {name: one for name, one in schema.items() if one is not None}}
+    return {"type": "json_schema", "json_schema": without_none(schema)}

@@ -27,8 +27,9 @@ from turnout_dialects._form import (
 )
 from turnout_dialects._json import Node, encoded
 from turnout_dialects._media import kind_of, type_by_ending
-from turnout_dialects._openai import count_choices, unsealed
+from turnout_dialects._openai import count_choices
 from turnout_dialects._schema import json_schema
+from turnout_dialects._seal import unseal
 from turnout_dialects._thinking import LEVELS, of_budget
 from turnout_dialects._turns import with_signatures
 
@@ -40,25 +41,9 @@ _KNOWN = frozenset(
 )
 _CONFIG = frozenset(
     {
-        *(
-            "temperature",
-            "topP",
-            "topK",
-            "maxOutputTokens",
-            "stopSequences",
-            "seed",
-            "presencePenalty",
-            "thinkingConfig",
-        ),
-        *(
-            "frequencyPenalty",
-            "responseMimeType",
-            "responseSchema",
-            "responseJsonSchema",
-            "responseLogprobs",
-            "logprobs",
-        ),
-        *("candidateCount", "mediaResolution", "responseModalities"),
+        *("temperature", "topP", "topK", "maxOutputTokens", "stopSequences", "seed", "thinkingConfig"),
+        *("presencePenalty", "frequencyPenalty", "responseMimeType", "responseSchema", "responseJsonSchema"),
+        *("responseLogprobs", "logprobs", "candidateCount", "mediaResolution", "responseModalities"),
     }
 )
 _PART = frozenset(
@@ -96,7 +81,6 @@ def read_request(body: Node) -> Request:
     contents = [camel(content) for content in body.nodes("contents")]
     if not contents:
         body.fail("contents", "is missing or empty")
-    top = config.count("logprobs") if config.flag("responseLogprobs") else None
     return Request(
         source=GEMINI,
         turns=tuple(_turns(contents)),
@@ -113,7 +97,7 @@ def read_request(body: Node) -> Request:
         seed=config.whole("seed"),
         presence_penalty=config.number("presencePenalty"),
         frequency_penalty=config.number("frequencyPenalty"),
-        top_logprobs=top,
+        top_logprobs=config.count("logprobs") if config.flag("responseLogprobs") else None,
     )
 
 
@@ -150,11 +134,11 @@ class PartReader:
         signature = part.text_or_none("thoughtSignature")
         thought = bool(part.flag("thought"))
         if signature and signature != UNSIGNED and not thought:
-            yield Reasoning("", unsealed(signature, GEMINI))
+            yield Reasoning("", unseal(signature, GEMINI))
         if part.has("text"):
             text = part.text("text")
             if thought:
-                yield Reasoning(text, unsealed(signature, GEMINI) if signature else None)
+                yield Reasoning(text, unseal(signature, GEMINI) if signature else None)
             elif text:
                 yield Text(text)
         elif part.has("functionCall"):

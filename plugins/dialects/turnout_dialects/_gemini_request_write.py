@@ -23,7 +23,7 @@ from turnout_dialects._form import (
     Turn,
 )
 from turnout_dialects._gemini_request_read import UNSIGNED
-from turnout_dialects._json import parsed
+from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import type_by_ending
 from turnout_dialects._thinking import gemini_thinking
 from turnout_dialects._turns import joined
@@ -47,7 +47,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "responseMimeType": "application/json" if request.format else None,
         "responseJsonSchema": request.format.schema if request.format else None,
     }
-    config = {name: value for name, value in config.items() if value is not None}
+    config = without_none(config)
     declarations = [_written_tool(tool) for tool in request.tools]
     body: dict[str, Any] = {
         "contents": [_written_turn(turn) for turn in turns if turn.parts],
@@ -56,7 +56,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "toolConfig": _written_choice(request.choice) if declarations else None,
         "generationConfig": config or None,
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return without_none(body)
 
 
 def _written_turn(turn: Turn) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def written_media(media: Media) -> dict[str, Any]:
 
 def _written_tool(tool: Tool) -> dict[str, Any]:
     made = {"name": tool.name, "description": tool.description, "parametersJsonSchema": tool.schema or None}
-    return {name: value for name, value in made.items() if value is not None}
+    return without_none(made)
 
 
 def _written_choice(choice: Choice | None) -> dict[str, Any] | None:

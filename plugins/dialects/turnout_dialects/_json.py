@@ -3,6 +3,7 @@
 `null` counts as absent, as it does for all four vendors.
 """
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ from turnout_dialects._errors import BadReply, BadRequest, Untranslatable
 
 _decode = msgspec.json.Decoder().decode
 
-type_names = {str: "a text", bool: "true or false", dict: "an object", list: "an array", int: "a whole number"}
+_TYPE_NAMES = {str: "a text", bool: "true or false", dict: "an object", list: "an array", int: "a whole number"}
 
 
 def decoded(body: bytes, wrong: type[BadRequest] | type[BadReply]) -> "Node":
@@ -32,6 +33,11 @@ def encoded(value: Any) -> bytes:
         return msgspec.json.encode(value)
     except (OverflowError, RecursionError, UnicodeEncodeError, msgspec.ValidationError):
         raise Untranslatable("body", "a number is out of range, or it is nested too deeply") from None
+
+
+def without_none(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that have a value: what a client leaves open is left out, for vendors do not all take null."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def parsed(text: str, path: str, wrong: type[BadRequest] | type[BadReply]) -> dict[str, Any]:
@@ -200,4 +206,4 @@ class Node:
         return Node(value, (self, name, number), self.wrong)
 
     def _mistyped(self, name: str, value: object, wanted: type) -> NoReturn:
-        self.fail(name, "is missing" if value is None else f"must be {type_names[wanted]}")
+        self.fail(name, "is missing" if value is None else f"must be {_TYPE_NAMES[wanted]}")

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from turnout_dialects._errors import Untranslatable
-from turnout_dialects._form import Logprob, Media, Signature, Thinking, Usage
-from turnout_dialects._json import Node
-from turnout_dialects._seal import unseal
+from turnout_dialects._form import Logprob, Media, Thinking, Usage
+from turnout_dialects._json import Node, without_none
+from turnout_dialects._media import split_data_url
 from turnout_dialects._thinking import LEVELS
 
 OPENAI_ONLY = frozenset(
@@ -18,7 +18,7 @@ OPENAI_ONLY = frozenset(
 def openai_only(body: Node, **more: Any) -> Mapping[str, Any]:
     """The members that only OpenAI knows."""
     given = {name: body.any(name) for name in OPENAI_ONLY} | more
-    return {name: value for name, value in given.items() if value is not None}
+    return without_none(given)
 
 
 def count_choices(body: Node, name: str) -> None:
@@ -37,6 +37,20 @@ def effort_of(body: Node, name: str) -> Thinking | None:
     return Thinking(level=effort)
 
 
+def read_audio(part: Node) -> Media:
+    """A part of the type `input_audio`."""
+    audio = part.need("input_audio")
+    return Media(kind="audio", media_type=f"audio/{audio.text('format')}", data=audio.text("data"), at=part.at)
+
+
+def read_data_url(node: Node, name: str) -> tuple[str | None, str] | None:
+    """Media type and base64 data of a member; None when it is no data URL. Raises BadRequest for a broken one."""
+    try:
+        return split_data_url(node.text(name))
+    except ValueError as exc:
+        node.fail(name, str(exc))
+
+
 def audio_type(media: Media) -> str:
     """The format of a sound. Raises Untranslatable."""
     name = (media.media_type or "").partition("/")[2]
@@ -44,12 +58,6 @@ def audio_type(media: Media) -> str:
     if name not in {"mp3", "wav"}:
         raise Untranslatable(media.at, "OpenAI takes sounds as wav or mp3")
     return name
-
-
-def unsealed(value: str, dialect: str) -> Signature | None:
-    """The signature that a client sent back, None when it is damaged."""
-    found = unseal(value, dialect)
-    return found if found.origin else None
 
 
 def read_usage(usage: Node | None, before: str, after: str) -> Usage | None:

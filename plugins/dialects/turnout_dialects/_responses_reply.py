@@ -11,7 +11,7 @@ from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import RESPONSES, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._json import Node
 from turnout_dialects._openai import read_logprobs, read_usage, written_logprobs, written_usage
-from turnout_dialects._responses_request_read import read_reasoning
+from turnout_dialects._responses_request_read import read_call, read_reasoning
 from turnout_dialects._responses_request_write import written_reasoning
 from turnout_dialects._seal import seal
 
@@ -56,8 +56,7 @@ def _parts(item: Node, logprobs: list[Logprob]) -> Iterable[Part]:
     if kind == "reasoning":
         yield read_reasoning(item)
     elif kind == "function_call":
-        arguments = item.text_or_none("arguments") or ""
-        yield ToolCall(id=item.text("call_id"), name=item.text("name"), arguments=arguments, at=item.path("arguments"))
+        yield read_call(item)
     elif kind == "message":
         for part in item.nodes("content"):
             said = part.text("type")

@@ -12,6 +12,7 @@ from turnout_dialects._form import (
     Reasoning,
     Refusal,
     Request,
+    Signature,
     Text,
     Thinking,
     ToolCall,
@@ -19,9 +20,9 @@ from turnout_dialects._form import (
     Turn,
 )
 from turnout_dialects._json import Node
-from turnout_dialects._media import split_data_url
-from turnout_dialects._openai import OPENAI_ONLY, effort_of, openai_only, unsealed
+from turnout_dialects._openai import OPENAI_ONLY, effort_of, openai_only, read_audio, read_data_url
 from turnout_dialects._openai_functions import read_choice, read_format, read_tool
+from turnout_dialects._seal import unseal
 
 _KNOWN = frozenset(
     {
@@ -85,7 +86,7 @@ def _input(body: Node) -> tuple[list[str], list[Turn]]:
         if kind == "message":
             _message(item, system, turns)
         elif kind == "function_call":
-            call = _call(item)
+            call = read_call(item)
             names[call.id] = call.name
             _append(turns, "assistant", call)
         elif kind == "reasoning":
@@ -129,8 +130,7 @@ def _part(part: Node) -> Part:
     if kind == "input_file":
         return _media(part, "file", "file_url" if part.has("file_url") else "file_data")
     if kind == "input_audio":
-        audio = part.need("input_audio")
-        return Media(kind="audio", media_type=f"audio/{audio.text('format')}", data=audio.text("data"), at=part.at)
+        return read_audio(part)
     return part.fail("type", f"{kind!r} is no kind of content")
 
 
@@ -141,17 +141,15 @@ def _media(part: Node, kind: str, member: str) -> Media:
         return Media(kind=kind, file_id=part.text("file_id"), name=name, detail=detail, at=part.path("file_id"))
     at = part.path(member)
     value = part.text(member)
-    try:
-        split = split_data_url(value)
-    except ValueError as exc:
-        part.fail(member, str(exc))
+    split = read_data_url(part, member)
     if split is None and member != "file_data":
         return Media(kind=kind, url=value, name=name, detail=detail, at=at)
     media_type, data = split or (None, value)
     return Media(kind=kind, media_type=media_type, data=data, name=name, detail=detail, at=at)
 
 
-def _call(item: Node) -> ToolCall:
+def read_call(item: Node) -> ToolCall:
+    """A `function_call` item."""
     arguments = item.text_or_none("arguments") or ""
     return ToolCall(id=item.text("call_id"), name=item.text("name"), arguments=arguments, at=item.path("arguments"))
 
@@ -160,9 +158,9 @@ def read_reasoning(item: Node) -> Reasoning:
     """A reasoning item; what can be read of it is its summary, or the raw text of open models."""
     texts = [part.text_or_none("text") or "" for part in (*item.nodes("summary"), *item.nodes("content"))]
     value = item.text_or_none("encrypted_content")
-    signature = unsealed(value, RESPONSES) if value else None
+    signature = unseal(value, RESPONSES) if value else None
     if value and signature and signature.origin == RESPONSES and not signature.id:
-        signature = type(signature)(origin=RESPONSES, value=value, id=item.text_or_none("id") or "")
+        signature = Signature(origin=RESPONSES, value=value, id=item.text_or_none("id") or "")
     return Reasoning("\n\n".join(text for text in texts if text), signature)
 
 

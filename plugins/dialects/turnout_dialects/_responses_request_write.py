@@ -25,6 +25,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
+from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
 from turnout_dialects._thinking import openai_effort
@@ -49,7 +50,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "tools": [_written_tool(tool) for tool in request.tools] or None,
         "tool_choice": _written_choice(request.choice),
         "parallel_tool_calls": request.parallel if request.tools else None,
-        "text": {name: value for name, value in text.items() if value is not None} or None,
+        "text": without_none(text) or None,
         "reasoning": _written_reasoning(request.thinking),
         "max_output_tokens": request.max_tokens,
         "temperature": request.temperature,
@@ -60,7 +61,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "store": False,
         **openai,
     }
-    return {name: value for name, value in body.items() if value is not None}
+    return without_none(body)
 
 
 def _written_reasoning(thinking: Thinking | None) -> dict[str, Any] | None:
@@ -136,13 +137,15 @@ def _written_media(media: Media) -> dict[str, Any]:
 
 
 def _written_tool(tool: Tool) -> dict[str, Any]:
-    made = {"type": "function", "name": tool.name, "description": tool.description}
-    schema = tool.schema if tool.schema is not None else {"type": "object", "properties": {}}
-    # Both members are required; left out, `strict` would be true, which the other dialects do not mean.
-    return {name: one for name, one in made.items() if one is not None} | {
-        "parameters": schema,
+    function = {
+        "type": "function",
+        "name": tool.name,
+        "description": tool.description,
+        # The last two are required; left out, `strict` would be true, which the other dialects do not mean.
+        "parameters": tool.schema if tool.schema is not None else {"type": "object", "properties": {}},
         "strict": bool(tool.strict),
     }
+    return without_none(function)
 
 
 def _written_choice(choice: Choice | None) -> Any:
@@ -163,4 +166,4 @@ def _written_format(wanted: Format | None) -> dict[str, Any] | None:
         "schema": wanted.schema,
         "strict": bool(wanted.strict),
     }
-    return {name: one for name, one in made.items() if one is not None}
+    return without_none(made)

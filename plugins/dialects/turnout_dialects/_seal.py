@@ -25,11 +25,15 @@ def seal(signature: Signature, dialect: str) -> str:
     return base64.urlsafe_b64encode(_MARK + msgspec.json.encode(signature)).decode()
 
 
-def unseal(value: str, dialect: str) -> Signature:
-    """The signature that a client of `dialect` sent back; what is not sealed is that vendor's own."""
-    if value.startswith(_SEALED):
-        try:
-            return _read(base64.b64decode(value.replace("-", "+").replace("_", "/"))[len(_MARK) :])
-        except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError):
-            return Signature(origin="", value=value)
-    return Signature(origin=dialect, value=value)
+def unseal(value: str, dialect: str) -> Signature | None:
+    """The signature that a client of `dialect` sent back, None when it is damaged.
+
+    What is not sealed is that vendor's own.
+    """
+    if not value.startswith(_SEALED):
+        return Signature(origin=dialect, value=value)
+    try:
+        found = _read(base64.b64decode(value.replace("-", "+").replace("_", "/"))[len(_MARK) :])
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.origin else None

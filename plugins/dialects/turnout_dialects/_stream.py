@@ -5,9 +5,12 @@ from typing import final
 from turnout.errors import InvalidAsk
 from turnout_dialects._errors import BadReply
 from turnout_dialects._form import ANTHROPIC, CHAT, RESPONSES, Usage
-from turnout_dialects._stream_form import Counted, StreamEvent, is_useful
+from turnout_dialects._stream_form import Counted, StreamEvent, StreamReader, is_useful
 from turnout_dialects._stream_order import Order, StreamWriter
-from turnout_dialects._stream_read import reader_of
+from turnout_dialects._stream_read_anthropic import AnthropicReader
+from turnout_dialects._stream_read_chat import ChatReader
+from turnout_dialects._stream_read_gemini import GeminiReader
+from turnout_dialects._stream_read_responses import ResponsesReader
 from turnout_dialects._stream_write_anthropic import AnthropicWriter
 from turnout_dialects._stream_write_chat import ChatWriter
 from turnout_dialects._stream_write_gemini import GeminiWriter
@@ -40,7 +43,7 @@ class StreamTranslator:
     ) -> None:
         if same(source, target):
             raise ValueError(f"{source} to itself needs no translation: pass the bytes through")
-        self._reader = reader_of(source, id)
+        self._reader = _reader(source, id)
         self._order = Order(_writer(target, model=model, id=id, now=now, include_usage=include_usage))
         self._first = True
         self.payload = False
@@ -104,7 +107,7 @@ class UsageReader:
 
     def __init__(self, dialect: str) -> None:
         same(dialect, dialect)
-        self._reader = reader_of(dialect, "")
+        self._reader = _reader(dialect, "")
         self.usage: Usage | None = None
 
     def feed(self, event: bytes) -> None:
@@ -125,7 +128,7 @@ def is_payload(event: bytes, dialect: str) -> bool:
     if data is None:
         return False
     try:
-        return any(map(is_useful, reader_of(dialect, "").read(data)))
+        return any(map(is_useful, _reader(dialect, "").read(data)))
     except (BadReply, InvalidAsk, RecursionError):
         return False
 
@@ -138,6 +141,15 @@ def _data(event: bytes, *, first: bool) -> bytes | None:
         return found.data if found.data.strip() else None
     bare = event.strip(b" \t\r\n,[]")
     return bare if bare[:1] == b"{" else None
+
+
+def _reader(source: str, id: str) -> StreamReader:
+    """`id` is what ids of calls are made from that have none."""
+    if source == CHAT:
+        return ChatReader(id)
+    if source == RESPONSES:
+        return ResponsesReader()
+    return AnthropicReader() if source == ANTHROPIC else GeminiReader(id)
 
 
 def _writer(target: str, *, model: str, id: str, now: float, include_usage: bool) -> StreamWriter:

@@ -3,7 +3,8 @@
 Readers give these in the order in which the source told them; `_stream_order` makes blocks of them that do not overlap.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from turnout_dialects._form import Logprob, Signature, Usage
 
@@ -74,6 +75,18 @@ class Finished(NamedTuple):
 StreamEvent = (
     TextDelta | RefusalDelta | ThoughtDelta | Signed | CallStart | CallDelta | Ended | Counted | Stopped | Finished
 )
+
+
+class StreamReader(Protocol):
+    """Reads the data of one event after another; keeps only what later events refer to.
+
+    Unknown kinds of events say nothing (B15): vendors add them without notice.
+    """
+
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """What an event says. Raises BadReply, ErrorEvent."""
+        ...
+
 
 _DELTAS = (TextDelta, RefusalDelta, ThoughtDelta, CallDelta)
 _WHOLE = (Signed, CallStart, Stopped)

@@ -1,4 +1,7 @@
-"""Streams of `anthropic.messages`: `platform.claude.com/docs/en/build-with-claude/streaming` (read 2026-11-23)."""
+"""Writer of streams of `anthropic.messages`.
+
+`platform.claude.com/docs/en/build-with-claude/streaming` (read 2026-11-23).
+"""
 
 from typing import Any
 

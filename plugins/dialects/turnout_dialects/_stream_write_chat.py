@@ -1,4 +1,7 @@
-"""Streams of `openai.chat`: `platform.openai.com/docs/api-reference/chat-streaming` (read 2026-11-23)."""
+"""Writer of streams of `openai.chat`.
+
+`platform.openai.com/docs/api-reference/chat-streaming` (read 2026-11-23).
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Streams of `gemini.generate`: `ai.google.dev/api/generate-content`, streamGenerateContent (read 2026-11-23).
+"""Writer of streams of `gemini.generate`.
+
+`ai.google.dev/api/generate-content`, streamGenerateContent (read 2026-11-23).
 
 Each event is a response; a call comes in one piece, as the Gemini API tells it.
 """

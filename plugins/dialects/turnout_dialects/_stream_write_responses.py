@@ -1,4 +1,7 @@
-"""Streams of `openai.responses`: `platform.openai.com/docs/api-reference/responses-streaming` (read 2026-11-23)."""
+"""Writer of streams of `openai.responses`.
+
+`platform.openai.com/docs/api-reference/responses-streaming` (read 2026-11-23).
+"""
 
 from typing import Any
 

@@ -9,11 +9,9 @@ from turnout_dialects._anthropic_request_write import default_max_tokens
 from turnout_dialects._errors import BadRequest
 from turnout_dialects._form import ANTHROPIC, CHAT, GEMINI, RESPONSES, Thinking
 from turnout_dialects._json import decoded, encoded
-from turnout_dialects._thinking import anthropic_thinking, from_suffix, gemini_thinking, openai_effort
+from turnout_dialects._thinking import INCLUDED, anthropic_thinking, from_suffix, gemini_thinking, openai_effort
 
 _Members = dict[str, Any]
-
-_DISPLAYED = {"summarized": True, "omitted": False}
 
 _FORCED = frozenset({"any", "tool"})
 
@@ -63,7 +61,7 @@ def _responses(members: _Members, thinking: Thinking, _model: str) -> None:
 
 def _anthropic(members: _Members, thinking: Thinking, model: str) -> None:
     own, output = _object(members, "thinking"), _object(members, "output_config")
-    wanted = msgspec.structs.replace(thinking, include=_DISPLAYED.get(str(own.get("display"))))
+    wanted = msgspec.structs.replace(thinking, include=INCLUDED.get(str(own.get("display"))))
     limit = members.get("max_tokens")
     given, effort = anthropic_thinking(wanted, model, limit if type(limit) is int else default_max_tokens(model))
     if given and given["type"] != "disabled" and _object(members, "tool_choice").get("type") in _FORCED:

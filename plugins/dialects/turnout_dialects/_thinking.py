@@ -23,6 +23,9 @@ BUDGETS = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhi
 LEAST_BUDGET = 1_024
 """Anthropic's least budget."""
 
+INCLUDED = {"summarized": True, "omitted": False}
+"""Whether thoughts are wanted, by Anthropic's `thinking.display`."""
+
 _NUMBER = re.compile(r"\+?0*([0-9]{1,19})")
 _LARGEST_NUMBER = 2**63 - 1
 _CLAUDE = re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2}))?(?![\d])")
