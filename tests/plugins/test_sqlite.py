@@ -333,6 +333,18 @@ def test_a_rotation_that_was_cut_off_loses_nothing_and_can_be_done_again(place: 
         assert len(held(one)) == 151
 
 
+def test_a_rotation_whose_end_cannot_be_seen_keeps_the_older_key(place: Path) -> None:
+    """S22; a store's failures are StoreError, whatever SQLite calls them."""
+    with opened(place) as one:
+        one.records.begin_rotation()
+        with raw(place) as database:
+            database.execute("DROP TABLE records")
+        with pytest.raises(StoreError, match="the key cannot be rotated"):
+            one.records.end_rotation()
+
+    assert len(key(place).read_text().split()) == 2
+
+
 # --- private files ---------------------------------------------------------------------------------------------------
 
 

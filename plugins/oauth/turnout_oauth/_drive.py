@@ -22,20 +22,12 @@ SECONDS: Final = 30.0
 _CLOSING_SECONDS: Final = 1.0
 
 
-async def drive(
-    flow: Flow[T],
-    transport: httpx.AsyncBaseTransport | None,
-    *,
-    limit: int = BODY_LIMIT,
-    seconds: float = SECONDS,
-) -> T:
+async def drive(flow: Flow[T], transport: httpx.AsyncBaseTransport | None) -> T:
     """Run a flow to its end and give what it returns. Waits; never follows a redirect, never tries again.
 
     Args:
         flow: a fresh one.
         transport: bound to the origin of the token endpoint.
-        limit: bytes of an answer's body.
-        seconds: for each exchange.
 
     Raises:
         UpstreamFailed: the flow's own, and for an exchange that failed, took too long, or brought too much.
@@ -45,7 +37,7 @@ async def drive(
     try:
         request = next(flow)
         while True:
-            request = flow.send(await _exchange(transport, request, limit, seconds))
+            request = flow.send(await _exchange(transport, request))
     except StopIteration as done:
         result: T = done.value
         return result
@@ -53,22 +45,20 @@ async def drive(
         flow.close()
 
 
-async def _exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, limit: int, seconds: float
-) -> httpx.Response:
-    with trio.move_on_after(seconds):
+async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    with trio.move_on_after(SECONDS):
         try:
             response = await transport.handle_async_request(request)
         except UPSTREAM_EXCEPTIONS as exc:
             raise UpstreamFailed(verdict_of_exception(exc)) from exc
-        body = await _body(response, limit)
+        body = await _body(response)
         kept = {name: response.headers[name] for name in ("content-type", "retry-after") if name in response.headers}
         return httpx.Response(response.status_code, headers=kept, content=body, request=request)
-    late = TimedOut(message=f"the token endpoint took longer than {seconds:g} s", sent=Sent.MAYBE, phase=Phase.HEADERS)
+    late = TimedOut(message=f"the token endpoint took longer than {SECONDS:g} s", sent=Sent.MAYBE, phase=Phase.HEADERS)
     raise UpstreamFailed(late)
 
 
-async def _body(response: httpx.Response, limit: int) -> bytes:
+async def _body(response: httpx.Response) -> bytes:
     stream = response.stream
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("the transport gave a response that cannot be read asynchronously")
@@ -76,19 +66,19 @@ async def _body(response: httpx.Response, limit: int) -> bytes:
     try:
         if response.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
             raise _broken("is compressed, although none was asked for")
-        return await _capped(pieces, limit)
+        return await _capped(pieces)
     except UPSTREAM_EXCEPTIONS as exc:
         raise UpstreamFailed(verdict_of_exception(exc, answered=True)) from exc
     finally:
         await _close(stream, pieces)
 
 
-async def _capped(pieces: AsyncIterator[bytes], limit: int) -> bytes:
+async def _capped(pieces: AsyncIterator[bytes]) -> bytes:
     body = bytearray()
     async for piece in pieces:
         body += piece
-        if len(body) > limit:
-            raise _broken(f"is longer than {limit} bytes")
+        if len(body) > BODY_LIMIT:
+            raise _broken(f"is longer than {BODY_LIMIT} bytes")
     return bytes(body)
 
 

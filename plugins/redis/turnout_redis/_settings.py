@@ -1,6 +1,5 @@
 """The table `[stores.redis]`."""
 
-import os
 import re
 import ssl
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from turnout import Secret
-from turnout_seal import KeySettings
+from turnout_seal import KeySettings, state_folder
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 
@@ -44,7 +43,7 @@ def parsed(url: Secret) -> Address:
     except ValueError:
         raise ValueError("url is not a URL") from None
     path = parts.path.strip("/")
-    if parts.scheme not in _SCHEMES or not host or (path and not path.isascii()) or (path and not path.isdigit()):
+    if parts.scheme not in _SCHEMES or not host or (path and not (path.isascii() and path.isdigit())):
         raise ValueError("url must be redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss://… for TLS")
     return Address(
         host=host,
@@ -89,10 +88,5 @@ class RedisSettings(KeySettings):
         return ssl.create_default_context(cafile=self.ca_file or None)
 
     def beside(self) -> Path:
-        """What the key file is named after, when no other place is set.
-
-        XDG base directories 0.8: a setting that is not absolute is ignored, and without one it is `~/.local/state`.
-        """
-        state = Path(os.environ.get("XDG_STATE_HOME", ""))
-        home = state if state.is_absolute() else Path.home() / ".local" / "state"
-        return home / "turnout" / "redis"
+        """What the key file is named after, when no other place is set."""
+        return state_folder("redis")

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import attrs
 
 from turnout.errors import StoreError
-from turnout_seal._envelope import Draw, Place, is_sealed, key_of, rewrap, seal, unseal
+from turnout_seal._envelope import Place, is_sealed, key_of, rewrap, seal, unseal
 from turnout_seal._keys import Key, KeyRing
 from turnout_seal._sources import KeySource
 
@@ -37,9 +37,9 @@ class Sealing:
     ring: KeyRing = attrs.field(repr=False)
     whole: bool
 
-    def seal(self, kind: str, id: str, version: int, data: bytes, draw: Draw = os.urandom) -> bytes:
+    def seal(self, kind: str, id: str, version: int, data: bytes) -> bytes:
         """The data, sealed under the current key."""
-        return seal(self.key, self._place(kind, id, version), data, draw)
+        return seal(self.key, self._place(kind, id, version), data)
 
     def unseal(self, kind: str, id: str, version: int, data: bytes) -> bytes:
         """The data of a sealed record, or of one that was kept before sealing began. Raises Unsealable, UnknownKey."""
@@ -51,11 +51,11 @@ class Sealing:
         """Whether a record is sealed under the current key. Raises Unsealable for one of a later layout."""
         return is_sealed(data) and key_of(data) == self.key.id
 
-    def renewed(self, kind: str, id: str, version: int, data: bytes, draw: Draw = os.urandom) -> bytes:
+    def renewed(self, kind: str, id: str, version: int, data: bytes) -> bytes:
         """The same record under the current key; one that was not sealed is. Raises Unsealable, UnknownKey."""
         if is_sealed(data):
-            return rewrap(self.ring, self.key, self._place(kind, id, version), data, draw)
-        return self.seal(kind, id, version, self.unseal(kind, id, version, data), draw)
+            return rewrap(self.ring, self.key, self._place(kind, id, version), data)
+        return self.seal(kind, id, version, self.unseal(kind, id, version, data))
 
     def header(self) -> bytes:
         """What the store keeps of this; no secret."""
@@ -66,7 +66,7 @@ class Sealing:
         return Place(store=self.store, id=id, field=kind, version=version)
 
 
-def open_sealing(source: KeySource, header: bytes | None, *, untouched: bool, draw: Draw = os.urandom) -> Sealing:
+def open_sealing(source: KeySource, header: bytes | None, *, untouched: bool) -> Sealing:
     """The sealing of a store that keeps this header; a new one when the store has none yet (None).
 
     `untouched` says that no record of the store is sealed: only then may a header, and a key, be made. What is new has
@@ -78,7 +78,7 @@ def open_sealing(source: KeySource, header: bytes | None, *, untouched: bool, dr
     if not untouched:
         raise StoreError("its records are sealed, but its seal header is gone: restore it from a backup")
     ring = source.create()
-    return Sealing(store=draw(16).hex(), key=ring.first, ring=ring, whole=False)
+    return Sealing(store=os.urandom(16).hex(), key=ring.first, ring=ring, whole=False)
 
 
 def _opened(source: KeySource, fields: dict[str, Any]) -> Sealing:

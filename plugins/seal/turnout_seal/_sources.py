@@ -17,6 +17,7 @@ from typing import Final, Protocol, final
 import attrs
 
 from turnout.errors import StoreError
+from turnout_seal._folders import make_folders, sync_names
 from turnout_seal._keys import KeyRing, new_key
 
 COMMAND_LIMIT: Final = 20.0
@@ -70,9 +71,7 @@ class KeyFile:
         if found is not None:
             return found
         with self._translated("made"):
-            for missing in reversed([one for one in self.path.parents if not os.path.lexists(one)]):
-                missing.mkdir(mode=0o700, exist_ok=True)
-                _sync_names(missing.parent)
+            make_folders(self.path.parent)
             with self._locked():
                 if not os.path.lexists(self.path):
                     self._write(KeyRing(new_key()))
@@ -125,7 +124,7 @@ class KeyFile:
         except OSError:
             beside.unlink(missing_ok=True)
             raise
-        _sync_names(self.path.parent)
+        sync_names(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -209,15 +208,6 @@ class KeyCommand:
 
     def keep(self, id: str) -> None:
         """See `KeySource.keep`: the command need not print the older ones any more."""
-
-
-def _sync_names(folder: Path) -> None:
-    """Bring to the disk which names a folder holds."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _ring(text: str, where: str) -> KeyRing:

@@ -12,15 +12,18 @@ from turnout import Ask
 from turnout.abc import Candidate, Ready
 
 
-def _no_share_below_nothing(_: object, __: object, value: Mapping[str, float]) -> None:
+def _shares(_: object, __: object, value: Mapping[str, float]) -> None:
     for id, weight in value.items():
-        _share(None, id, weight)
+        _check(id, weight)
 
 
-def _share(_: object, name: object, value: float) -> None:
-    if not 0 <= value < float("inf"):
-        shown = name if isinstance(name, str) else "default"
-        raise ValueError(f"the weight of {shown} is a number from 0 upwards")
+def _share(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    _check(attribute.name, value)
+
+
+def _check(name: str, weight: float) -> None:
+    if not 0 <= weight < float("inf"):
+        raise ValueError(f"the weight of {name} is a number from 0 upwards")
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +35,7 @@ class WeightedSettings:
         default: of every credential that is not named.
     """
 
-    weights: Mapping[str, float] = attrs.field(default=MappingProxyType({}), validator=_no_share_below_nothing)
+    weights: Mapping[str, float] = attrs.field(default=MappingProxyType({}), validator=_shares)
     default: float = attrs.field(default=1.0, validator=_share)
 
 

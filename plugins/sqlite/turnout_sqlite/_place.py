@@ -14,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final, final
 
+from turnout_seal import make_folders
+
 DATABASE: Final = "credentials.sqlite"
 
 _COMPANIONS: Final = ("", "-wal", "-shm")
@@ -32,9 +34,7 @@ class Place:
         """Open it, made if missing. Raises OSError whose text says what to do."""
         self.path = path
         self._report = report
-        for missing in reversed([one for one in (path, *path.parents) if not os.path.lexists(one)]):
-            missing.mkdir(mode=0o700, exist_ok=True)
-            _sync_names(missing.parent)
+        make_folders(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._lock = -1
         try:
@@ -128,12 +128,3 @@ class Place:
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             return False
         return True
-
-
-def _sync_names(folder: Path) -> None:
-    """Else a power loss could take a folder that was just made, and the store in it (F-3)."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from logging import Logger
 from typing import Final, final
 
-import attrs
-
 from turnout import Record
 from turnout.abc import Change
 from turnout.errors import StoreConflict, StoreError
-from turnout_seal import KeySource, Sealing, UnknownKey, Unsealable, Versions, open_sealing
+from turnout_seal import KeySource, UnknownKey, Unsealable, Versions
 from turnout_sqlite._database import Connection, reading, writing
+from turnout_sqlite._seal import SharedSealing
 
 SEALED: Final = "secret"
 """The kind of record that is sealed."""
@@ -38,28 +37,23 @@ class Records:
 
     def __init__(self, connection: Connection, keys: KeySource, versions: Versions, writer: str, log: Logger) -> None:
         """Find the sealing of the database; a new one is made in an empty database only. Raises StoreError."""
-        self._connection = connection
-        self._keys = keys
-        self._versions = versions
         self.writer = writer
-        self._log = log
         self.fences: dict[str, int] = {}
+        self._connection = connection
+        self._versions = versions
+        self._log = log
         self._seq = 0
         self._data_version: int | None = None
         with translated("the store cannot be opened"), writing(connection):
-            self._header = self._kept_header()
-            untouched = connection.execute("SELECT 1 FROM records WHERE sealed_by <> '' LIMIT 1").fetchone() is None
-            self._sealing = open_sealing(keys, self._header, untouched=untouched)
-            if self._header is None:
-                if versions.kept:
-                    log.error("the store is new or was emptied; it held %d secrets: is a backup due?", versions.kept)
-                self._keep_header(attrs.evolve(self._sealing, whole=True))
+            self._sealing = SharedSealing(connection, keys)
+        if self._sealing.is_new and versions.kept:
+            log.error("the store is new or was emptied; it held %d secrets: is a backup due?", versions.kept)
 
     def list(self, now: float) -> tuple[Record, ...]:
         """Every sound record; see `turnout.abc.Store.list`."""
         with translated("the store cannot be read"):
             with reading(self._connection):
-                self._follow_rotation()
+                self._sealing.follow()
                 self._seq = self._last_seq()
                 rows: list[Row] = self._connection.execute(
                     "SELECT kind, id, version, data FROM records WHERE data IS NOT NULL ORDER BY kind, id"
@@ -69,7 +63,7 @@ class Records:
     def save(self, kind: str, id: str, data: bytes, if_version: int | None, now: float) -> int:
         """Write a record and give its new version; see `turnout.abc.Store.save`."""
         with translated(f"the {kind} of {id!r} cannot be saved"), writing(self._connection):
-            self._follow_rotation()
+            self._sealing.follow()
             last, current = self._version(kind, id, now)
             if kind == SEALED and self._lost(id):
                 raise StoreConflict(f"the {kind} of {id!r} is not saved: its lease was lost", current=current)
@@ -77,7 +71,7 @@ class Records:
                 raise StoreConflict(f"the {kind} of {id!r} has version {current}, not {if_version}", current=current)
             version, sealed_by = last + 1, ""
             if kind == SEALED:
-                data, sealed_by = self._sealing.seal(kind, id, version, data), self._sealing.key.id
+                data, sealed_by = self._sealing.now.seal(kind, id, version, data), self._sealing.now.key.id
             self._connection.execute(
                 "INSERT INTO records (kind, id, version, data, sealed_by, seq, writer) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, data = excluded.data, "
@@ -100,7 +94,7 @@ class Records:
         """One record as it is now; see `turnout.abc.Reader`."""
         with translated("the store cannot be read"):
             with reading(self._connection):
-                self._follow_rotation()
+                self._sealing.follow()
                 row: Row | None = self._connection.execute(
                     "SELECT kind, id, version, data FROM records WHERE kind = ? AND id = ? AND data IS NOT NULL",
                     (kind, raw(id)),
@@ -132,7 +126,7 @@ class Records:
             if data_version == self._data_version:
                 return ()
             with reading(self._connection):
-                self._follow_rotation()
+                self._sealing.follow()
                 last = self._last_seq()
                 rows = self._connection.execute(
                     "SELECT kind, id, version, data FROM records WHERE seq > ? AND writer <> ? ORDER BY seq",
@@ -151,35 +145,35 @@ class Records:
 
     def begin_rotation(self) -> None:
         """Seal with a new key from now on, in every process: each looks at the header before it writes."""
-        ring = self._keys.add()
-        with translated("the key cannot be rotated"), writing(self._connection):
-            self._keep_header(attrs.evolve(self._sealing, ring=ring, key=ring.first))
+        with translated("the key cannot be rotated"):
+            self._sealing.rotate()
 
     def rewrap_some(self, after: str | None, now: float) -> tuple[int, str | None]:
         """Re-wrap the next records behind this id; gives how many, and the last id, None when there was none."""
         with translated("the key cannot be rotated"), writing(self._connection):
-            self._follow_rotation()
+            self._sealing.follow()
             rows: list[Row] = self._connection.execute(
                 "SELECT kind, id, version, data FROM records WHERE sealed_by NOT IN ('', ?) AND id > ? "
                 "ORDER BY id LIMIT ?",
-                (self._sealing.key.id, b"" if after is None else raw(after), BATCH),
+                (self._sealing.now.key.id, b"" if after is None else raw(after), BATCH),
             ).fetchall()
             done = sum(self._rewrap(row, now) for row in rows)
         return done, text(rows[-1][1]) if rows else None
 
     def end_rotation(self) -> None:
         """Let the older keys go, unless something could not be re-wrapped."""
-        (left,) = self._connection.execute(
-            "SELECT count(*) FROM records WHERE sealed_by NOT IN ('', ?)", (self._sealing.key.id,)
-        ).fetchone()
+        with translated("the key cannot be rotated"):
+            (left,) = self._connection.execute(
+                "SELECT count(*) FROM records WHERE sealed_by NOT IN ('', ?)", (self._sealing.now.key.id,)
+            ).fetchone()
         if left:
             raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
-        self._keys.keep(self._sealing.key.id)
+        self._sealing.forget_older()
 
     def _rewrap(self, row: Row, now: float) -> bool:
         kind, id, version, data = row
         try:
-            renewed = self._sealing.renewed(kind, text(id), version, data)
+            renewed = self._sealing.now.renewed(kind, text(id), version, data)
         except UnknownKey as reason:
             self._log.error("the %s of %r is not re-wrapped: %s", kind, text(id), reason)
             return False
@@ -188,25 +182,9 @@ class Records:
             return False
         self._connection.execute(
             "UPDATE records SET data = ?, sealed_by = ? WHERE kind = ? AND id = ?",
-            (renewed, self._sealing.key.id, kind, id),
+            (renewed, self._sealing.now.key.id, kind, id),
         )
         return True
-
-    def _follow_rotation(self) -> None:
-        """Take the keys anew when the header is not the one that we know."""
-        header = self._kept_header()
-        if header != self._header:
-            self._sealing = open_sealing(self._keys, header, untouched=False)
-            self._header = header
-
-    def _kept_header(self) -> bytes | None:
-        found = self._connection.execute("SELECT value FROM about WHERE name = 'seal'").fetchone()
-        return None if found is None else bytes(found[0])
-
-    def _keep_header(self, sealing: Sealing) -> None:
-        header = sealing.header()
-        self._connection.execute("INSERT OR REPLACE INTO about (name, value) VALUES ('seal', ?)", (header,))
-        self._sealing, self._header = sealing, header
 
     # --- one record --------------------------------------------------------------------------------------------------
 
@@ -244,7 +222,7 @@ class Records:
 
     def _unsealed(self, row: Row) -> bytes:
         kind, id, version, data = row
-        return self._sealing.unseal(kind, text(id), version, data) if kind == SEALED else data
+        return self._sealing.now.unseal(kind, text(id), version, data) if kind == SEALED else data
 
     def _set_aside(self, row: Row, reason: str, now: float) -> None:
         kind, id, version, data = row

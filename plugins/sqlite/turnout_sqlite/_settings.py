@@ -1,22 +1,11 @@
 """The table `[stores.sqlite]`."""
 
-import os
 from pathlib import Path
 from typing import final
 
 import attrs
 
-from turnout_seal import KeySettings
-
-
-def default_path() -> str:
-    """`turnout/store` in the user's state directory.
-
-    XDG base directories 0.8: a setting that is not absolute is ignored, and without one it is `~/.local/state`.
-    """
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    home = state if state.is_absolute() else Path.home() / ".local" / "state"
-    return str(home / "turnout" / "store")
+from turnout_seal import KeySettings, state_folder
 
 
 @final
@@ -25,11 +14,12 @@ class SqliteSettings(KeySettings):
     """What the store can be told, besides where its key is.
 
     Attributes:
-        path: the directory of the database; `~` stands for the home directory, empty for the default.
+        path: the directory of the database; `~` stands for the home directory, empty for `turnout/store` in the user's
+            state directory.
     """
 
-    path: str = attrs.field(factory=default_path)
+    path: str = ""
 
     def place(self) -> Path:
         """The directory as an absolute path."""
-        return Path(self.path or default_path()).expanduser().absolute()
+        return Path(self.path).expanduser().absolute() if self.path else state_folder("store")
