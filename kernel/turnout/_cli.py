@@ -9,6 +9,7 @@ import click
 
 from turnout._cli_change import CHANGES
 from turnout._cli_common import plugins_of
+from turnout._cli_copies import export, import_
 from turnout._cli_credentials import credentials
 from turnout._cli_errors import exit_code_of
 from turnout._cli_look import check, plugins
@@ -64,8 +65,8 @@ for command in (run, check, plugins, new, credentials):
     turnout.add_command(command)
 
 
-for change in CHANGES:
-    credentials.add_command(change)
+for command in (*CHANGES, export, import_):
+    credentials.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -2,17 +2,22 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import trio
 
-from turnout._config import Config, load_config
+from turnout._clock import Clock
+from turnout._config import Config, credentials_of, load_config
 from turnout._config_file import find_config
+from turnout._open_store import open_store
 from turnout._plugins import Plugins
+from turnout.abc import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 _PATH: Any = click.Path(path_type=Path)
 
@@ -33,6 +38,23 @@ def plugins_of(context: click.Context) -> Plugins:
         root.obj = Plugins.discover(os.environ, safe=bool(root.params.get("safe")))
     plugins: Plugins = root.obj
     return plugins
+
+
+def on_store(config: Config, plugins: Plugins, work: Callable[[Store, float], Awaitable[T]]) -> T:
+    """Do some work on the open store, at a time in POSIX seconds. Raises StoreError, PluginError."""
+
+    async def main() -> T:
+        clock = Clock()
+        async with open_store(config, plugins, clock) as store:
+            return await work(store, clock.now())
+
+    return trio.run(main)
+
+
+def refuse_those_of_the_file(config: Config, id: str, what: str) -> None:
+    """Raise UsageError for a credential that is not the store's to change; `what` says what to do in the file."""
+    if any(one.id == id for one in credentials_of(config)):
+        raise click.UsageError(f"the credential {id!r} is named in {config.source}: {what} there")
 
 
 def echo_json(value: object) -> None:

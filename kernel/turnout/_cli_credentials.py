@@ -19,7 +19,7 @@ from turnout._values import MASK, Credential, CredentialState, ModelState
 
 @click.group()
 def credentials() -> None:
-    """Look at the credentials of the configuration and of its store, and renew them."""
+    """Look at the pool's credentials, and change those of the store."""
 
 
 @credentials.command("list")

@@ -17,9 +17,9 @@ from turnout.errors import ConfigError, PluginError
 @json_option
 @click.pass_context
 def check(context: click.Context, config: Path | None, *, as_json: bool) -> int:
-    """Check a configuration, the plugins it names and their settings; print every problem.
+    """Tell every problem of a configuration.
 
-    Exits with 3 when there is one.
+    Of the file, the plugins it names and their settings. Exits with 3 when there is one.
     """
     try:
         settled = loaded(config)
@@ -55,7 +55,7 @@ def _counted(number: int, what: str) -> str:
 @json_option
 @click.pass_context
 def plugins(context: click.Context, config: Path | None, *, check_all: bool, as_json: bool) -> int:
-    """List installed plugins, where they come from, and which ones the configuration uses.
+    """List installed plugins, and which are in use.
 
     Only plugins that the configuration names are imported; with `turnout --safe plugins` not even those. With --check
     every one of them is, each on its own, no configuration is read, and the exit code is 1 when one is broken.

@@ -26,9 +26,10 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
     help="The folder that gets the package's folder; this one when left out.",
 )
 def new(kind: str, name: str, into: Path) -> None:
-    """Write a package with a plugin called NAME: pyproject.toml, one module, a test, a README.
+    """Write the package of a plugin called NAME.
 
-    It is complete: it installs with pip, passes its test and works in a configuration. Change it from there.
+    That is pyproject.toml, one module, a test and a README. It is complete: it installs with pip, passes its test and
+    works in a configuration. Change it from there.
     """
     _check_name(name)
     folder = into / f"turnout-{name}"

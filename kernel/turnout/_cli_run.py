@@ -51,11 +51,12 @@ class _HandedType(click.ParamType[Handed]):
 @click.option("--handed", type=_HandedType(), hidden=True)
 @click.pass_context
 def run(context: click.Context, config: Path | None, log_level: str, processes: int, handed: Handed | None) -> int:
-    """Serve until SIGTERM or Ctrl-C: then calls under way finish; a second one ends at once.
+    """Serve until SIGTERM or Ctrl-C.
 
-    A change of the file, or SIGHUP, puts the new configuration in force; one that is wrong is told and changes nothing.
-    CONFIG is searched for when it is not given: $TURNOUT_CONFIG, ./turnout.toml, the XDG directories, /etc/turnout.
-    With several processes one that dies is replaced; they share their state through the store, sqlite or redis.
+    Then calls under way finish; a second one ends at once. A change of the file, or SIGHUP, puts the new configuration
+    in force; one that is wrong is told and changes nothing. CONFIG is searched for when it is not given:
+    $TURNOUT_CONFIG, ./turnout.toml, the XDG directories, /etc/turnout. With several processes one that dies is
+    replaced; they share their state through the store, sqlite or redis.
     """
     _harden()
     log_to_stderr(log_level, process=None if handed is None else handed.number)

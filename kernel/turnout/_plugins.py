@@ -3,7 +3,6 @@
 A module that is not named in the configuration is never imported, so it can neither slow nor break anything.
 """
 
-import difflib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +14,7 @@ import attrs
 import trio
 
 from turnout._plugin_check import REQUIRED, flaw_of, warn_of_parting
+from turnout._type_words import nearest
 from turnout._values import EMPTY
 from turnout.errors import PluginError
 
@@ -149,7 +149,7 @@ class Plugins:
     def _attempt(self, group: str, name: str) -> Any:
         offers = self._offers.get((group, name), ())
         if not offers:
-            return _Broken(f"not installed; {self._known(group, name)}")
+            return _Broken(self._unknown(group, name))
         offer = offers[0]
         if by := self._disabled_by(name, offer):
             return _Broken(f"disabled by {by}", str(offer))
@@ -162,12 +162,12 @@ class Plugins:
         warn_of_parting(plugin)
         return _Broken(flaw, str(offer)) if flaw else plugin
 
-    def _known(self, group: str, name: str) -> str:
+    def _unknown(self, group: str, name: str) -> str:
         names = self.names(group)
         if not names:
-            return f"nothing is installed for {group}"
-        close = difflib.get_close_matches(name, names, n=len(names))
-        return f"installed: {', '.join([*close, *(known for known in names if known not in close)])}"
+            return f"not installed; nothing is installed for {group}"
+        meant = nearest(name, names)
+        return f"not installed{meant}{' Installed' if meant else '; installed'}: {', '.join(names)}"
 
     def _disabled_by(self, name: str, offer: _Offer) -> str:
         found = (self._disabled.get(word, "") for word in (name, offer.distribution, "*"))

@@ -272,7 +272,7 @@ def test_check_loads_the_named_plugins_and_checks_their_settings(
 
     assert (code, found["ok"]) == (3, False)
     assert len(found["problems"]) == 2
-    assert any("not installed; installed: in-turn" in problem for problem in found["problems"])
+    assert any('not installed; did you mean "in-turn"?' in problem for problem in found["problems"])
     assert any("frontends.door.listen: the frontend 'door' takes no settings" in one for one in found["problems"])
 
 

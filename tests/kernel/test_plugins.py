@@ -148,10 +148,10 @@ def test_the_users_interrupt_and_cancellation_pass_through(install: Install, sto
         Plugins.discover({}).load("selectors", "stop")
 
 
-def test_an_unknown_name_lists_what_is_installed_the_nearest_first() -> None:
+def test_an_unknown_name_tells_the_nearest_and_lists_what_is_installed() -> None:
     plugins = Plugins.of({"selectors": {"fill-first": Selector, "round-robin": Selector}})
 
-    with pytest.raises(PluginError, match="not installed; installed: round-robin, fill-first"):
+    with pytest.raises(PluginError, match=r'did you mean "round-robin"\? Installed: fill-first, round-robin'):
         plugins.load("selectors", "roundrobin")
     with pytest.raises(PluginError, match=r"not installed; nothing is installed for turnout\.stores"):
         plugins.load("turnout.stores", "redis")
