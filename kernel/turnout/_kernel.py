@@ -310,9 +310,11 @@ class Kernel:
         )
 
     async def _close(self) -> None:
-        """Bring what has become dirty since to the store, then close every plugin."""
-        if self._started and not await self._storing.flush():
-            log.error("closing, although not everything could be saved")
+        """Bring what has become dirty since to the store, give back leases, then close every plugin."""
+        if self._started:
+            if not await self._storing.flush():
+                log.error("closing, although not everything could be saved")
+            await self._refresh.close()
         with trio.CancelScope(deadline=trio.current_time() + PLUGINS_LIMIT, shield=True):
             await self._house.close()
 

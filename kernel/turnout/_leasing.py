@@ -99,8 +99,7 @@ class Leasing:
         try:
             yield await self._held(leased, id)
         finally:
-            unsaved = leased.owes and self._custody.dirty.unsaved("secret", id)
-            if not unsaved or trio.current_time() >= leased.over:
+            if not self._still_owes(leased, id):
                 await self._give_back(leased, id)
 
     def _taken_up(self, id: str) -> _Leased | None:
@@ -137,11 +136,29 @@ class Leasing:
                 await self._give_up(leased, id)
 
     async def _give_up(self, leased: _Leased, id: str) -> None:
-        """Give a lease back; when the kernel closes before the save has landed, that is tried once more."""
+        """Give a lease back; when the kernel closes before the save has landed, that is tried once more.
+
+        In vain, the lease is held until `close`: the kernel's last save may land yet, and before that nobody is to have
+        a moment for the old token.
+        """
         with trio.CancelScope(shield=True):
-            if self._custody.dirty.unsaved("secret", id) and trio.current_time() < leased.over:
+            if self._still_owes(leased, id):
                 await self.tell(id, "secret")
-            await self._give_back(leased, id)
+            if not self._still_owes(leased, id):
+                await self._give_back(leased, id)
+
+    def _still_owes(self, leased: _Leased, id: str) -> bool:
+        """Whether what was renewed under a lease is not saved, and nobody else can have the lease."""
+        return leased.owes and self._custody.dirty.unsaved("secret", id) and trio.current_time() < leased.over
+
+    async def close(self) -> None:
+        """Give back what is still held. A store that does not take one back is away, and its leases end by themselves.
+
+        To be called when the kernel closes and has saved what can be saved.
+        """
+        for id, leased in list(self._leased.items()):
+            if not await self._give_back(leased, id):
+                break
 
     async def _takes_writes(self, id: str) -> bool:
         """Whether a renewed token would be kept: what it is to replace is written once more (F-5).
@@ -165,14 +182,16 @@ class Leasing:
         left = leased.ends - trio.current_time()
         return Held(right=Right.HELD, left=left, ends=leased.ends, read=read, sole=sole)
 
-    async def _give_back(self, leased: _Leased, id: str) -> None:
-        """Leave the store's block whatever ended ours: a lease that cannot be given back ends by itself."""
+    async def _give_back(self, leased: _Leased, id: str) -> bool:
+        """Leave the store's block whatever ended ours; gives whether it could be. If not, the lease ends by itself."""
         del self._leased[id]
         try:
             with trio.CancelScope(shield=True), trio.fail_after(STORE_LIMIT), self._writer().border:
                 await leased.block.__aexit__(None, None, None)
         except AWAY as error:
             log.warning("the lease of %s ends by itself: %s", id, str(error) or "the store took too long")
+            return False
+        return True
 
     async def read(self, id: str) -> bool:
         """Take in what the store has of a credential; gives whether it could be asked."""

@@ -171,6 +171,10 @@ class RefreshRoom:
                 for flight in self._flights.values():
                     flight.scope.deadline = trio.current_time() + CLOSING_LIMIT
 
+    async def close(self) -> None:
+        """Give back the leases that are still held, when `run` has ended and what is in memory only has been saved."""
+        await self._leasing.close()
+
     async def _sleep_until_due(self) -> None:
         self._wake = trio.Event()
         pause = self._due[0][0] - self._now() if self._due else math.inf

@@ -190,14 +190,26 @@ async def test_the_next_renewal_takes_up_the_lease_that_is_held_on_to(autojump_c
         assert not store.held
 
 
-async def test_a_kernel_that_closes_saves_once_more_before_it_gives_the_lease_back(autojump_clock: MockClock) -> None:
-    """H6: or another process would have a moment to spend the old token."""
+@pytest.mark.parametrize("failures", [0, 1, 2])
+async def test_a_kernel_that_closes_saves_before_it_gives_the_lease_back(
+    autojump_clock: MockClock, *, failures: int
+) -> None:
+    """H6, E2: or another process would have a moment to spend the old token, however late the save lands."""
     provider = Renewing()
     provider.befalls = {"away": True}
-    store = provider.store
     given_back: list[bytes] = []
 
     class Watched(Leased):
+        """Fails some more saves while the kernel closes, which makes three: at once, for the lease, and at the end."""
+
+        left = failures
+
+        async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+            if kind == "secret" and closing and self.left:
+                self.left -= 1
+                raise StoreError("away")
+            return await super().save(kind, id, data, if_version)
+
         @asynccontextmanager
         async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
             async with super().lease(id, seconds) as lease:
@@ -206,12 +218,26 @@ async def test_a_kernel_that_closes_saves_once_more_before_it_gives_the_lease_ba
                 finally:
                     given_back.append(self.kept())
 
+    closing = False
     store = provider.store = Watched()
     async with renewing(provider) as kernel:
         with suppress(StoreError):
             await kernel.credentials.refresh("a")
-        store.away = False
+        store.away, closing = False, True
+    assert not store.held
     assert b"token-1" in given_back[-1]
+
+
+async def test_a_lease_is_given_back_though_its_kernel_closes_without_having_saved(autojump_clock: MockClock) -> None:
+    """H6: whoever goes on need not wait for its end."""
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        assert provider.store.held
+    assert b"token-0" in provider.store.kept()
+    assert not provider.store.held
 
 
 @pytest.mark.parametrize("others", [False, True])

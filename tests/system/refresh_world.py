@@ -3,11 +3,12 @@
     python tests/system/refresh_world.py FIRST COUNT
 
 Each node has the kernel's own rooms: custody, write-behind, follower, leases and refreshes. What is made up is around
-them: a store and a server that are slow, away or lose their answers, and nodes that die, stop, are cut off, or have a
-clock that is wrong. The same seed plays the same.
+them: a store and a server that are slow, away or lose their answers, and nodes that die, close, stop, are cut off, or
+have a clock that is wrong. The same seed plays the same.
 """
 
 import gc
+import itertools
 import logging
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -31,7 +32,8 @@ from turnout._plugin_calls import plugin_code
 from turnout._records import decode_credential, decode_state, encode_credential
 from turnout._refresh import RefreshRoom
 from turnout._schedule import Schedule
-from turnout._write_behind import WriteBehind
+from turnout._storing import Storing
+from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease
 from turnout.errors import StoreConflict, StoreError, UpstreamFailed
 from turnout.testing._determinism import SkippingClock, run_deterministically
@@ -54,12 +56,23 @@ IDS = ("a", "b")
 
 @attrs.define(eq=False)
 class Post:
-    """One request to the server: who made it when, under a lease until when, and whether it brought nothing."""
+    """One request to the server.
+
+    Attributes:
+        node: who made it.
+        at: when.
+        until: when its lease ends.
+        got: the token that it is answered with.
+        vain: it brought nothing, so far.
+        lost: its answer was lost on the way, or was a refusal.
+    """
 
     node: "Node"
     at: float
     until: float
+    got: str | None = None
     vain: bool = True
+    lost: bool = False
 
 
 class Server:
@@ -91,6 +104,7 @@ class Shared:
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], tuple[bytes | None, int, int, object]] = {}
         self.leases: dict[str, tuple[int, float]] = {}
+        self.holders: dict[str, Port] = {}
         self.leased_at: dict[str, float] = {}
         self.seq = 0
         self.durable: set[str] = set()
@@ -177,6 +191,7 @@ class Port:
         lease = Lease(id=id, fence=fence + 1, until=trio.current_time() + seconds)
         self._shared.leases[id] = lease.fence, lease.until
         self._shared.leased_at[id] = trio.current_time()
+        self._shared.holders[id] = self
         await self._back()
         self._fences[id] = lease.fence
         try:
@@ -219,6 +234,8 @@ class Node:
         self.dead = self.slow = False
         self.refused: set[str] = set()
         self.thaws = self.heals = 0.0
+        self.leaves, self.gone = trio.Event(), trio.Event()
+        self.left_at = self.saved_at = self.troubled_at = 0.0
         self.scope = trio.CancelScope()
         custody = self.custody = Custody(
             schedule=Schedule(half_open=True), catalogue=Catalogue(), affinity=Affinity(), now=self.now
@@ -242,13 +259,15 @@ class Node:
             serves=lambda _: {},
             leased=lambda: True,
         )
-        self.writer = WriteBehind(custody, Port(world, self), "s", failed=lambda *_: None, follow=follower.take)
+        self.port = Port(world, self)
+        self.storing = Storing(custody, failed=lambda *_: None, follow=follower.take)
+        self.storing.writer = self.storing.new_writer(self.port, "s")
         self.refresh_room = RefreshRoom(
             custody=custody,
             generation=lambda: generation,
             now=self.now,
             draw=world.chance.random,
-            leasing=Leasing(custody, lambda: self.writer),
+            leasing=Leasing(custody, lambda: self.storing.writer),
             observers=Observers(),
         )
 
@@ -256,27 +275,44 @@ class Node:
         return START + trio.current_time() + self.skew
 
     async def run(self) -> None:
-        """Until the world ends, or it is killed. The store may be away when it starts: then it tries again."""
+        """Until the world ends, or it is killed, or told to leave: then it closes as the kernel does."""
         with self.scope:
-            while True:
-                try:
-                    records = await self.writer.load()
-                    break
-                except StoreError:
-                    await trio.sleep(1)
-            for (kind, id), record in records.items():
-                if kind == "secret":
-                    state = records.get(("state", id))
-                    known = self._intake.of_known_provider(decode_credential(record.data), self._generation)
-                    assert known is not None
-                    self.custody.put(known, state=None if state is None else decode_state(state.data), kept=True)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.writer.run)
-                nursery.start_soon(self.writer.watch)
-                await nursery.start(self.refresh_room.run)
+            await self._load()
+            async with trio.open_nursery() as rooms:
+                self.storing.start(rooms)
+                await rooms.start(self.refresh_room.run)
                 self.custody.changed = self.refresh_room.reconsider
                 for id in self.custody.credentials:
                     self.refresh_room.reconsider(id)
+                await self.leaves.wait()
+                self.left_at = trio.current_time()
+                await self.storing.flush()
+                rooms.cancel_scope.cancel()
+            self.saved_at = trio.current_time()
+            await self.storing.flush()
+            await self.refresh_room.close()
+            if not self.dead:
+                self.world.left(self)
+        self.gone.set()
+
+    async def _load(self) -> None:
+        """Take in what the store has. It may be away: then it tries again."""
+        while True:
+            try:
+                records = await self.storing.writer.load()
+                break
+            except StoreError:
+                await trio.sleep(1)
+        for (kind, id), record in records.items():
+            if kind == "secret":
+                state = records.get(("state", id))
+                known = self._intake.of_known_provider(decode_credential(record.data), self._generation)
+                assert known is not None
+                self.custody.put(known, state=None if state is None else decode_state(state.data), kept=True)
+
+    def troubled_since(self, at: float) -> bool:
+        """Whether something has befallen it, or its way to the store, since then."""
+        return self.dead or self.troubled_at > at
 
     # --- its provider ------------------------------------------------------------------------------------------------
 
@@ -290,15 +326,17 @@ class Node:
         token = token_of(credential)
         world.law(token not in self.refused, f"E7: {self.name} posts {token} again, which was refused to it")
         post = world.posted(self, token)
-        new = world.server.grant(token)
+        new = post.got = world.server.grant(token)
         if world.faulty and chance.random() < 0.25:  # nothing is worth more now than what it is about to get
-            self.befall(chance.choice(("slow", "slow", "cut", "stop")))
+            self.befall(chance.choice(("slow", "slow", "cut", "stop", "leave")))
         await trio.sleep(chance.choice((0.0, 0.1, 2.0)))
         await self.stand()
         if world.faulty and chance.random() < 0.05:
+            post.lost = True
             raise UpstreamFailed(Protocol(message="the reply was lost", sent=Sent.MAYBE))
         if new is None:
             self.refused.add(token)
+            post.lost = True
             raise UpstreamFailed(Unauthorized(message="invalid_grant"))
         post.vain = False
         data = {"access_token": f"at {new}", "refresh_token": new, "expires_at": self.now() + LASTS}
@@ -307,7 +345,7 @@ class Node:
     # --- what befalls it ---------------------------------------------------------------------------------------------
 
     def befall(self, what: str) -> None:
-        """Its next way to the store is slow, or it is cut off from it, or stopped."""
+        """Its next way to the store is slow, or it is cut off from it, or stopped, or told to leave."""
         until = trio.current_time() + self.world.chance.choice((5, 30, 100))
         if what == "slow":
             self.slow = True
@@ -315,12 +353,16 @@ class Node:
             self.heals = until
         elif what == "stop":
             self.thaws = until
+        elif what == "leave":
+            self.slow = self.world.chance.random() < 0.5
+            self.world.tell_to_leave(self)
 
     async def stand(self) -> None:
         """The process runs, or stands still."""
         if self.dead:
             await trio.sleep_forever()
-        while self.thaws > trio.current_time():  # noqa: ASYNC110  # it may be stopped again meanwhile
+        while self.thaws > trio.current_time():
+            self.troubled_at = self.thaws
             await trio.sleep_until(self.thaws)
         if self.dead:
             await trio.sleep_forever()
@@ -332,9 +374,14 @@ class Node:
         delay = max(DELAYS) if self.slow else world.chance.choice(DELAYS) if world.faulty else 0.0
         self.slow = False
         if delay:
-            await trio.sleep(delay)
+            try:
+                await trio.sleep(delay)
+            finally:
+                if delay >= STORE_LIMIT / 2:  # a call has two ways
+                    self.troubled_at = max(self.troubled_at, trio.current_time())
             await self.stand()
         if self.heals > trio.current_time():
+            self.troubled_at = max(self.troubled_at, self.heals)
             if world.chance.random() < 0.5:
                 await trio.sleep(5)
             raise StoreError("cut off")
@@ -350,7 +397,8 @@ class World:
         self.server = Server(grace=self.chance.random() < 0.5)
         self.posts: dict[str, list[Post]] = {}
         self.edits = dict.fromkeys(IDS, 0)
-        self.kills = 0
+        self.leaving: list[Node] = []
+        self.kills = self.closings = self.clean = 0
         self.used = 0
 
     def law(self, holds: bool, otherwise: str) -> None:
@@ -360,12 +408,19 @@ class World:
     def posted(self, node: Node, token: str) -> Post:
         """E2: nobody spends a token again, unless who did got nothing for it, has died, or had no store for too long.
 
+        Who has left, and had no store by then, is as good as dead.
+
         Too long is until its lease has ended; before that it holds on to it, however slow the store is.
         """
         post = Post(node, trio.current_time(), self.shared.leased_at[id_of(token)] + LEASE)
         for before in self.posts.get(token, ())[-1:]:
             one = before.node
-            excused = before.vain or one.dead or post.at >= before.until
+            excused = (
+                before.vain
+                or one.dead
+                or (one.gone.is_set() and before.got not in self.shared.durable)
+                or post.at >= before.until
+            )
             self.law(excused, f"E2: {node.name} spends {token}, which {one.name} spent at {before.at:.2f}")
         self.posts.setdefault(token, []).append(post)
         return post
@@ -380,12 +435,12 @@ class World:
         self.operator = Port(self, None)
         count = self.chance.choice((2, 3))
         self.nodes = [Node(self, f"n{number}", self._skew()) for number in range(count)]
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self.nursery:
             for node in self.nodes:
-                nursery.start_soon(node.run)
-            await self._faults(nursery)
+                self.nursery.start_soon(node.run)
+            await self._faults()
             self.faulty = False
-            for node in self.nodes:
+            for node in self.everybody():
                 node.thaws = node.heals = 0.0
             await trio.sleep(HEALED)
             for id in IDS:  # one whose next try is further away than this is tried now
@@ -396,30 +451,30 @@ class World:
                 await trio.sleep(HEARD)
             self.look()
             self.at_the_end()
-            nursery.cancel_scope.cancel()
+            self.nursery.cancel_scope.cancel()
             for node in self.nodes:
                 node.dead = False
+
+    def everybody(self) -> list[Node]:
+        """Those that run, and those that leave."""
+        return [*self.nodes, *self.leaving]
 
     def _skew(self) -> float:
         return self.chance.choice((0.0, 0.0, 300.0, -300.0))
 
-    async def _faults(self, nursery: trio.Nursery) -> None:
+    async def _faults(self) -> None:
         rate = self.chance.choice((1e9, 80.0, 16.0))
         while trio.current_time() < FAULTY:
             await trio.sleep(min(self.chance.expovariate(1 / rate), FAULTY - trio.current_time(), 60.0))
             self.look()
-            what = self.chance.choice(("kill", "stop", "cut", "edit", "edit", "cool", "ask"))
-            node = self.chance.choice(self.nodes)
+            what = self.chance.choice(("kill", "stop", "cut", "leave", "leave", "edit", "edit", "cool", "ask"))
+            node = self.chance.choice(self.everybody())
             now = trio.current_time()
-            if rate > 1e8 and what in {"kill", "stop", "cut"}:
+            if rate > 1e8 and what in {"kill", "stop", "cut", "leave"}:
                 continue
             if what == "kill":
-                node.dead = True
-                node.scope.cancel()
-                self.kills += 1
-                self.nodes[self.nodes.index(node)] = again = Node(self, f"{node.name}'", self._skew())
-                nursery.start_soon(again.run)
-            elif what in {"stop", "cut"}:
+                self._kill(node)
+            elif what in {"stop", "cut", "leave"}:
                 node.befall(what)
             elif what == "edit":
                 await self._edit(self.chance.choice(IDS))
@@ -431,6 +486,51 @@ class World:
                 known = sorted(id for id, state in node.custody.states.items() if not state.needs_login)
                 if known:
                     node.refresh_room.ask(self.chance.choice(known))
+
+    def _kill(self, node: Node) -> None:
+        node.dead = True
+        node.scope.cancel()
+        self.kills += 1
+        if node in self.nodes:
+            self.nursery.start_soon(self._in_place_of(node).run)
+        else:
+            self.leaving.remove(node)
+
+    def tell_to_leave(self, node: Node) -> None:
+        if node in self.nodes:
+            self.leaving.append(node)
+            node.leaves.set()
+            self.nursery.start_soon(self._follow, node, self._in_place_of(node))
+
+    def _in_place_of(self, node: Node) -> Node:
+        again = self.nodes[self.nodes.index(node)] = Node(self, f"{node.name}'", self._skew())
+        return again
+
+    async def _follow(self, node: Node, again: Node) -> None:
+        """The next one starts at once, or when the one that leaves has ended."""
+        if self.chance.random() < 0.5:
+            await node.gone.wait()
+        await again.run()
+
+    def left(self, node: Node) -> None:
+        """H6: who leaves without trouble leaves no token in memory, no answer to a request, and no lease behind.
+
+        What it has in memory only, after trouble, is in the store if it had none with its last save.
+        """
+        self.leaving.remove(node)
+        self.closings += 1
+        self.clean += not node.troubled_since(node.left_at)
+        for credential in node.custody.credentials.values():
+            token = token_of(credential)
+            safe = token in self.shared.durable or node.troubled_since(node.saved_at)
+            self.law(safe, f"H6: {node.name} has left with {token}, which no store has")
+        for post in itertools.chain.from_iterable(self.posts.values()):
+            if post.node is node and not post.lost and not node.troubled_since(post.at):
+                self.law(post.got in self.shared.durable, f"H6: {node.name} has left without {post.got}")
+        for id, (_, until) in self.shared.leases.items():
+            has = self.shared.holders[id] is node.port and until > trio.current_time()
+            had = self.shared.leased_at[id]
+            self.law(not has or node.troubled_since(had), f"H6: {node.name} has left with the lease of {id}")
 
     async def _edit(self, id: str) -> None:
         """An operator's command changes a field, by compare and set."""
@@ -445,7 +545,7 @@ class World:
 
     def look(self) -> None:
         """E4: what a node uses is durable, or waits for a store that was away."""
-        for node in self.nodes:
+        for node in self.everybody():
             for id, credential in node.custody.credentials.items():
                 token = token_of(credential)
                 self.used += 1
@@ -497,7 +597,7 @@ def main() -> None:
     _refresh.LOOK_AGAIN = 3.0  # as often as once a second nothing else would be found, and half of the steps are that
     gc.disable()
     first, count = int(sys.argv[1]), int(sys.argv[2])
-    failed, spent, again, kills = 0, 0, 0, 0
+    failed, spent, again, kills, closings, clean = 0, 0, 0, 0, 0, 0
     for seed in range(first, first + count):
         world = play(seed)
         if seed % 100 == 0:
@@ -505,10 +605,13 @@ def main() -> None:
         spent += sum(map(len, world.posts.values()))
         again += sum(len(posts) - 1 for posts in world.posts.values())
         kills += world.kills
+        closings += world.closings
+        clean += world.clean
         if world.problems:
             failed += 1
             print(f"seed {seed}:", *world.problems[:4], sep="\n  ", flush=True)
-    print(f"{count} seeds, {failed} failed; {spent} requests, {again} of them again after a fault; {kills} kills")
+    print(f"{count} seeds, {failed} failed; {spent} requests, {again} of them again after a fault; ", end="")
+    print(f"{kills} kills, {closings} closings, {clean} of them without trouble")
     raise SystemExit(bool(failed))
 
 
