@@ -43,19 +43,29 @@ class ScheduleStatistics:
 
 
 class Schedule:
-    """All credentials of a kernel, as picks see them.
-
-    Attributes:
-        half_open: off, a block that is over leaves no trace; it may change at any time.
-    """
+    """All credentials of a kernel, as picks see them."""
 
     def __init__(self, *, half_open: bool = True) -> None:
-        self.half_open = half_open
+        self._half_open = half_open
         self._members: dict[str, Member] = {}
         self._rosters: dict[str, Roster] = {}
         self._retries: dict[str, int] = {}  # of those that have a count of their own
         self._turns = Turns()
         self._turn: Turn | None = None
+
+    @property
+    def half_open(self) -> bool:
+        """Whether a block that is over leaves one probe at a time. Switched off, it ends those under way."""
+        return self._half_open
+
+    @half_open.setter
+    def half_open(self, on: bool) -> None:
+        self._half_open = on
+        if not on:
+            for roster in self._rosters.values():
+                for shard in roster.groups:
+                    for entry in list(shard.probes.values()):
+                        shard.end_probe(entry)
 
     # -- what the pool consists of
 
@@ -161,7 +171,7 @@ class Schedule:
         """
         entry = candidate if type(candidate) is Entry else _own(candidate)
         entry.member.in_flight += 1
-        if not entry.half or not self.half_open:
+        if not entry.half or not self._half_open:
             return False
         return entry.tier is not None and self._rosters[entry.provider].home(entry).begin_probe(entry)
 

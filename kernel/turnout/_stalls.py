@@ -194,7 +194,8 @@ class Stalls:
         if not found.whose and self._silent < NOBODY_LIMIT:
             return POLL
         self._told = found
-        log.warning("the event loop and every call stand still, for %.1f s by now: %s", self._silent, self._told)
+        what = "every call" if self._started() else "the start, with nothing served yet,"
+        log.warning("the event loop and %s stand still, for %.1f s by now: %s", what, self._silent, self._told)
         return POLL
 
     def _end(self) -> None:

@@ -872,6 +872,22 @@ def test_with_half_open_switched_off_a_block_that_is_over_leaves_no_trace() -> N
     assert made.ready(("p",), "m", NOW + 5) is not None
 
 
+def test_switching_half_open_off_ends_the_probes_under_way() -> None:
+    """C4, C10 with design 16: to the letter from now on, and not only once a slow probe is over."""
+    made, now = half_open()
+    probe = view(made, now=now).best.first()
+    assert made.begin(probe)
+    made.half_open = False
+
+    found = made.ready(("p",), "m", now)
+    assert found is not None
+    assert not made.begin(found.best.first())
+    assert made.statistics().probing == 0
+    made.end(probe)
+    made.end(probe, probe_over=False)
+    assert probe.in_flight == 0
+
+
 # -- what listings and the ledger ask
 
 
