@@ -12,7 +12,7 @@ import trio
 
 from turnout._affinity import KEPT_FOR, Affinity
 from turnout._catalogue import Catalogue
-from turnout._ledger import freed
+from turnout._ledger_renewals import freed
 from turnout._renewal import another_secret, mark_of, mark_of_tokens
 from turnout._schedule import Schedule
 from turnout._shift import shifted

@@ -16,7 +16,7 @@ from turnout._custody import Custody, Serves, outdated
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation
 from turnout._intake import Intake, read_record
-from turnout._ledger import freed
+from turnout._ledger_renewals import freed
 from turnout._reconcile import joined, ours_are_later, reconciled
 from turnout._records import decode_credential, decode_state
 from turnout._renewal import moved

@@ -197,7 +197,7 @@ class Kernel:
                 raise
             retired = self._house.move_in(furnished)
             self._config, self._conductor.generation = config, generation
-            self._custody.schedule.half_open = config.health.half_open
+            self._custody.schedule.probe_after_blocks(on=config.health.half_open)
             self._custody.affinity.limit(ttl=config.affinity.ttl, entries=config.affinity.entries)
             self._tell_of(*change_credentials())
             self._frontends.reconfigure(chosen)

@@ -9,7 +9,7 @@ Three rules hold everywhere:
 Nothing is written down about a model or credential that never failed, so most successes change nothing at all.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -27,6 +27,7 @@ from turnout._cooldown import (
     record_origin,
     speaks_against_origin,
 )
+from turnout._ledger_renewals import refused
 from turnout._quick import quick
 from turnout._values import ACTIVE, CLEAN, DISABLED, ERROR, CredentialState, ErrorRecord, ModelState, Outcome
 from turnout._verdicts import (
@@ -49,12 +50,8 @@ __all__ = [
     "Change",
     "OriginState",
     "Policy",
-    "freed",
     "record",
     "record_origin",
-    "refresh_failed",
-    "refreshed",
-    "refused_for_good",
     "restore",
     "settled",
     "speaks_against_origin",
@@ -132,7 +129,7 @@ def record(
         cooling=policy.cooling if cooling is None else cooling,
         spared=last_ready and policy.keep_last,
     )
-    asks = refreshable and type(verdict) is Unauthorized and not state.needs_login and not _refused(state, now)
+    asks = refreshable and type(verdict) is Unauthorized and not state.needs_login and not refused(state, now)
     after = _fail_model(state, model, verdict, sentence, now) if model else _fail(state, verdict, sentence, now)
     return Change(after, True, asks)
 
@@ -155,41 +152,6 @@ def benched_since(state: CredentialState, model: str, now: float, took: float) -
     if entry is None or entry.updated_at is None or entry.next_retry_after is None:
         return False
     return entry.unavailable and entry.next_retry_after > now and entry.updated_at > now - took
-
-
-def refreshed(state: CredentialState, now: float) -> CredentialState:
-    """The state after the credential was renewed: what a refused token had blocked is free again (O48)."""
-    if state.last_error is not None and not state.last_error.code:  # of a refresh, as below
-        state = attrs.evolve(state, last_error=remaining_error(state.models), updated_at=now)
-    if not any(map(_is_refusal, _entries(state))):
-        return attrs.evolve(state, needs_login="", refused="", updated_at=now) if state.needs_login else state
-    models = {name: reset(entry, now) if _is_refusal(entry) else entry for name, entry in state.models.items()}
-    error = remaining_error(models)
-    after = following(state, models, error, error.message if error else "", now)
-    return attrs.evolve(after, needs_login="", refused="")
-
-
-def refresh_failed(state: CredentialState, why: str) -> CredentialState:
-    """The state after a refresh that failed: the last error is its message alone, nothing else changes (C11.2).
-
-    `why` holds no secret. Unlike an outcome's it has no code, so that it goes with the next refresh that succeeds. The
-    time of the last word stays: a refusal that another process met a moment before must not lose against this (E7).
-    """
-    return attrs.evolve(state, last_error=ErrorRecord(message=why))
-
-
-def refused_for_good(state: CredentialState, why: str, now: float, *, secret: str = "") -> CredentialState:
-    """The state of a credential that only a person can renew; `why` is shown and holds no secret.
-
-    `secret` is the digest of what was refused: a new login, by whatever way it comes, is another one.
-    """
-    return attrs.evolve(state, needs_login=why, refused=secret, updated_at=now)
-
-
-def freed(state: CredentialState, now: float) -> CredentialState:
-    """The state once the secret is another one: what the old one had blocked is free again."""
-    after = refreshed(state, now)
-    return after if after.unusable_until is None else attrs.evolve(after, unusable_until=None)
 
 
 def restore(before: CredentialState, current: CredentialState, model: str) -> CredentialState:
@@ -302,20 +264,3 @@ def _error(verdict: Failure, last: ErrorRecord | None) -> ErrorRecord:
 
 def _alike(before: CredentialState, after: CredentialState) -> bool:
     return after == attrs.evolve(before, updated_at=after.updated_at)
-
-
-def _entries(state: CredentialState) -> Iterator[ModelState | CredentialState]:
-    yield state
-    yield from state.models.values()
-
-
-def _is_refusal(entry: ModelState | CredentialState) -> bool:
-    return entry.last_error is not None and entry.last_error.code == Unauthorized.code
-
-
-def _refused(state: CredentialState, now: float) -> bool:
-    """Whether a 401 blocks this credential already, so that its refresh has been asked for."""
-    return any(
-        _is_refusal(entry) and entry.next_retry_after is not None and entry.next_retry_after > now
-        for entry in _entries(state)
-    )

@@ -20,7 +20,7 @@ from turnout._due import NONE_YET, Refreshes, after_failure, after_success, due_
 from turnout._events import CredentialUpdated, RefreshFailed
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import LEASE, Leasing
-from turnout._ledger import refresh_failed, refreshed, refused_for_good
+from turnout._ledger_renewals import refresh_failed, refreshed, refused_for_good
 from turnout._observers import Observers
 from turnout._readings import expiry, ident
 from turnout._renew import Flight, Renewer, bound_to_tokens

@@ -53,13 +53,8 @@ class Schedule:
         self._turns = Turns()
         self._turn: Turn | None = None
 
-    @property
-    def half_open(self) -> bool:
-        """Whether a block that is over leaves one probe at a time. Switched off, it ends those under way."""
-        return self._half_open
-
-    @half_open.setter
-    def half_open(self, on: bool) -> None:
+    def probe_after_blocks(self, *, on: bool) -> None:
+        """Whether a block that is over lets one probe through at a time; switched off, those under way are over."""
         self._half_open = on
         if not on:
             for roster in self._rosters.values():

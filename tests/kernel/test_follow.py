@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from turnout import Ask, Credential, Kernel, Metadata, Protocol, RateLimited, Record, Secret, Sent, Transient
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
-from turnout._ledger import refused_for_good
+from turnout._ledger_renewals import refused_for_good
 from turnout._reconcile import joined, reconciled
 from turnout._records import encode_credential, encode_state
 from turnout._renewal import mark_of, mark_of_tokens

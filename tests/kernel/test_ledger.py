@@ -15,12 +15,11 @@ from turnout._ledger import (
     Policy,
     record,
     record_origin,
-    refreshed,
-    refused_for_good,
     restore,
     settled,
     speaks_against_origin,
 )
+from turnout._ledger_renewals import refreshed, refused_for_good
 from turnout._standing import blocked
 from turnout._values import CLEAN, Credential, CredentialState, ErrorRecord, ModelState, Outcome, Quota, Status
 from turnout._verdicts import (

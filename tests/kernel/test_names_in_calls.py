@@ -197,6 +197,48 @@ async def test_a_removed_credential_is_really_gone(autojump_clock: MockClock) ->
         assert [call.credential.id for call in provider.calls] == ["a"]
 
 
+AUTO = """
+[retry]
+passes = 1
+[[providers.one.models]]
+name = "big"
+alias = "auto"
+[[providers.one.models]]
+name = "small(low)"
+alias = "auto"
+[[providers.one.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+[[providers.two.models]]
+name = "other"
+[[providers.two.credentials]]
+name = "b"
+api_key = "key-b-0123456789"
+"""
+
+
+async def test_auto_stands_for_the_models_that_the_operator_says_and_for_none_without(
+    autojump_clock: MockClock,
+) -> None:
+    """C17.1, in place of "the newest": which one that is nobody can tell; with a suffix as well, and only for those."""
+    one, two = ScriptedProvider(), ScriptedProvider()
+    async with scripted_kernel(AUTO, {"one": one, "two": two}) as kernel:
+        await kernel.execute(Ask(model="auto"))
+        await kernel.execute(Ask(model="auto(high)"))
+        await kernel.execute(Ask(model="auto(high)"))
+        with pytest.raises(UnknownModel):
+            await kernel.execute(Ask(model="auto2"))
+
+    assert sent(one) == ["big", "small(low)", "big(high)"]
+    assert not two.calls
+
+    plain = AUTO.replace('alias = "auto"\n', "")
+    async with scripted_kernel(plain, {"one": one, "two": two}) as kernel:
+        with pytest.raises(UnknownModel) as caught:
+            await kernel.execute(Ask(model="auto"))
+    assert caught.value.served == ("big", "other", "small")
+
+
 SUFFIXED = """
 [retry]
 passes = {passes}

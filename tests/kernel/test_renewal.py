@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import Credential, Metadata, Secret
-from turnout._ledger import freed, refused_for_good
+from turnout._ledger_renewals import freed, refused_for_good
 from turnout._renewal import UNSHARED, Held, Right, Step, after_refusal, another_secret, mark_of, moved, next_step
 from turnout._values import CLEAN
 

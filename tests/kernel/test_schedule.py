@@ -877,7 +877,7 @@ def test_switching_half_open_off_ends_the_probes_under_way() -> None:
     made, now = half_open()
     probe = view(made, now=now).best.first()
     assert made.begin(probe)
-    made.half_open = False
+    made.probe_after_blocks(on=False)
 
     found = made.ready(("p",), "m", now)
     assert found is not None
