@@ -1410,6 +1410,19 @@ async def test_mutated_requests_never_end_the_server_nor_show_its_inside(
     assert "a connection failed" not in caplog.text
 
 
+async def test_a_client_that_has_gone_before_it_was_taken_is_no_fault(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A1: nobody is told of it, however many do so."""
+    async with serve() as house:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", house.port)) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert status(await house.talk(LAST)) == 200
+
+    assert "failed" not in caplog.text
+
+
 async def test_when_descriptors_run_out_accepting_pauses_and_goes_on(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -60,7 +60,10 @@ class Connection:
         if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
             return
         tls = isinstance(self._stream, trio.SSLStream)
-        client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        try:
+            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+        except OSError:  # the client has gone already
+            return
         server = parse_socket_addr(self._socket.family, self._socket.getsockname())
         async with trio.open_nursery() as nursery:
             ends = (tls, client, server, self._protocol_send)
