@@ -148,12 +148,18 @@ class Processes:
         self._count = count
 
     async def drain_when_asked(self) -> None:
-        """Once told to stop: take no more connections, and have every process drain."""
+        """Once told to stop: take no more connections, and have every process drain.
+
+        One that does not serve yet cannot hear of it, and holds the sockets open: clients would wait there for nobody.
+        """
         await self._stop.asked.wait()
         async with self._starting:
             for sockets in self._sockets.values():
                 for sock in sockets:
                     sock.close()
+        for process in self._running.values():
+            if process.serves_since is None:
+                process.child.terminate()
         await self._order({"order": "drain"})
 
     async def reload_when_asked(self, hangups: Hangups) -> None:
@@ -171,7 +177,7 @@ class Processes:
                 break
             step = next_step(end, early, self._house(number))
             if step is None:
-                if end.code:
+                if end.failed:
                     self._fail(f"process {number} {_told(end.code)} while it drained", FAILED)
                 break
             if isinstance(step, GiveUp):

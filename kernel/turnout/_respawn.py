@@ -1,5 +1,6 @@
 """What follows when one of several processes ends: another in its place, or the end of all (acceptance H8)."""
 
+from signal import SIGTERM
 from typing import Final
 
 import attrs
@@ -27,6 +28,11 @@ class End:
 
     code: int
     served: float | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether that is a failure of a process that was asked to end: SIGTERM ends one that does not serve yet."""
+        return self.code != 0 and not (self.code == -SIGTERM and self.served is None)
 
 
 @attrs.frozen(kw_only=True)

@@ -171,6 +171,13 @@ def latencies(bench: Bench, found: Sequence[Side], direct: Side, rounds: int) ->
     return rows
 
 
+def peaks(found: Sequence[Side]) -> dict[str, float]:
+    """MiB that each side held at its peak, over everything it was asked until now."""
+    peak = {side.name: side.memory("VmHWM") / 1024 for side in found}
+    print(f"\n{'memory at peak, MiB':38}" + "".join(f"  {name} {mib:.1f}" for name, mib in peak.items()), flush=True)
+    return peak
+
+
 def memory(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> list[dict[str, object]]:
     """Of fresh processes, because what earlier runs have left free would hide what a stream takes."""
     streams, seconds = (1000, 60.0) if arguments.many else (200, 0.0)
@@ -209,7 +216,7 @@ def compare(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int
         result: dict[str, object] = {"cpu": table(bench, found, counts, arguments.rounds)}
         if not arguments.cpu_only:
             result["latency"] = latencies(bench, found, direct, arguments.rounds)
-            result["peak_mib"] = {side.name: side.memory("VmHWM") / 1024 for side in found}
+            result["peak_mib"] = peaks(found)
     if not arguments.cpu_only:
         result["memory"] = memory(arguments, bench, folder, core)
     if arguments.json is not None:

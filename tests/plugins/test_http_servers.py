@@ -3,6 +3,7 @@
 import gc
 import gzip
 import logging
+import os
 import random
 import resource
 import socket
@@ -1052,6 +1053,8 @@ async def test_a_slow_head_and_an_idle_connection_are_cut(serve: Serve) -> None:
     """A6, in its short form."""
     async with serve(limits={"header_timeout": 0.2, "keep_alive": 0.3}) as house:
         began = trio.current_time()
+        assert await house.talk(b"") == b""
+        silent = trio.current_time()
         slow = await house.talk(b"GET /v1/mo")
         cut = trio.current_time()
         async with await house.connect() as stream:
@@ -1061,7 +1064,8 @@ async def test_a_slow_head_and_an_idle_connection_are_cut(serve: Serve) -> None:
 
     assert slow == b"" or status(slow) == 408
     assert b"200" in rest
-    assert 0.15 < cut - began < 2
+    assert 0.15 < silent - began < 2
+    assert 0.15 < cut - silent < 2
     assert 0.25 < idle - cut < 2
 
 
@@ -1449,6 +1453,38 @@ async def test_when_descriptors_run_out_accepting_pauses_and_goes_on(
             await stream.send_all(GET)
             assert status(await read_until(stream, b'"list"')) == 200
             await stream.aclose()
+
+
+async def test_when_others_have_taken_every_descriptor_accepting_goes_on_once_there_is_one(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A5: whoever holds them, upstreams or files, and however few of them are clients'."""
+    async with serve() as house, AsyncExitStack() as clients:
+        stream = await clients.enter_async_context(await house.connect())
+        await stream.send_all(GET)
+        await read_until(stream, b'"list"')
+        sock = socket.socket()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        taken: list[int] = []
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (sock.fileno() + 50, hard))
+            with suppress(OSError):
+                while True:
+                    taken.append(os.dup(sock.fileno()))
+            sock.connect(("127.0.0.1", house.port))
+            with trio.fail_after(10):
+                while not caplog.records:  # noqa: ASYNC110  # observed from outside
+                    await trio.sleep(0.01)
+            await stream.send_all(GET)
+            assert status(await read_until(stream, b'"list"')) == 200
+        finally:
+            for fd in taken:
+                os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        sock.setblocking(False)
+        waiting = await clients.enter_async_context(trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        await waiting.send_all(GET)
+        assert status(await read_until(waiting, b'"list"')) == 200
 
 
 async def test_a_slow_reader_gets_every_event_in_order(serve: Serve) -> None:

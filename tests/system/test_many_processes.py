@@ -244,6 +244,42 @@ def test_sigterm_lets_the_calls_of_every_process_finish(tmp_path: Path, upstream
             both.gateway.ask("GET", "/readyz")
 
 
+HANGING = """
+import sys
+from turnout import _cli_run
+from turnout._cli import main
+own_command, started = _cli_run.own_command, []
+
+def hanging(arguments):
+    def command(handed):
+        started.append(handed)
+        hangs = "import sys, time; print('hangs', file=sys.stderr, flush=True); time.sleep(600)"
+        return own_command(arguments)(handed) if len(started) <= 2 else [sys.executable, "-c", hangs]
+    return command
+
+_cli_run.own_command = hanging
+main()
+"""
+"""`turnout` of two processes, of which no other ever comes to serve in their place."""
+
+
+def test_a_process_that_does_not_serve_yet_holds_up_no_drain(tmp_path: Path, upstream: RemoteUpstream) -> None:
+    """H4: it would keep the port open, and clients would wait there for nobody."""
+    upstream.use(Script(default=plays.events(20, every=0.07)))
+    with (
+        crew(gateway_config(tmp_path, upstream.url), tmp_path, (sys.executable, "-c", HANGING)) as both,
+        both.kept(2) as (kept,),
+    ):
+        stream = kept.begin_stream()
+        os.kill(both.pids()[1], signal.SIGKILL)
+        both.gateway.process.stderr.wait_for("hangs")
+        both.gateway.process.send(signal.SIGTERM)
+        assert stream.read().endswith(b"data: [DONE]\n\n")
+        assert both.gateway.process.wait_code() == 0
+        with pytest.raises(ConnectionRefusedError):
+            both.gateway.ask("GET", "/readyz")
+
+
 def test_a_second_signal_ends_all_at_once(tmp_path: Path, upstream: RemoteUpstream) -> None:
     """H5 with two processes."""
     upstream.use(Script(default=plays.stall_mid_stream(3)))
