@@ -161,13 +161,15 @@ class RefreshRoom:
 
     async def run(self, *, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Refresh what is due, until cancelled; refreshes under way then finish within `CLOSING_LIMIT` seconds."""
-        async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             task_status.started()
             try:
                 while True:
                     await self._sleep_until_due()
                     self._start_what_is_due()
             finally:
+                self._nursery = None  # whoever asks from now on is told that none is begun
                 for flight in self._flights.values():
                     flight.scope.deadline = trio.current_time() + CLOSING_LIMIT
 

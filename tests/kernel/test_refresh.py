@@ -26,7 +26,7 @@ from turnout import (
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential
 from turnout._values import CLEAN, ErrorRecord
-from turnout.errors import PoolError, UpstreamFailed
+from turnout.errors import NotSupported, PoolError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel, scripted_plugins
 from turnout.testing._house import scripted_config
 
@@ -524,6 +524,14 @@ async def test_closing_lets_a_refresh_under_way_finish(autojump_clock: MockClock
         assert stored.metadata is not None
         assert stored.metadata["access_token"] == expected
         store.records.clear()
+
+
+async def test_a_kernel_that_has_closed_begins_no_refresh(autojump_clock: MockClock) -> None:
+    """O58: whoever asks then, such as a call that ends late with a 401, is told so."""
+    async with scripted_kernel(TOML, {"scripted": Renewing()}) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+    with pytest.raises(NotSupported):
+        await kernel.credentials.refresh("a")
 
 
 @pytest.mark.parametrize(("takes", "benched"), [(8.0, False), (1000.0, True)])
