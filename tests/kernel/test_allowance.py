@@ -130,16 +130,23 @@ def test_processes_that_claim_in_any_order_never_use_more_than_the_limit(
         assert house.used <= limit
 
 
-@given(st.integers(1, 40), st.integers(1, 4), steps, st.integers(0, 3))
-def test_whatever_has_been_one_who_needs_all_places_gets_them_when_the_others_need_none(
-    limit: int, count: int, play: Sequence[tuple[object, int]], hungry: int
-) -> None:
+def played(limit: int, count: int, play: Sequence[tuple[object, int]]) -> House:
+    """A house in which all that has happened, and whatever was on the way is lost."""
     house = House(limit, count)
     for step, number in play:
         step(house, number % count)  # type: ignore[operator]  # a method of House
     for number in range(count):
         house.lose(number)
-        house.accounts[number].used = 0
+    return house
+
+
+@given(st.integers(1, 40), st.integers(1, 4), steps, st.integers(0, 3))
+def test_whatever_has_been_one_who_needs_all_places_gets_them_when_the_others_need_none(
+    limit: int, count: int, play: Sequence[tuple[object, int]], hungry: int
+) -> None:
+    house = played(limit, count, play)
+    for account in house.accounts:
+        account.used = 0
     house.settle(2)
     for _ in range(4 * limit):
         house.enter(hungry % count)
@@ -153,11 +160,7 @@ def test_whatever_has_been_those_who_all_want_more_come_to_equal_parts(
     limit: int, count: int, play: Sequence[tuple[object, int]]
 ) -> None:
     """As calls end: nobody is cut off for it."""
-    house = House(limit, count)
-    for step, number in play:
-        step(house, number % count)  # type: ignore[operator]  # a method of House
-    for number in range(count):
-        house.lose(number)
+    house = played(limit, count, play)
     for _ in range(2 * limit):
         for number, account in enumerate(house.accounts):
             house.leave(number)

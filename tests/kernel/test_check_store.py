@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from turnout import Record
 from turnout.abc import Lease, Store
-from turnout.errors import StoreConflict
+from turnout.errors import StoreConflict, StoreError
 from turnout.testing import MemoryStore, check_store
 from turnout.testing import _shared_store as shared_rules
 from turnout.testing import _store as rules
@@ -417,3 +417,17 @@ def test_every_law_of_a_store_has_a_broken_one() -> None:
 async def test_a_store_that_refuses_what_it_must_take_is_found(autojump_clock: MockClock, store: type[Sound]) -> None:
     with pytest.raises(StoreConflict):
         await check(store)
+
+
+async def test_the_memory_store_keeps_the_laws_of_a_store() -> None:
+    await check(lambda place: place.memory)
+
+
+async def test_a_broken_memory_store_fails_and_recovers() -> None:
+    store = MemoryStore([Record(kind="state", id="a", data=b"x", version=3)])
+    store.broken = "the disk is away"
+    with pytest.raises(StoreError, match="the disk is away"):
+        await store.list()
+    store.broken = ""
+
+    assert await store.save("state", "a", b"y", 3) == 4

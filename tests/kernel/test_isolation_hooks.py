@@ -315,25 +315,29 @@ def shown(value: object) -> str:
     return getattr(value, "__name__", str(value)).strip("<>")
 
 
+async def check_that_it_hurts_nothing_else(broken: Broken, act: Act) -> None:
+    """Only errors of Turnout's come out, calls go on, and the kernel closes in time."""
+    with trio.fail_after(LIMIT):
+        async with house(broken) as kernel:
+            await register(kernel)
+            await trio.sleep(1)
+            broken.armed = True
+            with suppress(TurnoutError):
+                await act(kernel)
+            await trio.sleep(1)
+            broken.armed = False
+            await trio.sleep(100)
+            assert broken.raised, "it was never reached"
+            assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+
+
 @pytest.mark.parametrize(("kind", "hook", "act"), HOOKS, ids=shown)
 async def test_a_hook_that_raises_hurts_what_it_served_and_nothing_else(
     kind: type[Broken], hook: str, act: Act, autojump_clock: MockClock
 ) -> None:
-    """H8: only errors of Turnout's come out, calls go on, and the kernel closes in time."""
+    """H8."""
     for error in ERRORS:
-        broken = kind(hook, error)
-        with trio.fail_after(LIMIT):
-            async with house(broken) as kernel:
-                await register(kernel)
-                await trio.sleep(1)
-                broken.armed = True
-                with suppress(TurnoutError):
-                    await act(kernel)
-                await trio.sleep(1)
-                broken.armed = False
-                await trio.sleep(100)
-                assert broken.raised, "it was never reached"
-                assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+        await check_that_it_hurts_nothing_else(kind(hook, error), act)
 
 
 @pytest.mark.parametrize(("kind", "hook"), ONCE, ids=shown)
@@ -430,20 +434,8 @@ LIES: list[tuple[type[Broken], str, Any, Act]] = [
 async def test_a_hook_that_gives_something_else_is_refused_at_the_border(
     kind: type[Broken], method: str, lie: Any, act: Act, autojump_clock: MockClock
 ) -> None:
-    """H10: an error of Turnout's for what it served, and nothing else is hurt."""
-    broken = lying(kind, method, lie)
-    with trio.fail_after(LIMIT):
-        async with house(broken) as kernel:
-            await register(kernel)
-            await trio.sleep(1)
-            broken.armed = True
-            with suppress(TurnoutError):
-                await act(kernel)
-            await trio.sleep(1)
-            broken.armed = False
-            await trio.sleep(100)
-            assert broken.raised, "it was never reached"
-            assert (await kernel.execute(Ask(model="m"))).decision.served_by == "s"
+    """H10."""
+    await check_that_it_hurts_nothing_else(lying(kind, method, lie), act)
 
 
 def hanging(kind: type[Broken], method: str) -> Broken:

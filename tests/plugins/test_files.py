@@ -3,15 +3,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import attrs
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from store_setup import (
@@ -25,9 +24,8 @@ from store_setup import (
 )
 
 from turnout import Record
-from turnout.abc import Store
 from turnout.errors import StoreConflict, StoreError
-from turnout.testing import MemoryStore, check_store
+from turnout.testing import check_store
 from turnout_files import Files, _directory
 from turnout_files._archive import Archive
 from turnout_files._directory import LARGEST
@@ -66,41 +64,6 @@ def place(tmp_path: Path) -> Path:
 
 async def test_the_files_store_keeps_the_laws_of_a_store(place: Path) -> None:
     await check_store(lambda: files(place))
-
-
-async def test_the_memory_store_keeps_the_laws_of_a_store() -> None:
-    store = MemoryStore()
-
-    @asynccontextmanager
-    async def again() -> AsyncIterator[Store]:
-        yield store
-        await trio.lowlevel.checkpoint()
-
-    await check_store(again)
-
-
-async def test_the_check_finds_a_store_that_breaks_a_law() -> None:
-    class Careless(MemoryStore):  # type: ignore[misc]  # final for users, not for this test
-        async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
-            return await super().save(kind, id, data, None)
-
-    @asynccontextmanager
-    async def careless() -> AsyncIterator[Store]:
-        yield Careless()
-        await trio.lowlevel.checkpoint()
-
-    with pytest.raises(AssertionError, match="a save that expects a version refuses a record that is not there"):
-        await check_store(careless)
-
-
-async def test_a_broken_memory_store_fails_and_recovers() -> None:
-    store = MemoryStore([Record(kind="state", id="a", data=b"x", version=3)])
-    store.broken = "the disk is away"
-    with pytest.raises(StoreError, match="the disk is away"):
-        await store.list()
-    store.broken = ""
-
-    assert await store.save("state", "a", b"y", 3) == 4
 
 
 # --- private files ---------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from coredis.exceptions import ResponseError
+from coredis_marks import COREDIS
 from store_setup import check_that_sessions_are_shared, check_that_states_outlive_a_restart, store_context
 from valkey_server import LIMIT, Valkey, running
 
@@ -25,11 +26,7 @@ from turnout_seal import KeyFile
 CANARY = b"canary-token-0123456789"
 KEY = "turnout-test-key"
 
-pytestmark = [
-    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
-    pytest.mark.usefixtures("collected"),
-]
+pytestmark = COREDIS
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,10 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import inside
 import pytest
 from processes import RemoteUpstream, running_upstream
+from valkey_server import Valkey, running
 
 from turnout_upstream import Script
 
@@ -24,3 +26,11 @@ def upstream(upstream_process: RemoteUpstream) -> RemoteUpstream:
 def each_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Houses of this test are over the one transport, then over the other."""
     monkeypatch.setattr(inside, "TRANSPORT", request.param)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey of the test's own."""
+    (tmp_path / "server").mkdir()
+    with running(tmp_path / "server") as server:
+        yield server

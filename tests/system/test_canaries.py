@@ -1,13 +1,13 @@
 """Secrets that must show up nowhere: not in what processes print at their most talkative, not in any answer."""
 
 import json
-import secrets
 import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 import pytest
+from canaries import Canaries, canary
 from processes import TURNOUT, Answer, Gateway, Process, RemoteUpstream, http_ask, running_gateway
 
 from turnout_upstream import Play, Rule, Script, plays
@@ -54,13 +54,9 @@ metadata = {{ refresh_token = "{canaries.refresh}" }}
 """
 
 
-def canary() -> str:
-    return "canary-" + secrets.token_hex(12)
-
-
 @attrs.frozen
-class Canaries:
-    """One secret of each kind that this house knows; prompts and answers count as well (S44)."""
+class Secrets(Canaries):
+    """One of each kind that this house knows; prompts and answers count as well (S44)."""
 
     client: str = attrs.field(factory=canary)
     second_client: str = attrs.field(factory=canary)
@@ -71,14 +67,6 @@ class Canaries:
     header: str = attrs.field(factory=canary)
     refresh: str = attrs.field(factory=canary)
     prompt: str = attrs.field(factory=canary)
-
-    def found_in(self, *texts: str) -> list[str]:
-        """Names of those that show, whole or but for a few characters."""
-        return [
-            field.name
-            for field in attrs.fields(Canaries)
-            if any(getattr(self, field.name)[7:23] in text for text in texts)
-        ]
 
 
 FAULTS = {
@@ -100,19 +88,19 @@ FAULTS = {
 ECHOED = (400, 401, 403, 404, 422, 429, 500)
 
 
-def echoing(canaries: Canaries, status: int) -> Play:
+def echoing(canaries: Secrets, status: int) -> Play:
     """S45: an upstream that repeats in its error the key that it was sent."""
     text = f"Incorrect API key provided: {canaries.environment}."
     return plays.status(status, text, headers={"x-your-key": canaries.environment})
 
 
 @pytest.fixture
-def canaries() -> Canaries:
-    return Canaries()
+def canaries() -> Secrets:
+    return Secrets()
 
 
 @pytest.fixture
-def gateway(upstream: RemoteUpstream, tmp_path: Path, canaries: Canaries) -> Iterator[Gateway]:
+def gateway(upstream: RemoteUpstream, tmp_path: Path, canaries: Secrets) -> Iterator[Gateway]:
     echoes = {f"echo-{status}": echoing(canaries, status) for status in ECHOED}
     scripted = FAULTS | echoes
     upstream.use(Script(rules=tuple(Rule(model=model, always=play) for model, play in scripted.items())))
@@ -129,7 +117,7 @@ def shown(answer: Answer) -> str:
     return json.dumps([answer.body, *answer.headers.items()])
 
 
-def every_flow(gateway: Gateway, canaries: Canaries) -> dict[str, Answer]:
+def every_flow(gateway: Gateway, canaries: Secrets) -> dict[str, Answer]:
     """Everything a client can make happen here, by name."""
     messages = [{"role": "user", "content": canaries.prompt}]
 
@@ -151,7 +139,7 @@ def every_flow(gateway: Gateway, canaries: Canaries) -> dict[str, Answer]:
     }
 
 
-def test_no_secret_shows_in_any_answer_or_anywhere_in_the_log(gateway: Gateway, canaries: Canaries) -> None:
+def test_no_secret_shows_in_any_answer_or_anywhere_in_the_log(gateway: Gateway, canaries: Secrets) -> None:
     """S40 and S45 over the flows of the main line, at debug level; S44: no prompt either."""
     answers = every_flow(gateway, canaries)
     gateway.process.send(signal.SIGTERM)
@@ -190,7 +178,7 @@ def assert_they_did_happen(answers: Mapping[str, Answer]) -> None:
 
 
 def test_the_upstream_gets_the_pools_keys_and_no_other_secret(
-    gateway: Gateway, upstream: RemoteUpstream, canaries: Canaries
+    gateway: Gateway, upstream: RemoteUpstream, canaries: Secrets
 ) -> None:
     """S11, S52: each key goes to its own origin, the client's never leaves the house."""
     every_flow(gateway, canaries)
@@ -200,7 +188,7 @@ def test_the_upstream_gets_the_pools_keys_and_no_other_secret(
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("credentials", "list"), ("credentials", "list", "--json")])
-def test_no_command_shows_a_secret(tmp_path: Path, canaries: Canaries, arguments: tuple[str, ...]) -> None:
+def test_no_command_shows_a_secret(tmp_path: Path, canaries: Secrets, arguments: tuple[str, ...]) -> None:
     """S40: looking at a configuration shows where secrets are, never what they are."""
     (tmp_path / "key").write_text(canaries.file)
     models = '[[providers.openai.models]]\nname = "m"\n'
@@ -217,7 +205,7 @@ def test_no_command_shows_a_secret(tmp_path: Path, canaries: Canaries, arguments
 @pytest.mark.parametrize(
     "harm", ["[nonsense", 'api_key = ["', "api_key = 3", "passes = true", 'headers = "no"', "unknown = 1"]
 )
-def test_a_broken_file_is_shown_without_its_secrets(tmp_path: Path, canaries: Canaries, harm: str) -> None:
+def test_a_broken_file_is_shown_without_its_secrets(tmp_path: Path, canaries: Secrets, harm: str) -> None:
     """S40: the excerpt with the caret masks what could be a secret."""
     (tmp_path / "key").write_text(canaries.file)
     text = CONFIG.format(folder=tmp_path, url="http://127.0.0.1:9", canaries=canaries, models="")

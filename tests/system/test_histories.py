@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random as Chance
 
 import pytest
 import trio
+from coredis_marks import COREDIS
 from cut_wire import Wire, wire_to
 from histories import NODES, History, Thing, chance_of, play, redises, sqlites
 from trio.testing import MockClock
@@ -22,18 +23,7 @@ from turnout.abc import Lease
 from turnout.errors import StoreConflict
 from turnout.testing import MemoryStore
 
-pytestmark = [
-    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
-    pytest.mark.usefixtures("collected"),
-]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    (tmp_path / "server").mkdir()
-    with running(tmp_path / "server") as server:
-        yield server
+pytestmark = COREDIS
 
 
 # --- a store that is wrong is found ----------------------------------------------------------------------------------

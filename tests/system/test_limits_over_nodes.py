@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import trio
+from coredis_marks import COREDIS
 from processes import LIMIT, RemoteUpstream
 from valkey_server import running
 
@@ -34,11 +35,7 @@ credentials = [{{ name = "one", api_key = "sk-one-of-the-upstream" }}]
 models = [{{ name = "m" }}]
 """
 
-pytestmark = [
-    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
-    pytest.mark.usefixtures("collected"),
-]
+pytestmark = COREDIS
 
 
 @contextmanager

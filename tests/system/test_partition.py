@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from coredis_marks import COREDIS
 from cut_wire import wire_to
 from links import Links, linked
 from store_setup import store_context
@@ -28,11 +29,7 @@ LEAD = 300.0
 CLIENT = ("client", "s3cret-of-the-client")
 OAUTH = OAuthSettings(token_url=TOKEN_URL, client_id=CLIENT[0], client_secret=Secret(CLIENT[1]))
 
-pytestmark = [
-    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
-    pytest.mark.usefixtures("collected"),
-]
+pytestmark = COREDIS
 REAL = [pytest.mark.root, pytest.mark.long]
 WAYS = pytest.mark.parametrize(
     "how",
@@ -108,6 +105,11 @@ class House:
     wire: Any
     tokens: OAuthServer
 
+    async def know_the_login(self, by: Node, other: Node) -> None:
+        """Have a login come in by one node, and wait until the other one knows it."""
+        await by.kernel.credentials.register(login())
+        await until(lambda: other.token() == "old")
+
     async def agreed(self) -> None:
         """Wait until both have the same tokens, which were never there before."""
         await until(lambda: self.near.token() == self.far.token() != "old")
@@ -160,8 +162,7 @@ async def test_a_node_that_is_cut_off_renews_nothing_and_adopts_what_the_other_r
 ) -> None:
     """G4: calls go on from memory meanwhile; the token is spent once."""
     async with house(server, tmp_path) as both:
-        await both.near.kernel.credentials.register(login())
-        await until(lambda: both.far.token() == "old")
+        await both.know_the_login(both.near, both.far)
         both.wire.fail(how)
         with pytest.raises(UpstreamFailed, match="not renewed now: the store is away"):
             await both.far.kernel.credentials.refresh("a")
@@ -181,8 +182,7 @@ async def test_a_node_that_is_cut_off_as_its_new_token_comes_uses_it_and_is_the_
 ) -> None:
     """G4: it has the lease, so the other one waits; what it could not write is written first when it is back."""
     async with house(server, tmp_path) as both:
-        await both.far.kernel.credentials.register(login())
-        await until(lambda: both.near.token() == "old")
+        await both.know_the_login(both.far, both.near)
         both.far.provider.replied = partial(both.wire.fail, how)
         with pytest.raises(StoreError, match="in force but not saved yet"):
             await both.far.kernel.credentials.refresh("a")
@@ -203,8 +203,7 @@ async def test_what_either_side_changes_meanwhile_is_joined_when_they_meet_again
 ) -> None:
     """G4: an operator's edit on one side and a cooldown on the other, of one credential."""
     async with house(server, tmp_path) as both:
-        await both.near.kernel.credentials.register(login())
-        await until(lambda: both.far.token() == "old")
+        await both.know_the_login(both.near, both.far)
         both.wire.fail(how)
         both.far.provider.script(Script(failure=RateLimited(retry_after=500)))
         with pytest.raises(UpstreamFailed):

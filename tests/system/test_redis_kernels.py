@@ -1,14 +1,15 @@
 """Several kernels on one Redis: what one learns, the others know; an outage of the store stops nobody."""
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from coredis_marks import COREDIS
 from store_setup import store_context
-from valkey_server import LIMIT, Valkey, running
+from valkey_server import LIMIT, Valkey
 
 from turnout import Ask, Credential, Kernel, Metadata, RateLimited
 from turnout.errors import StoreError, UpstreamFailed
@@ -18,17 +19,7 @@ from turnout_redis import Redis, RedisSettings
 ASK = Ask(model="m")
 TOML = '[retry]\npasses = 1\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
 
-pytestmark = [
-    pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
-    pytest.mark.usefixtures("collected"),
-]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    with running(tmp_path) as server:
-        yield server
+pytestmark = COREDIS
 
 
 class Node:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import attrs
 import pytest
 import trio
+from canaries import Canaries, canary
 from loopback_tokens import serve
 from processes import LIMIT, TURNOUT, Gateway, Process, clean_environment
 from valkey_server import running
@@ -56,13 +57,9 @@ name = "m"
 COMMANDS = Path(__file__).with_name("commands.py")
 
 
-def canary() -> str:
-    return "canary-" + secrets.token_hex(16)
-
-
 @attrs.frozen
-class Canaries:
-    """One secret of each kind that stores and renewals know."""
+class Secrets(Canaries):
+    """One of each kind that stores and renewals know."""
 
     client_key: str = attrs.field(factory=canary)
     client_secret: str = attrs.field(factory=canary)
@@ -76,21 +73,11 @@ class Canaries:
     of_the_server: str = attrs.field(factory=canary)
     master_key: str = attrs.field(factory=lambda: base64.b64encode(secrets.token_bytes(32)).decode())
 
-    def found_in(self, content: bytes) -> list[str]:
-        """Names of those that show, whole or but for a few characters, also in the encodings of HTTP."""
-        return [name for name, secret in attrs.asdict(self).items() if any(one in content for one in forms(secret))]
-
-
-def forms(secret: str) -> Iterator[bytes]:
-    middle = secret[7:-4].encode()
-    yield middle
-    yield from (base64.b64encode(b"x" * shift + middle)[4:-4] for shift in range(3))
-
 
 class Echoing(OAuthServer):
     """A token endpoint whose tokens are canaries, and which repeats what it was sent when it fails."""
 
-    def __init__(self, canaries: Canaries) -> None:
+    def __init__(self, canaries: Secrets) -> None:
         super().__init__(("client", canaries.client_secret))
         self._canaries = canaries
         self.failing: list[tuple[int, str]] = []
@@ -120,7 +107,7 @@ class Said:
 class Scene:
     """A store, a token endpoint, an upstream, and the commands."""
 
-    def __init__(self, folder: Path, canaries: Canaries, server: Echoing, upstream: Upstream) -> None:
+    def __init__(self, folder: Path, canaries: Secrets, server: Echoing, upstream: Upstream) -> None:
         self.folder = folder
         self.canaries = canaries
         self.server = server
@@ -159,7 +146,7 @@ class Scene:
 
 
 @contextmanager
-def place(kind: str, folder: Path, canaries: Canaries) -> Iterator[str]:
+def place(kind: str, folder: Path, canaries: Secrets) -> Iterator[str]:
     """The lines of the configuration that say where the store is; the URL with its password is in a variable."""
     if kind != "redis":
         yield f'path = "{folder}/store"'
@@ -172,7 +159,7 @@ def place(kind: str, folder: Path, canaries: Canaries) -> Iterator[str]:
 
 @asynccontextmanager
 async def opened(kind: str, folder: Path) -> AsyncIterator[Scene]:
-    canaries = Canaries()
+    canaries = Secrets()
     server = Echoing(canaries)
     with place(kind, folder, canaries) as where, trio.fail_after(2 * LIMIT):
         async with open_upstream() as upstream, trio.open_nursery() as nursery:
@@ -185,7 +172,7 @@ async def opened(kind: str, folder: Path) -> AsyncIterator[Scene]:
             nursery.cancel_scope.cancel()
 
 
-def given(canaries: Canaries) -> str:
+def given(canaries: Secrets) -> str:
     """A login whose token ends soon, and a key that needs a proxy which is not there."""
     tokens = {"access_token": canaries.access, "refresh_token": canaries.refresh, "id_token": canaries.id_token}
     login = {"id": "a", "provider": "openai", "metadata": tokens | {"expires_at": time.time() + 60}}
