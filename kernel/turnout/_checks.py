@@ -1,6 +1,6 @@
 """Refuses wrong arguments of public calls by name, before anything happens."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from types import MappingProxyType
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from turnout._config import Config
+from turnout._plugins import Plugins
 from turnout._records import encode_credential
 from turnout._values import Ask, Credential, Metadata, Operation, Secret, refuse
 
@@ -36,6 +37,15 @@ _CREDENTIAL_KINDS: tuple[tuple[str, Any, str], ...] = (
     ("metadata", Metadata | None, "Metadata or None"),
 )
 
+_OPENING: tuple[tuple[str, Any, str], ...] = (
+    ("plugins", Plugins | None, "Plugins or None"),
+    ("wall", Callable, "a function"),
+    ("draw", Callable, "a function"),
+    ("renew", bool, "True or False"),
+    ("sockets", Mapping, "a mapping"),
+    ("watch_stalls", bool, "True or False"),
+)
+
 _PLAIN = frozenset({dict, MappingProxyType})
 """Mappings that are known by their type: 0.3 µs less than asking the abstract class, twice a call."""
 
@@ -49,6 +59,8 @@ def checked(ask: Ask) -> Ask:
     _check_kinds("ask", ask, _KINDS)
     if not ask.model.strip():
         refuse("ask.model is blank", "ask.model")
+    if not _are_texts(ask.headers):
+        refuse("ask.headers must be texts under texts", "ask.headers")
     if ask.deadline is not None and (isinstance(ask.deadline, bool) or not ask.deadline > 0):
         refuse(f"ask.deadline must be above 0 seconds, not {ask.deadline!r}", "ask.deadline")
     pin = None if ask.pin is None else ask.pin.strip() or None
@@ -81,6 +93,12 @@ def checked_config(config: object) -> Config:
     return config
 
 
+def check_opening(**arguments: object) -> None:
+    """Raise InvalidAsk unless a kernel can be opened with these arguments beside its configuration."""
+    for name, kind, wanted in _OPENING:
+        _check_kind(name, arguments[name], kind, wanted)
+
+
 def checked_text(value: object, argument: str) -> str:
     """The text, if it is one; raises InvalidAsk that names the argument."""
     if not isinstance(value, str):
@@ -88,11 +106,25 @@ def checked_text(value: object, argument: str) -> str:
     return value
 
 
+def checked_count(value: object, argument: str) -> int:
+    """The whole number, if it is one that is not negative; raises InvalidAsk that names the argument."""
+    if type(value) is not int or value < 0:
+        refuse(f"{argument} must be a whole number that is not negative, not {value!r}", argument)
+    return value
+
+
 def _check_kinds(owner: str, value: object, kinds: Iterable[tuple[str, Any, str]]) -> None:
     for name, kind, wanted in kinds:
-        found = getattr(value, name)
-        if not isinstance(found, kind):
-            refuse(f"{owner}.{name} must be {wanted}, not {type(found).__name__}", f"{owner}.{name}")
+        _check_kind(f"{owner}.{name}", getattr(value, name), kind, wanted)
+
+
+def _check_kind(argument: str, value: object, kind: Any, wanted: str) -> None:
+    if not isinstance(value, kind):
+        refuse(f"{argument} must be {wanted}, not {type(value).__name__}", argument)
+
+
+def _are_texts(headers: Mapping[Any, Any]) -> bool:
+    return all(isinstance(name, str) and isinstance(value, str) for name, value in headers.items())
 
 
 def _is_plain(ask: Ask) -> bool:
@@ -108,5 +140,6 @@ def _is_plain(ask: Ask) -> bool:
         and ask.deadline is None
         and (ask.affinity is None or type(ask.affinity) is str)
         and (type(ask.headers) in _PLAIN or isinstance(ask.headers, Mapping))
+        and (not ask.headers or _are_texts(ask.headers))
         and (type(ask.metadata) in _PLAIN or isinstance(ask.metadata, Mapping))
     )

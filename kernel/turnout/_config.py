@@ -33,7 +33,7 @@ from turnout._places import Source
 from turnout._problems import Misfit, Problem, Spot, Step
 from turnout._sections import Affinity, Deadlines, Health, Hedge, RetryTable, Turnout
 from turnout._structure import accepts, structure
-from turnout._values import EMPTY, Credential
+from turnout._values import EMPTY, Credential, refuse
 from turnout.errors import ConfigError, PluginError
 
 T = TypeVar("T")
@@ -175,6 +175,7 @@ def credentials_of(config: Config) -> tuple[Credential, ...]:
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     """The configuration in a file. Waits for the disk; raises ConfigError, also when the file cannot be read."""
+    _check_given("path", path, Path)
     return parse_config(read_text(path), source=str(path), environ=environ)
 
 
@@ -184,6 +185,9 @@ def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[st
     `environ` is what `${NAME}` refers to; relative paths of `${file:…}` start where `source` lies. Reads those
     files, so it may wait for a disk. Raises ConfigError with every problem found.
     """
+    _check_given("text", text, str)
+    _check_given("source", source, str)
+    _check_given("environ", environ, Mapping)
     place = Source(text, source)
     try:
         return _parse(toml(place), place, environ)
@@ -191,6 +195,11 @@ def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[st
         raise ConfigError(place.report(misfit.problems)) from None
     except RecursionError:
         raise ConfigError([f"{source}: arrays or tables are nested too deeply to be read"]) from None
+
+
+def _check_given(argument: str, given: object, kind: type[Any]) -> None:
+    if not isinstance(given, kind):
+        refuse(f"{argument} must be a {kind.__name__}, not a {type(given).__name__}", argument)
 
 
 def _parse(tree: dict[str, Any], source: Source, environ: Mapping[str, str]) -> Config:

@@ -9,6 +9,7 @@ from typing import final
 
 from turnout._affinity import bucket_of, digest
 from turnout._affinity_records import KEEPERS
+from turnout._checks import checked_text
 from turnout._custody import Custody
 from turnout._write_behind import WriteBehind
 
@@ -27,8 +28,8 @@ class Keeping:
     def keep(self, name: str, credential: str) -> None:
         """Remember that this credential's upstream has what goes by this name, for as long as it usually keeps it."""
         custody = self._custody
-        key = digest(name)
-        if key is None or credential not in custody.credentials:
+        key = digest(checked_text(name, "name"))
+        if key is None or checked_text(credential, "credential") not in custody.credentials:
             return
         custody.keepers.learn(_ANY_MODEL, key, credential, custody.now())
         for bucket in custody.keepers.unsaved:
@@ -37,7 +38,7 @@ class Keeping:
 
     async def keeper(self, name: str) -> str | None:
         """Id of the credential whose upstream has it, None when nobody's is known to. May wait for the store."""
-        key = digest(name)
+        key = digest(checked_text(name, "name"))
         if key is None:
             return None
         found = self._custody.keepers.find(_ANY_MODEL, key, self._custody.now())

@@ -28,7 +28,7 @@ import trio
 
 from turnout._affinity_records import AFFINITY, KEEPERS
 from turnout._assemble import choose, generation_of
-from turnout._checks import checked, checked_config, checked_text
+from turnout._checks import check_opening, checked, checked_config, checked_text
 from turnout._clock import Clock
 from turnout._config import Config
 from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded
@@ -360,9 +360,10 @@ async def open_kernel(
     asks for it. `sockets` are what frontends serve on instead of binding, by their keys (`turnout.abc.Binder`).
     With `watch_stalls` a thread logs which plugin blocks the event loop, at `turnout.stalls`; `turnout run` has it on.
 
-    Raises ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
+    Raises InvalidAsk, ConfigError, PluginError or StoreError when it cannot start; then nothing is left open.
     """
     checked_config(config)
+    check_opening(plugins=plugins, wall=wall, draw=draw, renew=renew, sockets=sockets, watch_stalls=watch_stalls)
     known = Plugins.discover(os.environ) if plugins is None else plugins
     made = Kernel(config, known, wall, draw, renew=renew, sockets=sockets, watch_stalls=watch_stalls)
     async with made.live() as kernel:

@@ -15,7 +15,7 @@ import trio
 
 from turnout._plugin_check import REQUIRED, flaw_of, warn_of_parting
 from turnout._type_words import nearest
-from turnout._values import EMPTY
+from turnout._values import EMPTY, refuse
 from turnout.errors import PluginError
 
 COMMANDS = "turnout.commands"
@@ -78,6 +78,8 @@ class Plugins:
         `TURNOUT_DISABLE_PLUGINS` lists names of plugins or distributions that must not be imported, separated by
         commas; `*` and `safe` mean all of them.
         """
+        if not isinstance(environ, Mapping):
+            refuse(f"environ must be a mapping, not {type(environ).__name__}", "environ")
         offers: defaultdict[tuple[str, str], set[_Offer]] = defaultdict(set)
         for group in GROUPS:
             for entry in metadata.entry_points(group=group):
@@ -89,6 +91,8 @@ class Plugins:
     @classmethod
     def of(cls, classes: Mapping[str, Mapping[str, Any]]) -> "Plugins":
         """Exactly these: group, name, class. For tests and embedding; groups may leave out `turnout.`."""
+        if not isinstance(classes, Mapping) or not all(isinstance(named, Mapping) for named in classes.values()):
+            refuse("classes must be a mapping of groups to mappings of names to classes", "classes")
         return cls(
             {
                 (_full(group), name): (_Offer("", "", "", load=_giving(plugin)),)

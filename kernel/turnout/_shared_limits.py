@@ -13,8 +13,10 @@ import attrs
 import trio
 
 from turnout._allowance import alone, asked, spare, wanted
+from turnout._checks import checked_count, checked_text
 from turnout._leasing import AWAY
 from turnout._plugin_calls import offers, plugin_code
+from turnout._values import refuse
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Allotment, Allotter, Claim, Share
 
@@ -122,10 +124,11 @@ class SharedLimits:
 
     async def enter(self, name: str, limit: int) -> bool:
         """Take a place; see `turnout.abc.Places`."""
-        account = self._accounts.get(name)
+        account = self._accounts.get(checked_text(name, "name"))
         if account is None:
-            account = self._accounts[name] = Account(name, limit)
-        account.limit = limit
+            account = self._accounts[name] = Account(name, checked_count(limit, "limit"))
+        elif limit != account.limit:
+            account.limit = checked_count(limit, "limit")
         if account.used >= self._room(account) and not await self._wait(account):
             return False
         account.used += 1
@@ -136,7 +139,9 @@ class SharedLimits:
 
     def leave(self, name: str) -> None:
         """Give a place back."""
-        account = self._accounts[name]
+        account = self._accounts.get(name)
+        if account is None or not account.used:
+            refuse(f"nobody has a place under {name!r}", "name")
         account.used -= 1
         if account.waiting:
             self._wake()

@@ -94,6 +94,8 @@ class Metadata(Mapping[str, Any]):
     __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[str, Any] = EMPTY) -> None:
+        if not isinstance(items, Mapping):
+            refuse(f"Metadata is made of a mapping, not {type(items).__name__}", "items")
         self._items = dict(items)
 
     def __getitem__(self, key: str) -> Any:
@@ -141,6 +143,12 @@ ACTIVE: Final = Status.ACTIVE
 ERROR: Final = Status.ERROR
 DISABLED: Final = Status.DISABLED
 """To be used where it counts: a member that is looked up on its enum costs 0.45 µs on Python 3.11, a global 0.02."""
+
+
+def _attributes(value: Mapping[str, str]) -> MappingProxyType[str, str]:
+    if not isinstance(value, Mapping):
+        refuse(f"Credential.attributes must be a mapping, not {type(value).__name__}", "attributes")
+    return _frozen_mapping(value)
 
 
 def _frozen_mapping(value: Mapping[str, Any]) -> MappingProxyType[str, Any]:
@@ -260,7 +268,7 @@ class Credential:
     proxy_url: Secret | None = None
     origin: str = ""
     disabled: bool = False
-    attributes: Mapping[str, str] = attrs.field(default=EMPTY, converter=_frozen_mapping, repr=False)
+    attributes: Mapping[str, str] = attrs.field(default=EMPTY, converter=_attributes, repr=False)
     metadata: Metadata | None = None
     created_at: float | None = None
     updated_at: float | None = None

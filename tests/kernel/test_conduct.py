@@ -663,6 +663,8 @@ BAD_ASKS = (
     (Ask(model="m", operation="generate"), "ask.operation"),  # type: ignore[arg-type]  # that is the point
     (Ask(model="m", websocket="yes"), "ask.websocket"),  # type: ignore[arg-type]  # that is the point
     (Ask(model="m", headers=None), "ask.headers"),  # type: ignore[arg-type]  # that is the point
+    (Ask(model="m", dialect="d", headers={"x-a": 1}), "ask.headers"),  # type: ignore[dict-item]  # that is the point
+    (Ask(model="m", headers={1: "a"}, deadline=1), "ask.headers"),  # type: ignore[dict-item]  # that is the point
     ({"model": "m"}, "ask"),
 )
 

@@ -1,8 +1,10 @@
 """The nursery tree: what is opened, kept, drained and left."""
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -18,6 +20,7 @@ from turnout import (
     Plugins,
     RateLimited,
     Unauthorized,
+    load_config,
     open_kernel,
     parse_config,
 )
@@ -25,6 +28,7 @@ from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRec
 from turnout._records import encode_credential
 from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
+from turnout.testing._house import scripted_config
 
 ASK = Ask(model="m")
 TOML = """
@@ -181,6 +185,76 @@ async def test_a_wrong_argument_of_the_kernel_is_named_and_nothing_changes(autoj
             kernel.explain(["id"])  # type: ignore[arg-type]  # that is the point
         assert caught.value.argument == "id"
         assert (await kernel.execute(ASK)).decision.served_by == "a"
+
+
+OPENED_WITH: tuple[tuple[str, Any], ...] = (
+    ("plugins", {"providers": {}}),
+    ("wall", 7),
+    ("draw", 0.5),
+    ("renew", None),
+    ("sockets", []),
+    ("watch_stalls", "yes"),
+)
+
+
+@pytest.mark.parametrize(("argument", "value"), OPENED_WITH, ids=str)
+async def test_a_kernel_is_not_opened_with_what_it_cannot_use(argument: str, value: Any) -> None:
+    """The refusal names the argument, at once and not when it is needed."""
+    with pytest.raises(InvalidAsk) as caught:
+        async with open_kernel(scripted_config(TOML), **{"plugins": Plugins.of({}), argument: value}):
+            pass
+
+    assert caught.value.argument == argument
+
+
+def test_what_makes_configurations_and_plugins_names_a_wrong_argument(tmp_path: Path) -> None:
+    """H2."""
+    wrong: Any
+    path = tmp_path / "turnout.toml"
+    path.write_text("")
+    refused: list[tuple[Callable[[Any], object], str]] = [
+        (parse_config, "text"),
+        (lambda wrong: parse_config("", source=wrong), "source"),
+        (lambda wrong: parse_config("", environ=wrong), "environ"),
+        (lambda wrong: load_config(wrong, {}), "path"),
+        (lambda wrong: load_config(path, wrong), "environ"),
+        (Plugins.of, "classes"),
+        (lambda wrong: Plugins.of({"stores": wrong}), "classes"),
+        (Plugins.discover, "environ"),
+    ]
+    for make, argument in refused:
+        for wrong in (None, 7, b"bytes", [1]):
+            with pytest.raises(InvalidAsk) as caught:
+                make(wrong)
+            assert caught.value.argument == argument
+
+
+async def test_what_a_frontend_asks_of_its_switch_is_checked_and_named(autojump_clock: MockClock) -> None:
+    """As every public call: nothing changes."""
+    wrong: Any
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}) as kernel:
+        switch = kernel._switch()
+        for wrong in (None, 7, [], b"name"):
+            for call, argument in (
+                (partial(switch.keep, wrong, "a"), "name"),
+                (partial(switch.keep, "response", wrong), "credential"),
+                (partial(switch.places.leave, "nobody's"), "name"),
+            ):
+                with pytest.raises(InvalidAsk) as caught:
+                    call()
+                assert caught.value.argument == argument
+            for ask, argument in (
+                (partial(switch.keeper, wrong), "name"),
+                (partial(switch.places.enter, wrong, 3), "name"),
+            ):
+                with pytest.raises(InvalidAsk) as caught:
+                    await ask()
+                assert caught.value.argument == argument
+        for wrong in (None, -1, 1.5, True, "3"):
+            with pytest.raises(InvalidAsk) as caught:
+                await switch.places.enter("somebody's", wrong)
+            assert caught.value.argument == "limit"
+        assert await switch.keeper("response") is None
 
 
 async def test_draining_takes_no_new_calls_and_lets_those_under_way_finish(autojump_clock: MockClock) -> None:

@@ -149,6 +149,17 @@ def test_a_credential_with_a_blank_id_or_provider_is_refused(field: str, value: 
     assert caught.value.argument == field
 
 
+@pytest.mark.parametrize("value", [None, 7, "text", ["text"], [("a", "b")]], ids=repr)
+def test_attributes_and_metadata_are_made_of_mappings_only(value: Any) -> None:
+    """C1.1: and the refusal names the argument."""
+    with pytest.raises(InvalidAsk, match=r"Credential\.attributes") as attributes:
+        Credential(id="c1", provider="openai", attributes=value)
+    with pytest.raises(InvalidAsk, match="Metadata") as metadata:
+        Metadata(value)
+
+    assert (attributes.value.argument, metadata.value.argument) == ("attributes", "items")
+
+
 def test_a_credential_may_wait_for_its_id_but_not_for_its_provider() -> None:
     """C1.1, C3.2."""
     assert Credential(id="", provider="openai").id == ""
