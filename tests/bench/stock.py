@@ -47,6 +47,7 @@ async def run(port: int, upstream: str) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.keep_alive_max_requests = 2**31  # 1,000 otherwise: then it closes, and one client makes more calls than that
+    config.keep_alive_timeout = 300.0  # 5 otherwise: of many clients, those who wait that long for a turn lose theirs
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as client:
         stop = trio.Event()

@@ -23,7 +23,7 @@ import trio.testing
 import trustme
 from mutations import mutated
 
-from turnout import Ask, Chunk, Reply, Seconds, Secret
+from turnout import Ask, ByteCount, Chunk, Reply, Seconds, Secret
 from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
@@ -659,6 +659,31 @@ async def test_a_key_that_is_gone_is_refused_on_the_connection_that_was_let_in_w
         assert status(await read_all(stream)) == 401
 
     assert len(house.switch.asks) == 2
+
+
+async def test_limits_that_change_hold_for_a_head_that_was_let_in_before() -> None:
+    """C-7, C-12: of a body, and of calls in flight."""
+    go_on = trio.Event()
+
+    async def waits(_ask: Ask) -> Reply:
+        await go_on.wait()
+        return Reply(body=b"{}")
+
+    switch = ScriptedSwitch()
+    async with open_house("llhttp", switch) as house, await house.connect() as one, await house.connect() as other:
+        for stream in (one, other):
+            for _ in range(2):
+                assert status(await answered(stream, post())) == 200
+        switch.on_execute = waits
+        house.change(limits=ClientLimits(body_bytes=ByteCount(5), per_key=1))
+        assert status(await answered(other, post())) == 413
+        house.change(limits=ClientLimits(per_key=1))
+        await one.send_all(post())
+        await arrived(switch)
+        async with await house.connect() as third:
+            assert status(await answered(third, post())) == 429
+        go_on.set()
+        assert status(await read_until(one, b"}")) == 200
 
 
 async def test_a_host_that_is_served_no_more_is_refused_on_the_connection_that_used_it() -> None:
