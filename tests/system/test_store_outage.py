@@ -75,7 +75,7 @@ class House:
         return (await self.client.post(f"{url}/v1/chat/completions", json=body)).status_code
 
     async def ask_on(self, number: int) -> None:
-        """One client that asks one after the other, and is never cut off: httpx would leave its request to the collector."""
+        """One client that asks one after the other; never cut off, for httpx leaves such a request to the collector."""
         while not self.over:
             status = await self.ask(number % 2, "m")
             self.done += 1
