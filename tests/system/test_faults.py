@@ -1,7 +1,11 @@
 """Faults of upstreams through the whole house: what the client sees, what the pool learns, what the upstream sees."""
 
 import json
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -46,6 +50,77 @@ async def test_refused_everywhere_is_502(tmp_path: Path, stream: bool) -> None:
 
     assert (reply.status_code, error_code(reply)) == (502, "upstream_unreachable")
     assert nowhere not in reply.text
+
+
+@contextmanager
+def black_hole() -> Iterator[str]:
+    """The URL of a host that does not answer: its queue of connections is full, so the system drops what comes."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_host_that_does_not_answer_fails_over_at_the_connect_limit(tmp_path: Path, stream: bool) -> None:
+    """B2."""
+    with black_hole() as nowhere:
+        async with open_house(tmp_path, urls={"bad": nowhere}, deadlines={"connect": "300ms"}) as house:
+            reply = await house.chat(stream=stream)
+
+    assert reply.status_code == 200
+    assert verdicts(reply) == [("bad", "TimedOut"), ("good", "Done")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_no_answer_from_any_host_is_504(tmp_path: Path, stream: bool) -> None:
+    """B2."""
+    with black_hole() as nowhere:
+        urls = {"bad": nowhere, "good": nowhere}
+        async with open_house(tmp_path, urls=urls, deadlines={"connect": "300ms"}) as house:
+            reply = await house.chat(stream=stream)
+
+    assert (reply.status_code, error_code(reply)) == (504, "upstream_timeout")
+    assert nowhere not in reply.text
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Knows no name, and never answers for some."""
+
+    async def getaddrinfo(self, host: bytes | None, *_: object, **_more: object) -> Any:
+        if host is not None and host.startswith(b"hangs."):
+            await trio.sleep_forever()
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    async def getnameinfo(self, *_: object) -> Any:
+        raise AssertionError("nobody asks for a name")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [("gone.example", 502, "upstream_unreachable"), ("hangs.example", 504, "upstream_timeout")],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_name_that_leads_nowhere_fails_over_and_everywhere_is_told(
+    tmp_path: Path, name: str, status: int, code: str, stream: bool
+) -> None:
+    """B3: gone, and a resolver that hangs."""
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    nowhere, limits = f"http://{name}", {"connect": "300ms"}
+    async with open_house(tmp_path / "one", urls={"bad": nowhere}, deadlines=limits) as house:
+        moved = await house.chat(stream=stream)
+    async with open_house(tmp_path / "all", urls={"bad": nowhere, "good": nowhere}, deadlines=limits) as house:
+        told = await house.chat(stream=stream)
+
+    assert moved.status_code == 200
+    assert [credential for credential, _ in verdicts(moved)] == ["bad", "good"]
+    assert (told.status_code, error_code(told)) == (status, code)
+    assert name not in told.text
 
 
 @pytest.mark.parametrize("stream", [False, True])
