@@ -10,6 +10,7 @@ import trio
 
 from turnout._cli_common import config_option, echo_json, echo_table, json_option, loaded, plugins_of
 from turnout._config import Config
+from turnout._custody import outdated
 from turnout._inspect import Inspection, Seen, inspect
 from turnout._kernel import open_kernel
 from turnout._plugins import Plugins
@@ -64,7 +65,10 @@ def show(context: click.Context, id: str, config: Path | None, *, as_json: bool)
 @config_option
 @click.pass_context
 def refresh(context: click.Context, id: str, config: Path | None) -> None:
-    """Renew a credential's tokens now, and keep them. For a store that no gateway holds open."""
+    """Renew a credential's tokens now, and keep them.
+
+    The store `files` must not be open in a gateway meanwhile; others may be.
+    """
     renewed, now = trio.run(_renewed, loaded(config), plugins_of(context), id)
     ends = expiry(renewed)
     until = f"; its token ends in {ends - now:.0f} s" if ends is not None else ""
@@ -94,7 +98,7 @@ def _facts(seen: Seen, now: float) -> dict[str, Any]:
         "provider": credential.provider,
         "source": seen.source,
         "status": _status(seen),
-        "message": state.needs_login or state.status_message if state else "",
+        "message": _needs_login(seen) or (state.status_message if state else ""),
         "key": MASK if credential.api_key else None,
         "priority": priority(credential),
         "prefix": credential.prefix,
@@ -106,7 +110,14 @@ def _facts(seen: Seen, now: float) -> dict[str, Any]:
 def _status(seen: Seen) -> str:
     if seen.credential.disabled:
         return "disabled"
-    return seen.state.status.value if seen.state else "unknown"
+    if seen.state is None:
+        return "unknown"
+    return "needs_login" if _needs_login(seen) else seen.state.status.value
+
+
+def _needs_login(seen: Seen) -> str:
+    """Why only a person can renew it; empty when that is not so, or was so of another token than it has now."""
+    return "" if seen.state is None or outdated(seen.state, seen.credential) else seen.state.needs_login
 
 
 def _cooldowns(seen: Seen, now: float) -> Iterator[dict[str, Any]]:

@@ -410,6 +410,28 @@ class Store(Store):
     assert "canary" not in out + listed + shown
 
 
+@pytest.mark.parametrize(
+    ("refused", "status", "message"), [("", "needs_login", "invalid_grant: ended"), ("another", "active", "")]
+)
+def test_a_credential_that_needs_a_login_is_listed_as_such(
+    run: Run, install: Callable[..., None], tmp_path: Path, refused: str, status: str, message: str
+) -> None:
+    """E7: with the reason; not when it has got another secret than the one that was refused."""
+    state = CredentialState(needs_login="invalid_grant: ended", refused=refused)
+    store = f"""
+from turnout import Record
+class Store(Store):
+    def __init__(self):
+        super().__init__([Record(kind="state", id="one", data={encode_state(state)!r}, version=1)])
+"""
+    install("acme-house", HOUSE, HOUSE_SOURCE + store)
+    (tmp_path / "turnout.toml").write_text(TEXT)
+
+    shown = json.loads(run("credentials", "show", "one", "--json")[1])
+    assert (shown["status"], shown["message"]) == (status, message)
+    assert status in run("credentials", "list")[1]
+
+
 def test_an_unknown_credential_is_a_usage_error_that_names_the_known_ones(
     run: Run, install: Callable[..., None], tmp_path: Path
 ) -> None:
