@@ -14,6 +14,7 @@ from turnout._events import (
     StoreFailed,
 )
 from turnout._kernel import Kernel, open_kernel
+from turnout._lasting import LastingScope
 from turnout._plugins import Plugins
 from turnout._values import (
     Answer,
@@ -90,6 +91,7 @@ __all__ = [
     "Inexpressible",
     "InvalidRequest",
     "Kernel",
+    "LastingScope",
     "Metadata",
     "Model",
     "ModelMissing",

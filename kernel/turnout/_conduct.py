@@ -24,6 +24,7 @@ from turnout._events import CallDecided
 from turnout._generation import Generation, ProviderInstance
 from turnout._hedge import Hedges, Moves
 from turnout._judge import DONE, Judge
+from turnout._lasting import LastingScope
 from turnout._left_out import left_out
 from turnout._live import LiveStream
 from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotate
@@ -110,9 +111,10 @@ class Conductor:
         )
         self._hedges = Hedges(moves)
 
-    async def execute(self, ask: Ask) -> Answer:
+    async def execute(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Conduct a call that does not stream. Waits; raises TurnoutError."""
         run = self._begin(ask, stream=False)
+        run.under = under
         try:
             reply = await self._conduct(run, self._execute)
         except BaseException as error:
@@ -120,18 +122,19 @@ class Conductor:
             raise
         return _Answer(reply=reply, decision=self._decide(run, None))
 
-    def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
+    def stream(self, ask: Ask, under: LastingScope | None = None) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call: entering waits for the first payload, leaving closes the upstream at once.
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
-        return Streaming(self._open_stream, ask)
+        return Streaming(self._open_stream, ask, under)
 
-    async def _open_stream(self, ask: Ask) -> Entered:
+    async def _open_stream(self, ask: Ask, under: LastingScope | None) -> Entered:
         run = self._begin(ask, stream=True)
         hedge = run.generation.hedge
         if hedge is not None and ask.pin is None and hedge.concerns(run.providers, run.name.key):
-            return self._hedges.stream(run, hedge)
+            return self._hedges.stream(run, hedge)  # its attempts run below a nursery, where nothing is lent
+        run.under = under
         try:
             live = await self._conduct(run, self._open)
         except BaseException as error:
@@ -320,7 +323,7 @@ class Conductor:
         now = self._clock.time()
         with Slot(self._custody.schedule, entry, now) as slot:
             try:
-                with CallScope(self.calls, run, now + run.generation.limits.headers, HEADERS):
+                with CallScope(self.calls, run, now + run.generation.limits.headers, HEADERS, run.under):
                     try:
                         reply = await provider.operations[run.operation](call)
                     except BaseException as error:
@@ -344,7 +347,7 @@ class Conductor:
         now = self._clock.time()
         slot = Slot(self._custody.schedule, entry, now).__enter__()
         try:
-            scope = CallScope(self.calls, run, now + limits.first_payload, FIRST_PAYLOAD)
+            scope = CallScope(self.calls, run, now + limits.first_payload, FIRST_PAYLOAD, run.under)
             attempt = StreamAttempt(
                 provider.plugin, call, limits, scope, provider.border, held_bytes=run.generation.held_bytes
             )

@@ -35,6 +35,7 @@ from turnout._events import CredentialRegistered, CredentialRemoved, PluginFaile
 from turnout._frontends import Frontends
 from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._keeping import Keeping
+from turnout._lasting import LastingScope
 from turnout._plugins import Plugins
 from turnout._registry import Registry
 from turnout._rooms import Rooms
@@ -98,24 +99,27 @@ class Kernel:
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
-    async def execute(self, ask: Ask) -> Answer:
-        """Conduct a call that does not stream. Waits for the upstream; raises TurnoutError."""
-        return await self._conductor.execute(checked(ask))
+    async def execute(self, ask: Ask, under: LastingScope | None = None) -> Answer:
+        """Conduct a call that does not stream. Waits for the upstream; raises TurnoutError.
 
-    def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
+        `under` is the scope of a task that makes one call after another.
+        """
+        return await self._conductor.execute(checked(ask), under)
+
+    def stream(self, ask: Ask, under: LastingScope | None = None) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call: `async with` waits for the first payload, leaving closes the upstream at once.
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
-        return self._conductor.stream(checked(ask))
+        return self._conductor.stream(checked(ask), under)
 
-    async def count(self, ask: Ask) -> Answer:
+    async def count(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Count the tokens of a request. Waits; raises TurnoutError, also where the upstream cannot count."""
-        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.COUNT))
+        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.COUNT), under)
 
-    async def embed(self, ask: Ask) -> Answer:
+    async def embed(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Give embeddings. Waits; raises TurnoutError."""
-        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.EMBED))
+        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.EMBED), under)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -268,7 +272,7 @@ class Kernel:
         self._tell_of(self._loaded, ())
         self._storing.start(self._rooms)
         self._rooms.start_soon(self._clock.watch, self._clock_moved, name="clock")
-        self._rooms.start_soon(self._conductor.calls.watch_idle, name="idle streams")
+        self._rooms.start_soon(self._conductor.calls.watch, name="limits")
         await self._rooms.start(self._refresh.run, name="refresh")
         self._custody.changed = self._changed
         if self._renew:

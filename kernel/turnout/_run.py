@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from turnout._attempts import Tries
 from turnout._generation import Generation
+from turnout._lasting import LastingScope
 from turnout._names import ModelName
 from turnout._quick import quick
 from turnout._values import Ask, Attempt, Credential, CredentialState, Decision, Operation
@@ -37,6 +38,7 @@ class Run:
         deadline: when they are over, on Trio's clock.
         last: the last upstream failure; it is the call's answer when nobody is left.
         unanswered: id of who was sent the request last and did not answer, until that has been told.
+        under: the lasting scope of the task that calls, if it has one.
         unsaid: that an upstream cannot say this request; the answer when nobody else could be asked.
         kept: ids that failed and may be tried again at once: the last ones left (design 16), or renewed meanwhile.
         refreshing: ids whose refresh this call has brought about.
@@ -63,6 +65,7 @@ class Run:
         "total",
         "tries",
         "unanswered",
+        "under",
         "unsaid",
         "upstream_model",
         "waited",
@@ -98,6 +101,7 @@ class Run:
         self.refreshing = NOBODY
         self.last: UpstreamFailed | None = None
         self.unanswered = ""
+        self.under: LastingScope | None = None
         self.unsaid: UpstreamFailed | None = None
         self.served_by = ""
         self.upstream_model = ""

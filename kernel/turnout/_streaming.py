@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
+from turnout._lasting import LastingScope
 from turnout._values import Ask
 from turnout.abc import AnswerStream
 
@@ -16,15 +17,18 @@ class Streaming:
     A class: made from a generator it would cost 8 µs more, a tenth of what a stream costs in all.
     """
 
-    __slots__ = ("_ask", "_open", "_opened")
+    __slots__ = ("_ask", "_open", "_opened", "_under")
 
-    def __init__(self, open: Callable[[Ask], Awaitable[Entered]], ask: Ask) -> None:
+    def __init__(
+        self, open: Callable[[Ask, LastingScope | None], Awaitable[Entered]], ask: Ask, under: LastingScope | None
+    ) -> None:
         self._open = open
         self._ask = ask
+        self._under = under
         self._opened: Entered
 
     async def __aenter__(self) -> AnswerStream:
-        self._opened = await self._open(self._ask)
+        self._opened = await self._open(self._ask, self._under)
         return await self._opened.__aenter__()
 
     async def __aexit__(

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 import attrs
 
-from turnout._values import Answer, Ask, Decision, Model, Readiness
+from turnout._values import Answer, Decision, Model, Readiness
 from turnout.abc import AnswerStream, Places
 
 
@@ -13,10 +13,10 @@ from turnout.abc import AnswerStream, Places
 class Switch:
     """Implements `abc.Switch`."""
 
-    execute: Callable[[Ask], Awaitable[Answer]]
-    stream: Callable[[Ask], AbstractAsyncContextManager[AnswerStream]]
-    count: Callable[[Ask], Awaitable[Answer]]
-    embed: Callable[[Ask], Awaitable[Answer]]
+    execute: Callable[..., Awaitable[Answer]]
+    stream: Callable[..., AbstractAsyncContextManager[AnswerStream]]
+    count: Callable[..., Awaitable[Answer]]
+    embed: Callable[..., Awaitable[Answer]]
     models: Callable[[], Sequence[Model]]
     readiness: Callable[[], Readiness]
     wait_draining: Callable[[], Awaitable[None]]

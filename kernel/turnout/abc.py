@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # so that the pure ring may name protocols without importing 
     import httpx
     import trio
 
+    from turnout._lasting import LastingScope
+
 __all__ = [
     "API",
     "Allotment",
@@ -600,19 +602,22 @@ class Switch(Protocol):
         """Places under limits that hold over all processes."""
         ...
 
-    async def execute(self, ask: Ask) -> Answer:
-        """Conduct a call that does not stream; raises TurnoutError."""
+    async def execute(self, ask: Ask, under: "LastingScope | None" = None) -> Answer:
+        """Conduct a call that does not stream; raises TurnoutError.
+
+        `under` is for a task that makes one call after another: the scope that it keeps open meanwhile.
+        """
         ...
 
-    def stream(self, ask: Ask) -> AbstractAsyncContextManager[AnswerStream]:
+    def stream(self, ask: Ask, under: "LastingScope | None" = None) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call; entering waits for the first payload and raises TurnoutError."""
         ...
 
-    async def count(self, ask: Ask) -> Answer:
+    async def count(self, ask: Ask, under: "LastingScope | None" = None) -> Answer:
         """Count tokens."""
         ...
 
-    async def embed(self, ask: Ask) -> Answer:
+    async def embed(self, ask: Ask, under: "LastingScope | None" = None) -> Answer:
         """Embed."""
         ...
 

@@ -124,7 +124,7 @@ async def test_a_stream_that_falls_silent_ends_at_the_idle_limit(autojump_clock:
     open_scopes = Open()
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(open_scopes.watch_idle)
+        nursery.start_soon(open_scopes.watch)
         with pytest.raises(UpstreamFailed) as caught:
             source = StreamAttempt(provider, CALL, LIMITS, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
             async with source as stream:
@@ -167,7 +167,7 @@ async def test_bytes_that_make_no_chunk_do_not_postpone_the_idle_limit(autojump_
     open_scopes = Open()
     source = StreamAttempt(DrippingProvider(), CALL, LIMITS, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(open_scopes.watch_idle)
+        nursery.start_soon(open_scopes.watch)
         with pytest.raises(UpstreamFailed) as caught:
             async with source as stream:
                 began = trio.current_time()
@@ -194,7 +194,7 @@ async def test_a_stream_with_a_shorter_idle_limit_than_those_before_it_ends_at_i
         ended[idle] = trio.current_time() - began
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(open_scopes.watch_idle)
+        nursery.start_soon(open_scopes.watch)
         async with trio.open_nursery() as readers:
             for idle in (100, 5):
                 await trio.sleep(10)
@@ -209,7 +209,7 @@ async def test_nobody_looks_for_idle_streams_while_none_flows(autojump_clock: Mo
     """A call that has no payload yet has a deadline for that, which is enough."""
     open_scopes = Open()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(open_scopes.watch_idle)
+        nursery.start_soon(open_scopes.watch)
         with limited(open_scopes) as scope:
             for idle, looks_at in ((None, 10), (5, 5)):
                 if idle is not None:

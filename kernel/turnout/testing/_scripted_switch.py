@@ -8,6 +8,7 @@ from typing import Self, final
 import attrs
 import trio
 
+from turnout._lasting import LastingScope
 from turnout._shared_limits import SharedLimits
 from turnout._values import EMPTY, Answer, Ask, Chunk, Decision, Model, Operation, Readiness, Reply
 from turnout.abc import Places
@@ -91,7 +92,7 @@ class ScriptedSwitch:
     _scopes: set[trio.CancelScope] = attrs.field(factory=set)
     _draining: trio.Event = attrs.field(factory=trio.Event)
 
-    async def execute(self, ask: Ask) -> Answer:
+    async def execute(self, ask: Ask, under: LastingScope | None = None) -> Answer:  # noqa: ARG002 # a call plays alone
         """Play `on_execute`."""
         decision = self._note(ask, stream=False)
         with self._counted():
@@ -99,20 +100,24 @@ class ScriptedSwitch:
         return Answer(reply=reply, decision=decision)
 
     @asynccontextmanager
-    async def stream(self, ask: Ask) -> AsyncIterator[ScriptedStream]:
+    async def stream(
+        self,
+        ask: Ask,
+        under: LastingScope | None = None,  # noqa: ARG002 # a call plays alone
+    ) -> AsyncIterator[ScriptedStream]:
         """Play `on_stream`."""
         decision = self._note(ask, stream=True)
         with self._counted():
             async with aclosing(self.on_stream(ask)) as script:
                 yield ScriptedStream(script, await anext(script), decision)
 
-    async def count(self, ask: Ask) -> Answer:
+    async def count(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Play `on_execute`."""
-        return await self.execute(ask)
+        return await self.execute(ask, under)
 
-    async def embed(self, ask: Ask) -> Answer:
+    async def embed(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Play `on_execute`."""
-        return await self.execute(ask)
+        return await self.execute(ask, under)
 
     def models(self) -> Sequence[Model]:
         """What it was told to serve."""

@@ -5,7 +5,7 @@ from functools import partial
 from typing import final
 
 import turnout_wire
-from turnout import Ask, Operation
+from turnout import Ask, LastingScope, Operation
 from turnout.abc import Switch
 from turnout_http._answering import Answering, RawHeaders
 from turnout_http._answers import decision_header, raw_headers
@@ -13,7 +13,7 @@ from turnout_http._body import is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
 from turnout_http._stored import Stored, is_stored
-from turnout_http._visit import CANCELS, VISIT, WHOLE_BODY, Receive, Scope, Visit, while_present
+from turnout_http._visit import CANCELS, LASTING, VISIT, WHOLE_BODY, Receive, Scope, Visit, while_present
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -81,12 +81,12 @@ class Generate:
         visit.storing = self._stored is not None and is_stored(peek.members)
         work = self._stream if peek.stream and self._operation is Operation.GENERATE else self._execute
         if CANCELS in scope["extensions"]:
-            await work(ask, visit, send)
+            await work(ask, visit, send, scope.get(LASTING))
         else:
             await while_present(receive, partial(work, ask, visit, send))
 
-    async def _execute(self, ask: Ask, visit: Visit, send: Answering) -> None:
-        answer = await self._whole(ask)
+    async def _execute(self, ask: Ask, visit: Visit, send: Answering, under: LastingScope | None = None) -> None:
+        answer = await self._whole(ask, under)
         if self._stored and visit.storing:
             self._stored.note(visit, turnout_wire.stored_by_reply(answer.reply.body), answer.decision.served_by)
         headers = raw_headers(answer.reply.headers)
@@ -94,12 +94,12 @@ class Generate:
             headers += decision_header(answer.decision)
         await send.whole(answer.reply.body, headers=headers)
 
-    async def _stream(self, ask: Ask, visit: Visit, send: Answering) -> None:
+    async def _stream(self, ask: Ask, visit: Visit, send: Answering, under: LastingScope | None = None) -> None:
         """Forward chunks untouched.
 
         The answer begins when the first payload is here, so that a failure before it can still have a status.
         """
-        async with self._switch.stream(ask) as stream:
+        async with self._switch.stream(ask, under) as stream:
             headers: RawHeaders = [EVENT_STREAM, UNCACHED, *raw_headers(stream.headers)]
             if b"x-turnout-explain" in visit.head:
                 headers += decision_header(stream.decision)

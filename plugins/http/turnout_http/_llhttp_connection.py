@@ -15,11 +15,12 @@ import httptools
 import trio
 
 import turnout_wire
+from turnout import LastingScope
 from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_exchange import Exchange, Shared
 from turnout_http._server import Asgi
 from turnout_http._silence import LOOK, PROBE, was_reset
-from turnout_http._visit import CANCELS, HEAD
+from turnout_http._visit import CANCELS, HEAD, LASTING
 
 LINGER = 1.0
 """Seconds in which unread bytes of a client are still taken after the last answer: closing over them would reset the
@@ -63,6 +64,7 @@ class Connection:
         "_head_done",
         "_headers",
         "_last_head",
+        "_lasting",
         "_line",
         "_nursery",
         "_parser",
@@ -86,6 +88,7 @@ class Connection:
         self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
         self._scope = trio.CancelScope()
+        self._lasting = LastingScope()
         self._task: trio.lowlevel.Task
         self._waiting = False
         self._last_head: LastHead | None = None
@@ -358,6 +361,7 @@ class Connection:
             "client": self._peer,
             "server": self._server,
             "extensions": EXTENSIONS,
+            LASTING: self._lasting,
         }
 
     # Answering
@@ -374,6 +378,10 @@ class Connection:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _answer_requests(self) -> None:
+        with self._lasting:
+            await self._answer_in_turn()
+
+    async def _answer_in_turn(self) -> None:
         while True:
             while self._exchange is None:
                 self._waiting = True

@@ -26,6 +26,9 @@ ANSWER = "turnout.answer"
 """Key in the ASGI scope: the server's way for a whole answer, an `Answer`. ASGI's own takes two messages and a list of
 headers. With the heads that come again (`HEAD`) it saves 140 of 627 function calls of a call of 1 KB."""
 
+LASTING = "turnout.lasting"
+"""Key in the ASGI scope: the `LastingScope` of the task in which the server calls the application."""
+
 HEAD = "turnout.head"
 """Key in the ASGI scope: a `Remembered` that comes again with each request of the same head, whatever its length."""
 
