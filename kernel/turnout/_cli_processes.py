@@ -8,8 +8,8 @@ be copied into a child.
 
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from logging import getLogger
 from signal import Signals
 from subprocess import DEVNULL
@@ -18,16 +18,12 @@ from typing import Any, Final, final
 import click
 import trio
 
-from turnout._assemble import choose
+from turnout._cli_listening import Sockets
 from turnout._cli_reload import Hangups
 from turnout._cli_stop import LAST_LIMIT, Stop
-from turnout._config import Config
 from turnout._line import Line, Message
 from turnout._membership import Handed
-from turnout._plugin_calls import offers
-from turnout._plugins import Plugins
 from turnout._respawn import FAILED, End, GiveUp, House, next_step
-from turnout.abc import Binder, Leaser, Watcher
 
 END_LIMIT: Final = LAST_LIMIT + 0.2
 """Seconds that processes get once they are told to end: each ends itself within `LAST_LIMIT`. Then they are killed."""
@@ -40,30 +36,7 @@ awake: who was stopped together with all processes finds nobody silent."""
 
 log = getLogger("turnout.run")
 
-Sockets = Mapping[str, Sequence[socket.socket]]
 Command = Callable[[Handed], Sequence[str]]
-
-
-@contextmanager
-def listening(config: Config, plugins: Plugins) -> Iterator[Sockets]:
-    """The sockets that every process serves on, by the key of the frontend. Raises ConfigError.
-
-    Also when a plugin that the configuration names is not made for several processes.
-    """
-    chosen = choose(config, plugins)
-    for one in chosen:
-        if one.group == "stores" and not (offers(one.cls, Watcher) and offers(one.cls, Leaser)):
-            reason = f'several processes cannot share the store {one.key!r}; use "sqlite", or "redis"'
-            raise config.misnamed(one.group, one.key, reason)
-        if one.group == "frontends" and not offers(one.cls, Binder):
-            reason = f"the frontend {one.key!r} cannot serve from several processes; run it with one"
-            raise config.misnamed(one.group, one.key, reason)
-    with ExitStack() as stack:
-        sockets: dict[str, Sequence[socket.socket]] = {}
-        for one in chosen:
-            if one.group == "frontends":
-                sockets[one.key] = [stack.enter_context(sock) for sock in one.cls.bind(one.settings)]
-        yield sockets
 
 
 def own_command(arguments: Sequence[str]) -> Command:

@@ -11,8 +11,9 @@ import trio
 
 from turnout._cli_common import config_argument, plugins_of
 from turnout._cli_garbage import rare_collections
+from turnout._cli_listening import listening
 from turnout._cli_log import LEVELS, log_to_stderr
-from turnout._cli_processes import listening, own_command, supervise, tell
+from turnout._cli_processes import own_command, supervise, tell
 from turnout._cli_reload import Hangups, Stamp, follow, read
 from turnout._cli_stop import CLOSING_LIMIT, Stop
 from turnout._config import Config

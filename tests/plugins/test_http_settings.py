@@ -1,9 +1,11 @@
 """Settings of the HTTP frontend: defaults by value, and what refuses the start."""
 
+import re
+
 import attrs
 import pytest
 
-from turnout import Secret
+from turnout import Secret, parse_config
 from turnout.errors import ConfigError, InvalidAsk
 from turnout_http import ClientLimits, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
@@ -77,8 +79,14 @@ def test_no_key_at_all_refuses_the_start() -> None:
     "text", ["8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:65536", "::1:80", "example.org:80", ":80"]
 )
 def test_an_address_that_cannot_be_one_says_how_to_write_it(text: str) -> None:
-    with pytest.raises(InvalidAsk, match=r"127\.0\.0\.1|IP address|brackets"):
-        parse_address(text)
+    toml = f'[frontends.http]\nlisten = ["localhost:0", "{text}"]\nkeys = ["{KEY.reveal()}"]'
+    with pytest.raises(ConfigError) as caught:
+        parse_config(toml).settings("frontends", "http", Settings)
+
+    (problem,) = caught.value.problems
+    assert problem.startswith("turnout.toml:2:26: frontends.http.listen[1]: ")
+    assert re.search(r"localhost:8080|IP address or|brackets", problem)
+    assert f'"{text}"' in problem, "the place shows it"
 
 
 def test_tls_needs_both_of_its_files() -> None:

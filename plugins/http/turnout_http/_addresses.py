@@ -35,22 +35,20 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> Address:
-    """`127.0.0.1:8080`, `[::1]:0` or `localhost:8080`; raises InvalidAsk that says what is wrong."""
+def parse_address(text: str, argument: str = "listen") -> Address:
+    """`127.0.0.1:8080`, `[::1]:0` or `localhost:8080`; raises InvalidAsk that says what is wrong with `argument`."""
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise InvalidAsk(f"{text!r} is no address: write host:port, such as '127.0.0.1:8080'", argument="listen")
+        raise InvalidAsk("this is no address: write host:port, such as 'localhost:8080'", argument=argument)
     name = "127.0.0.1" if host == "localhost" else host
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     elif ":" in name:
-        raise InvalidAsk(f"{text!r}: write an IPv6 address in brackets, such as '[::1]:8080'", argument="listen")
+        raise InvalidAsk("write an IPv6 address in brackets, such as '[::1]:8080'", argument=argument)
     try:
         ip = ipaddress.ip_address(name)
     except ValueError as error:
-        raise InvalidAsk(
-            f"{text!r} is no address: {host!r} is neither an IP address nor 'localhost'", argument="listen"
-        ) from error
+        raise InvalidAsk("the host must be an IP address or 'localhost'", argument=argument) from error
     return Address(ip, int(port))
 
 

@@ -68,8 +68,8 @@ class ClientLimits:
 def _some(_settings: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
     if not value:
         raise InvalidAsk("listen names no address; write listen = ['127.0.0.1:8080']", argument=attribute.name)
-    for text in value:
-        parse_address(text)
+    for number, text in enumerate(value):
+        parse_address(text, f"{attribute.name}[{number}]")
 
 
 def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...]]", value: tuple[Secret, ...]) -> None:

@@ -85,9 +85,9 @@ def unseal(ring: KeyRing, place: Place, sealed: bytes) -> bytes:
     return _decrypted(data_key, nonce, data, place.bound(b"data"))
 
 
-def rewrap(ring: KeyRing, key: Key, place: Place, sealed: bytes, draw: Draw = os.urandom) -> bytes:
+def rewrap(ring: KeyRing, key: Key, place: Place, sealed: bytes) -> bytes:
     """The same record under another master key: its data is not touched. Raises Unsealable, UnknownKey."""
-    return _wrapped(key, place, _unwrapped(ring, place, sealed), draw) + sealed[_DATA:]
+    return _wrapped(key, place, _unwrapped(ring, place, sealed), os.urandom) + sealed[_DATA:]
 
 
 def _wrapped(key: Key, place: Place, data_key: bytes, draw: Draw) -> bytes:
