@@ -202,14 +202,14 @@ class Archive:
             return None
 
     def _read(
-        self, name: str, now: float, look: Callable[[Record], Record | None] | None = None
+        self, name: str, now: float, want: Callable[[Record], Record | None] | None = None
     ) -> Record | Newer | UnknownKey | None:
         """The record in a file; None when there is none, or it was damaged and has been set aside. Raises OSError.
 
-        `look` gives what is wanted of it, and is to unseal it otherwise.
+        `want` makes of the record, as it lies there, what the caller wants; without it the record is unsealed.
         """
         try:
-            return self._sound(name, look)
+            return self._sound(name, want)
         except FileNotFoundError:
             return None
         except (Newer, UnknownKey) as reason:
@@ -221,12 +221,12 @@ class Archive:
             self._log.error("%s cannot be read: %s; it is kept as %s", name, reason, aside)
             return None
 
-    def _sound(self, name: str, look: Callable[[Record], T] | None = None) -> Record | T:
-        """The record in a file, or what `look` makes of it. Raises as it does, and OSError, Damaged, Newer, Unfit."""
+    def _sound(self, name: str, want: Callable[[Record], T] | None = None) -> Record | T:
+        """The record in a file, or what `want` makes of it. Raises as it does, and OSError, Damaged, Newer, Unfit."""
         record = _record(name, self._directory.read(name))
         self._known[name] = (record.kind, record.id)
-        if look is not None:
-            return look(record)
+        if want is not None:
+            return want(record)
         return _as_it_is(record) if self._vault is None else self._vault.unsealed(record)
 
 

@@ -1,6 +1,7 @@
 """The sealing of one directory: its header is a file beside the records, and how far each had come lies elsewhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import Logger
 from pathlib import Path
 from typing import Final, final
@@ -61,12 +62,8 @@ class Vault:
         """The record that was written so. Raises Damaged, and UnknownKey for what is left alone."""
         if record.kind != SEALED:
             return record
-        try:
+        with _noticing_damage():
             data = self._sealing.unseal(SEALED, record.id, record.version, record.data)
-        except UnknownKey:
-            raise
-        except Unsealable as reason:
-            raise Damaged(str(reason)) from None
         self._versions.tell_if_older(record.kind, record.id, record.version)
         return attrs.evolve(record, data=data)
 
@@ -83,12 +80,8 @@ class Vault:
         """The record, as it is written, under the current key; None when it is so already. Raises as `unsealed`."""
         if record.kind != SEALED or self._sealing.is_current(record.data):
             return None
-        try:
+        with _noticing_damage():
             data = self._sealing.renewed(SEALED, record.id, record.version, record.data)
-        except UnknownKey:
-            raise
-        except Unsealable as reason:
-            raise Damaged(str(reason)) from None
         return attrs.evolve(record, data=data)
 
     def begin_rotation(self) -> None:
@@ -116,3 +109,14 @@ class Vault:
     def _keep(self, *, whole: bool) -> None:
         self._sealing = attrs.evolve(self._sealing, whole=whole)
         self._directory.write(SEAL, self._sealing.header())
+
+
+@contextmanager
+def _noticing_damage() -> Iterator[None]:
+    """Raise Damaged for what is no record of ours; one whose key is not here may be sound."""
+    try:
+        yield
+    except UnknownKey:
+        raise
+    except Unsealable as reason:
+        raise Damaged(str(reason)) from None
