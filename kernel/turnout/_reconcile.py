@@ -58,11 +58,18 @@ def ours_are_later(
 
 
 def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
-    """Both in one: for each model, and for the credential as a whole, what was said last."""
+    """Both in one: for each model, and for the credential as a whole, what was said last.
+
+    That only a person can renew it is not unsaid by a later word about something else (E7): it was told under the lease.
+    `theirs` must be about the secret that the credential has.
+    """
     models = dict(theirs.models)
     for name, entry in ours.models.items():
         models[name] = _later(entry, models.get(name, entry))
-    return attrs.evolve(_later(ours, theirs), models=MappingProxyType(models))
+    later = _later(ours, theirs)
+    if theirs.needs_login and not later.needs_login:
+        later = attrs.evolve(later, needs_login=theirs.needs_login, refused=theirs.refused)
+    return attrs.evolve(later, models=MappingProxyType(models))
 
 
 def _later(ours: S, theirs: S) -> S:

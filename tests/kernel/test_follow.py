@@ -368,6 +368,16 @@ def test_of_states_the_later_word_is_kept_for_each_model() -> None:
     assert {name: entry.next_retry_after for name, entry in both.models.items()} == {"a": 20, "b": 30, "c": 11}
 
 
+@pytest.mark.parametrize(("ours_at", "theirs_at"), [(1.0, 2.0), (2.0, 1.0)])
+def test_that_only_a_person_can_renew_is_not_unsaid_by_a_later_word(ours_at: float, theirs_at: float) -> None:
+    """E7: a cooldown that another process has not saved yet would else have the refused token posted again."""
+    theirs = CredentialState(updated_at=theirs_at, needs_login="invalid_grant", refused="digest")
+    both = joined(CredentialState(updated_at=ours_at, status_message="limited"), theirs)
+
+    assert (both.needs_login, both.refused, both.updated_at) == ("invalid_grant", "digest", 2.0)
+    assert joined(theirs, CredentialState(updated_at=3.0)).needs_login == "", "whoever knew it has taken it back"
+
+
 # --- affinity --------------------------------------------------------------------------------------------------------
 
 SESSION = Ask(model="m", affinity="session-7")
