@@ -60,8 +60,8 @@ def ours_are_later(
 def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
     """Both in one: for each model, and for the credential as a whole, what was said last.
 
-    That only a person can renew it is not unsaid by a later word about something else (E7): it was told under the lease.
-    `theirs` must be about the secret that the credential has.
+    That only a person can renew it is not unsaid by a later word about something else (E7): it was told under the
+    lease. `theirs` must be about the secret that the credential has.
     """
     models = dict(theirs.models)
     for name, entry in ours.models.items():
