@@ -289,7 +289,7 @@ async def test_a_connection_that_is_closed_in_the_same_look_around_is_not_read()
                     closed.append(rival)
                     rival.close()
 
-                intake.shelve(spoilt)
+                intake.spoilt = spoilt
             one_peer.send(b"x")
             other_peer.send(b"x")
             await until(lambda: bool(closed))

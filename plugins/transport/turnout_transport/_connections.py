@@ -1,6 +1,7 @@
 """One connection: a request goes out, a reply comes in, again and again while both sides keep it sound."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Coroutine
+from typing import Any
 
 import httpx
 import trio
@@ -85,39 +86,35 @@ class Connection:
             self.intake.close()
             self._raw.close()
 
-    async def exchange(self, message: Message) -> None:
-        """Send a request and wait for the head of its reply; raises httpx's transport errors.
+    def exchange(self, message: Message) -> Coroutine[Any, Any, None]:
+        """Send a request, and wait for the head of its reply; the waiting raises httpx's transport errors.
 
-        Cancelled or failed, the connection is only good for closing.
+        Cancelled or failed, the connection is only good for closing. What the system takes at once needs no coroutine.
         """
         self._sent = False
         self._unsent = True
         self._send_failure = None
         self.intake.start(bodiless=message.bodiless_reply)
-        if isinstance(message.body, bytes):
-            rest = self._send_at_once(message.head, message.body)
-            if self._socket is None and len(rest) <= SMALL:
-                await self._send(rest)
-                rest = b""
-            self._unsent = bool(rest) or self._send_failure is not None
-            if not rest:
-                await self._read_head()
-            else:
-                await self._send_beside_reading(rest)
-        else:
-            await self._send_beside_reading(message.head, message.body)
-
-    def _send_at_once(self, head: bytes, body: bytes) -> bytes | memoryview:
-        """Hand over what fits without waiting, and give the rest. After a failure there is none."""
+        if not isinstance(message.body, bytes):
+            return self._send_beside_reading(message.head, message.body)
         if self._socket is None:
-            return head + body
+            data = message.head + message.body
+            return self._send_then_read(data) if len(data) <= SMALL else self._send_beside_reading(data)
+        rest = self._send_at_once(self._socket, message.head, message.body)
+        if rest:
+            return self._send_beside_reading(rest)
+        self._unsent = self._send_failure is not None
+        return self._read_head() if self._unsent else self.intake.read_head()
+
+    def _send_at_once(self, to: SocketStream, head: bytes, body: bytes) -> bytes | memoryview:
+        """Hand over what fits without waiting, and give the rest. After a failure there is none."""
         try:
             if len(body) > COPIED:
-                count = self._socket.send_parts_nowait((head, body))
+                count = to.send_parts_nowait((head, body))
                 self._sent = count > 0
                 return memoryview(body)[count - len(head) :] if count >= len(head) else (head + body)[count:]
             data = head + body
-            count = self._socket.send_nowait(data)
+            count = to.send_nowait(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._send_failure = exc
             return b""
@@ -133,6 +130,11 @@ class Connection:
                 await self._stream.send_all(view[start : start + PIECE])
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             self._send_failure = exc
+
+    async def _send_then_read(self, data: bytes) -> None:
+        await self._send(data)
+        self._unsent = self._send_failure is not None
+        await self._read_head()
 
     async def _send_beside_reading(self, rest: bytes | memoryview, pieces: AsyncIterable[bytes] | None = None) -> None:
         failed: Exception | None = None

@@ -28,7 +28,7 @@ class Place(Holder):
     __slots__ = ("_pool", "connection")
 
     def __init__(self, pool: OriginPool) -> None:
-        super().__init__()
+        self._held = []  # and no call of the class above, which would take as long as all of this: 0.2 µs
         self._pool = pool
         self.connection: Connection | None = None
 
@@ -153,10 +153,14 @@ class Made(NamedTuple):
 
 
 class BoundTransport(httpx.AsyncBaseTransport):
-    """Connections for one credential: to its origin and nowhere else."""
+    """Connections for one credential, or several alike: to their origin and nowhere else.
+
+    Attributes:
+        pool: where they come from.
+    """
 
     def __init__(self, pool: OriginPool, limiter: Places | None) -> None:
-        self._pool = pool
+        self.pool = pool
         self._limiter = limiter
 
     async def __aenter__(self) -> Self:
@@ -169,23 +173,23 @@ class BoundTransport(httpx.AsyncBaseTransport):
         Raises httpx's transport errors, each with `request_sent`; LocalProtocolError for a request that leaves the
         credential's origin (S11), before anything is connected.
         """
-        status, fields, first, rest = await self._exchange(encode(request, self._pool.origin))
+        status, fields, first, rest = await self._exchange(encode(request, self.pool.origin))
         body = rest or ReplyBody(first, None)
         return httpx.Response(status, headers=fields, stream=body, extensions=EXTENSIONS)
 
-    async def post(self, posting: Posting, body: bytes) -> Answer:
+    def post(self, posting: Posting, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Send a posting with a body, as `handle_async_request` does: status, headers, body so far, and its rest.
 
         httpx's objects for a request and a response, and its head made anew, cost 60 µs a call.
         """
         made = posting.made
-        if type(made) is not Made or made.pool is not self._pool:
-            posting.made = made = Made(self._pool, posting_head(posting.url, posting.headers, self._pool.origin))
+        if type(made) is not Made or made.pool is not self.pool:
+            posting.made = made = Made(self.pool, posting_head(posting.url, posting.headers, self.pool.origin))
         head = b"%bContent-Length: %d\r\n\r\n" % (made.head, len(body))
-        return await self._exchange(Message(head, body, bodiless_reply=False))
+        return self._exchange(Message(head, body, bodiless_reply=False))
 
     async def _exchange(self, message: Message) -> Answer:
-        pool = self._pool
+        pool = self.pool
         place = Place(pool)
         answer = None
         try:

@@ -26,12 +26,14 @@ class Intake(ABC):
 
     Attributes:
         reply: what has been read of the current reply.
+        spoilt: is called when something comes behind a whole reply, if that is noticed: by the transport's reader.
     """
 
-    __slots__ = ("_failure", "_headed", "_paused", "reply")
+    __slots__ = ("_failure", "_headed", "_paused", "reply", "spoilt")
 
     def __init__(self, reply: ReplyParser) -> None:
         self.reply: Final = reply
+        self.spoilt: Callable[[], None] | None = None
         self._failure: Exception | None = None
         self._headed = False
         self._paused = False
@@ -73,12 +75,10 @@ class Intake(ABC):
     def wait(self) -> Coroutine[Any, Any, None]:
         """Wait until something has come, or an end; for one task at a time. Cancelled, it has lost nothing."""
 
-    def shelve(self, spoilt: Callable[[], None]) -> None:  # noqa: B027  # one that is not watched cannot tell
-        """The connection is idle from now on: call `spoilt` when something comes all the same, if that is noticed."""
-
     def close(self) -> None:
         """The connection is about to be closed, once."""
         self.reply.close()
+        self.spoilt = None  # which holds the connection
         if self._failure is None:
             self._failure = failure(httpx.ReadError, "the connection was closed on our side", sent=True)
 
@@ -124,7 +124,7 @@ class AskedIntake(Intake):
 class WatchedIntake(Intake):
     """Read by the transport's reader as soon as something comes; whoever wants it waits to be woken."""
 
-    __slots__ = ("_fd", "_readers", "_socket", "_spoilt", "_waiter", "_watched")
+    __slots__ = ("_fd", "_readers", "_socket", "_waiter", "_watched")
 
     def __init__(self, reply: ReplyParser, socket: SocketStream, readers: Readers) -> None:
         super().__init__(reply)
@@ -132,14 +132,8 @@ class WatchedIntake(Intake):
         self._fd = socket.fileno()
         self._readers = readers
         self._waiter: trio.lowlevel.Task | None = None
-        self._spoilt: Callable[[], None] | None = None
         self._watched = False
         self._watch()
-
-    def start(self, *, bodiless: bool) -> None:
-        """See `Intake.start`."""
-        self._spoilt = None
-        super().start(bodiless=bodiless)
 
     def wait(self) -> Coroutine[Any, Any, None]:
         """See `Intake.wait`."""
@@ -148,14 +142,9 @@ class WatchedIntake(Intake):
         self._waiter = trio.lowlevel.current_task()
         return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105  # the caller awaits it
 
-    def shelve(self, spoilt: Callable[[], None]) -> None:
-        """See `Intake.shelve`."""
-        self._spoilt = spoilt
-
     def close(self) -> None:
         """See `Intake.close`."""
         super().close()
-        self._spoilt = None
         self._unwatch()
         self._wake()
 
@@ -181,28 +170,23 @@ class WatchedIntake(Intake):
         if reply.complete:
             reply.keep_alive = False  # nobody has asked for this
             self._unwatch()
-            if self._spoilt is not None:
-                self._spoilt()
+            if self.spoilt is not None:
+                self.spoilt()
         elif reply.pieces and reply.held() > HELD:
             self._paused = True  # until somebody takes it: back-pressure
             self._unwatch()
         else:
             try:
-                self._read()
+                count = self._socket.receive_nowait(BUFFER)
+                if count is not None:
+                    self._feed(BUFFER[:count])
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                self._fail(exc)
             except Exception as exc:  # noqa: BLE001  # raised by whoever reads this reply
                 self._failure = exc
             if self._failure is not None:
                 self._unwatch()
             self._wake()
-
-    def _read(self) -> None:
-        try:
-            count = self._socket.receive_nowait(BUFFER)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._fail(exc)
-            return
-        if count is not None:
-            self._feed(BUFFER[:count])
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None

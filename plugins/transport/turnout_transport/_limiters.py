@@ -45,7 +45,7 @@ class Places:
 
     def give_back(self) -> None:
         """Give a place to whoever has waited longest, or free it."""
-        if self._lot:
+        if self.taken == self._total and self._lot:  # nobody waits unless all are taken
             self._lot.unpark()
         else:
             self.taken -= 1

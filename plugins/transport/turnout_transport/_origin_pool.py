@@ -132,6 +132,7 @@ class OriginPool:
             self._refuse_if_closed()
         parser = ReplyParser(max_header_bytes=terms.max_header_bytes, max_header_fields=terms.max_header_fields)
         connection = Connection(wire, parser, terms.readers)
+        connection.intake.spoilt = partial(self._discard_if_idle, connection)
         self._open.add(connection)
         self._connects += 1
         return connection
@@ -146,7 +147,6 @@ class OriginPool:
             self._close(connection)
         else:
             self._idle[connection] = None
-            connection.intake.shelve(partial(self.discard, connection))
             self._shelf.put(connection, self)
 
     def discard(self, connection: Connection) -> None:
@@ -154,6 +154,10 @@ class OriginPool:
         del self._idle[connection]
         self._shelf.take(connection)
         self._close(connection)
+
+    def _discard_if_idle(self, connection: Connection) -> None:
+        if connection in self._idle:  # otherwise whoever uses it finds out
+            self.discard(connection)
 
     def note_resend(self) -> None:
         """Count a request that is sent again."""

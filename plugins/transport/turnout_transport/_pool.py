@@ -90,7 +90,7 @@ class Pool:
             max_header_fields=settings.max_header_fields,
             readers=Readers(),
         )
-        self._pools: dict[tuple[str, Secret | None], OriginPool] = {}
+        self._bound: dict[tuple[str, Secret | None], BoundTransport] = {}
         self._limiters = CredentialLimiters(settings.max_per_credential)
 
     @classmethod
@@ -124,18 +124,19 @@ class Pool:
     def for_credential(self, credential: Credential) -> httpx.AsyncBaseTransport:
         """Connections bound to this credential's origin; raises ValueError when it has no usable one."""
         key = (credential.origin, credential.proxy_url or self._proxy)
-        pool = self._pools.get(key)
-        if pool is None:
+        bound = self._bound.get(key)
+        if bound is None:
             proxy = Proxy.parse(key[1]) if key[1] else None
-            pool = OriginPool(Origin.parse(credential.origin), proxy, self._terms, self._shelf)
-            self._pools[key] = pool
-        return BoundTransport(pool, self._limiters.of(credential.id))
+            bound = BoundTransport(OriginPool(Origin.parse(credential.origin), proxy, self._terms, self._shelf), None)
+            self._bound[key] = bound
+        limiter = self._limiters.of(credential.id)
+        return bound if limiter is None else BoundTransport(bound.pool, limiter)
 
     def statistics(self) -> Sequence[OriginStatistics]:
         """What goes on at each origin right now, in the order in which they were first used."""
-        return tuple(pool.statistics() for pool in self._pools.values())
+        return tuple(bound.pool.statistics() for bound in self._bound.values())
 
     def close(self) -> None:
         """Close every connection at once; exchanges under way fail. Does not wait."""
-        for pool in self._pools.values():
-            pool.close()
+        for bound in self._bound.values():
+            bound.pool.close()

@@ -13,23 +13,27 @@ proposal A6)."""
 
 @final
 class Resends:
-    """The purse of one origin."""
+    """The purse of one origin.
 
-    __slots__ = ("_tokens",)
+    Attributes:
+        allowed: a request may go out on a kept connection, and again on a new one when that dies.
+    """
+
+    __slots__ = ("_tokens", "allowed")
 
     def __init__(self) -> None:
         self._tokens = PURSE
-
-    @property
-    def allowed(self) -> bool:
-        """Whether a request may go out on a kept connection, and again on a new one when that dies."""
-        return self._tokens > PURSE / 2
+        self.allowed = True
 
     def resent(self) -> None:
         """A request was sent again."""
-        self._tokens = max(0.0, self._tokens - PRICE)
+        self._hold(max(0.0, self._tokens - PRICE))
 
     def served(self) -> None:
         """A reply came whole."""
         if self._tokens < PURSE:
-            self._tokens = min(PURSE, self._tokens + REWARD)
+            self._hold(min(PURSE, self._tokens + REWARD))
+
+    def _hold(self, tokens: float) -> None:
+        self._tokens = tokens
+        self.allowed = tokens > PURSE / 2
