@@ -28,7 +28,7 @@ PARTS = {
     "turnout_selectors": "selector",
     "turnout_sqlite": "store",
 }
-SERVER = {"_llhttp", "_llhttp_connection", "_llhttp_exchange", "_hypercorn", "_server"}
+SERVER = ("_llhttp", "_hypercorn", "_server")
 
 shares: Counter[str] = Counter()
 lines: Counter[str] = Counter()
@@ -40,7 +40,7 @@ def part_of(frame: FrameType | None) -> str:
         package, _, module = name.partition(".")
         if package in PARTS:
             if package == "turnout_http":
-                return "http: server" if module in SERVER else "http: app"
+                return "http: server" if module.startswith(SERVER) else "http: app"
             return PARTS[package]
         if frame.f_code.co_name == "unrolled_run":
             return "trio's loop"

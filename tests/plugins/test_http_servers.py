@@ -31,9 +31,11 @@ from turnout_http._addresses import bind, bound_address, parse_address
 from turnout_http._descriptors import Descriptors
 from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_connection import Connection
-from turnout_http._llhttp_exchange import Shared
 from turnout_http._llhttp_readers import Readers
+from turnout_http._llhttp_requests import MISSES
+from turnout_http._llhttp_shared import Shared
 from turnout_http._servers import choose
+from turnout_http._visit import HEAD as REMEMBERED
 from turnout_http._visit import Receive, Scope, Send
 
 KEY = "k7-Qd2mX9vLw4TzR8"
@@ -647,6 +649,31 @@ async def test_the_same_head_keeps_no_connection_that_has_ended() -> None:
             await trio.testing.wait_all_tasks_blocked(0.005)
             assert connection.due < trio.current_time() + 2
             nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("alike", [1, 2])
+async def test_heads_are_no_longer_remembered_for_a_client_that_never_repeats_one(alike: int) -> None:
+    remembered: list[bool] = []
+
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        remembered.append(REMEMBERED in scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    with here, Readers() as readers:
+        client = trio.SocketStream(trio.socket.from_stdlib_socket(there))
+        connection = Connection(app, here, ("127.0.0.1", 1), Shared(ClientLimits(), readers))
+        async with client, trio.open_nursery() as nursery:
+            nursery.start_soon(readers.run)
+            nursery.start_soon(connection.run)
+            for number in range(2 * MISSES):
+                more = b"X-Number: %d\r\n" % (number // alike)
+                assert status(await answered(client, post(more=more))) == 200
+            nursery.cancel_scope.cancel()
+
+    assert remembered == [number < MISSES or alike == 2 for number in range(2 * MISSES)]
 
 
 async def test_a_key_that_is_gone_is_refused_on_the_connection_that_was_let_in_with_it() -> None:

@@ -19,8 +19,8 @@ import trio
 from turnout_http._faults import FaultLog
 from turnout_http._gate import Gate, make_room
 from turnout_http._llhttp_connection import Connection
-from turnout_http._llhttp_exchange import Shared
 from turnout_http._llhttp_readers import Readers
+from turnout_http._llhttp_shared import Shared
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits, Settings
 from turnout_http._sharing import Sharing
@@ -120,7 +120,7 @@ class Llhttp:
             self._faults.report("a connection failed", group)
 
     async def _sweep(self) -> None:
-        """End connections whose time is over, and keep the date that answers carry.
+        """End connections whose time is over, and keep the date that answers carry and the time.
 
         One task for all costs nothing per request, where a cancel scope per wait costs several microseconds.
         """
@@ -128,6 +128,7 @@ class Llhttp:
         while True:
             self._shared.date = b"date: %b\r\n" % format_date_time(time.time()).encode()
             now = trio.current_time()
+            self._shared.idle_until = now + tick + self._limits.keep_alive
             for connection in list(self._open):
                 if connection.due <= now:
                     connection.expire()

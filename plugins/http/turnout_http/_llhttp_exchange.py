@@ -1,21 +1,17 @@
 """One request and its answer on a connection of our own server, as ASGI's `receive` and `send`."""
 
 import http
-import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import final
 
 import trio
 
-from turnout_http._llhttp_readers import Readers
-from turnout_http._settings import ClientLimits
+from turnout_http._llhttp_outlet import COPIED, Outlet
+from turnout_http._llhttp_shared import Shared
 from turnout_http._visit import ANSWER, WHOLE_BODY, Message, Scope
 
 UNREAD = 256 * 1024
 """Bytes of a body that may wait for the application before the connection stops reading."""
-
-READ = 256 * 1024
-"""Bytes that are read at once; a body of 300 KB takes two waits instead of six with 64 KiB."""
 
 YIELD_EVERY = 32
 """Pieces of a stream after which others get their turn, for a send that never has to wait would never let them."""
@@ -23,8 +19,6 @@ YIELD_EVERY = 32
 STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode()) for status in http.HTTPStatus
 }
-
-COPIED = 32 * 1024
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -48,26 +42,6 @@ DONE: Awaitable[None] = Done()  # type: ignore[assignment]  # an iterator will d
 
 
 @final
-class Shared:
-    """What all connections of a server have in common.
-
-    Attributes:
-        date: line of the `date` header now.
-        closing: no connection serves another request.
-        buffer: what is read is parsed before anybody else can run, so one is enough.
-        view: the same, to read into.
-    """
-
-    def __init__(self, limits: ClientLimits, readers: Readers) -> None:
-        self.limits = limits
-        self.readers = readers
-        self.date = b""
-        self.closing = False
-        self.buffer = bytearray(READ)
-        self.view = memoryview(self.buffer)
-
-
-@final
 class Exchange:
     """A request as the parser fills it, and the answer as the application sends it.
 
@@ -86,16 +60,14 @@ class Exchange:
         "_bodyless",
         "_changed",
         "_chunked",
-        "_connection",
         "_expects",
         "_head",
+        "_out",
         "_pieces",
         "_sent",
         "_shared",
         "_sized",
-        "_sock",
         "_told_end",
-        "_torn",
         "begun",
         "broken_off",
         "complete",
@@ -107,16 +79,7 @@ class Exchange:
         "upgraded",
     )
 
-    def __init__(
-        self,
-        scope: Scope,
-        sock: socket.socket,
-        shared: Shared,
-        connection: trio.CancelScope,
-        *,
-        keep: bool,
-        expects: bool,
-    ) -> None:
+    def __init__(self, scope: Scope, out: Outlet, shared: Shared, *, keep: bool, expects: bool) -> None:
         self.scope = scope
         self.complete = False
         self.broken_off = False
@@ -125,9 +88,8 @@ class Exchange:
         self.keep = keep
         self.over = False
         self.upgraded = False
-        self._sock = sock
+        self._out = out
         self._shared = shared
-        self._connection = connection
         self._expects = expects
         self._pieces: list[bytes] = []
         self.unread = 0
@@ -137,7 +99,6 @@ class Exchange:
         self._sized = False
         self._bodyless = False
         self._chunked = False
-        self._torn = False
         self._sent = 0
 
     # The request
@@ -240,14 +201,15 @@ class Exchange:
         else:
             parts = [] if self._bodyless else [body]
         self._sent += 1
-        rest = self._write_nowait(parts)
+        self.begun = True
+        rest = self._out.write_nowait(parts)
         if rest or (more and self._sent % YIELD_EVERY == 0):
             return self._send_rest(rest, more=more)
         self.ended = not more
         return DONE
 
     async def _send_rest(self, rest: list[memoryview], *, more: bool) -> None:
-        await self._wait_written(rest)
+        await self._out.wait_written(rest)
         self.ended = not more
         if more and self._sent % YIELD_EVERY == 0:
             await trio.lowlevel.checkpoint()
@@ -277,14 +239,18 @@ class Exchange:
             return parts
         return parts + (_chunk(body, last=False) if self._chunked else [body])
 
-    async def answer(self, status: int, lines: bytes, body: bytes, *, close: bool) -> None:
-        """Take a whole answer; see `Answer`."""
+    def answer(self, status: int, lines: bytes, body: bytes, *, close: bool) -> Awaitable[None]:
+        """Take a whole answer; see `Answer`. As in `send`, what the system takes at once needs no coroutine."""
         self.keep = self.keep and not close
         parts = [STATUS_LINES[status], lines, self._shared.date, self._end_of_head()]
         if status not in BODYLESS and self.scope["method"] != "HEAD":
             parts.append(body)
-        await self._write(parts)
+        self.begun = True
+        rest = self._out.write_nowait(parts)
+        if rest:
+            return self._send_rest(rest, more=False)
         self.ended = True
+        return DONE
 
     def _end_of_head(self) -> bytes:
         """Its last lines; says whether the connection is kept."""
@@ -300,50 +266,8 @@ class Exchange:
         return b"transfer-encoding: chunked\r\n" if self._chunked else b""
 
     async def _write(self, parts: list[bytes]) -> None:
-        await self._wait_written(self._write_nowait(parts))
-
-    def _write_nowait(self, parts: list[bytes]) -> list[memoryview]:
-        """Hand over as much as the system takes, and give the rest."""
         self.begun = True
-        size = sum(map(len, parts))
-        count = 0
-        try:
-            if self._torn:  # a write was cancelled half-way: whatever followed would be read as its rest
-                self._connection.cancel()
-            elif size < COPIED:  # small parts are cheaper to copy together than to hand over one by one
-                count = self._sock.send(parts[0] if len(parts) == 1 else b"".join(parts))
-            else:
-                count = self._sock.sendmsg(parts)
-        except BlockingIOError:
-            pass
-        except OSError:  # nobody will take the rest: whoever waits for that is cancelled
-            self._connection.cancel()
-        return _after(parts, count) if count < size else []
-
-    async def _wait_written(self, rest: list[memoryview]) -> None:
-        if rest:
-            self._torn = True
-            for part in rest:
-                await self._write_rest(part)
-            self._torn = False
-
-    async def _write_rest(self, rest: memoryview) -> None:
-        while rest:
-            with trio.move_on_after(self._shared.limits.write_stall) as stalled:
-                await trio.lowlevel.wait_writable(self._sock)
-            if stalled.cancelled_caught:
-                await self._lose()
-            try:
-                rest = rest[self._sock.send(rest) :]
-            except BlockingIOError:
-                continue
-            except OSError:
-                await self._lose()
-
-    async def _lose(self) -> None:
-        """Nobody will take the rest: end the connection, and with it this task."""
-        self._connection.cancel()
-        await trio.lowlevel.checkpoint()
+        await self._out.wait_written(self._out.write_nowait(parts))
 
 
 def _chunk(body: bytes, *, last: bool) -> list[bytes]:
@@ -353,13 +277,3 @@ def _chunk(body: bytes, *, last: bool) -> list[bytes]:
         return [(b"%x\r\n%b\r\n0\r\n\r\n" if last else b"%x\r\n%b\r\n") % (len(body), body)]
     parts = [b"%x\r\n" % len(body), body, b"\r\n"]
     return [*parts, LAST_CHUNK] if last else parts
-
-
-def _after(parts: list[bytes], count: int) -> list[memoryview]:
-    """What is left of the parts when so many bytes of them have gone."""
-    rest = []
-    for part in parts:
-        if count < len(part):
-            rest.append(memoryview(part)[count:])
-        count = max(0, count - len(part))
-    return rest

@@ -8,6 +8,7 @@ every socket as long as it is read from; one task waits for it, and hands out wh
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self, final
 
 import trio
@@ -22,7 +23,6 @@ class Readers:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._take: dict[int, Callable[[], None]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -31,12 +31,15 @@ class Readers:
         self._selector.close()
 
     def add(self, sock: socket.socket, take: Callable[[], None]) -> None:
-        """Call `take` whenever this socket is readable, or at its end, until it is removed. It must raise nothing."""
-        self._take[self._selector.register(sock, selectors.EVENT_READ).fd] = take
+        """Call `take` whenever this socket is readable, or at its end, until it is removed. It must raise nothing.
+
+        It may be called once more after the removal, when both were found in one look.
+        """
+        self._selector.register(sock, selectors.EVENT_READ, take)
 
     def remove(self, sock: socket.socket) -> None:
         """Read no more from this socket, which is still open; may be called twice."""
-        if self._take.pop(sock.fileno(), None) is not None:
+        with suppress(KeyError):
             self._selector.unregister(sock)
 
     async def run(self) -> None:
@@ -46,5 +49,4 @@ class Readers:
             for number, (key, _) in enumerate(self._selector.select(0), 1):
                 if number % AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
-                if (take := self._take.get(key.fd)) is not None:
-                    take()
+                key.data()
