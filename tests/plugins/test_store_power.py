@@ -267,7 +267,8 @@ def test_a_folder_that_is_made_is_synced_with_the_one_that_holds_it(tmp_path: Pa
             RealDisk().make_folder(path)
             synced.append(path.name)
 
-    Archive(tmp_path / "a" / "b" / "d", LOG, disk=Watched()).close()  # type: ignore[arg-type]  # it has them all
+    keys = KeyFile(tmp_path / "key")
+    Archive(tmp_path / "a" / "b" / "d", LOG, keys, NOW, disk=Watched()).close()  # type: ignore[arg-type]  # it has all
 
     assert synced == ["a", "b", "d"]
 

@@ -30,8 +30,8 @@ class Archive:
         self,
         path: Path,
         log: Logger,
-        keys: KeySource | None = None,
-        now: float = 0.0,
+        keys: KeySource,
+        now: float,
         *,
         disk: Disk | None = None,
         guest: bool = False,
@@ -41,7 +41,6 @@ class Archive:
         Raises StoreError that says what to do.
         """
         self._log = log
-        self._vault: Vault | None = None
         self._known: dict[str, tuple[str, str]] = {}
         try:
             self._directory = Directory(path, log.warning, ours=is_ours, disk=disk, guest=guest)
@@ -49,28 +48,29 @@ class Archive:
             raise StoreError(f"cannot use {path}: {error.strerror}") from error
         try:
             with _translated(f"cannot use {path}"):
-                if keys is not None:
-                    self._vault = Vault(self._directory, path, keys, log, untouched=self._holds_nothing_sealed)
-                    self._seal_what_was_not(self._vault, now)
+                self._vault = Vault(self._directory, path, keys, log, untouched=self._holds_nothing_sealed)
+        except BaseException:
+            self._directory.close()
+            raise
+        try:
+            with _translated(f"cannot use {path}"):
+                self._seal_what_was_not(now)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Give the directory and its lock back."""
-        if self._vault is not None:
-            self._vault.close()
+        self._vault.close()
         self._directory.close()
 
     def rotate_key(self, now: float) -> int:
         """Re-wrap every secret with a new key; gives how many. Raises StoreError; both keys are kept then."""
-        if self._vault is None:
-            raise StoreError("this directory is not sealed")
         if not self._directory.owned:
             raise StoreError("the key cannot be rotated while another process uses it: stop that one first")
         with _translated("the key cannot be rotated"):
             self._vault.begin_rotation()
-            done, left = self._renew(self._vault, now)
+            done, left = self._renew(now)
             if left:
                 raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
             self._vault.end_rotation()
@@ -91,15 +91,14 @@ class Archive:
             if isinstance(old, Newer | UnknownKey):
                 raise StoreError(f"{name} is not overwritten: {old}")
             current = old.version if old else 0
-            latest = max(current, self._vault.latest(kind, id) if self._vault is not None else 0)
+            latest = max(current, self._vault.latest(kind, id))
             knows_latest = current > 0 and if_version == latest  # and what lies there is older: it was put back
             if if_version is not None and if_version != current and not knows_latest:
                 raise StoreConflict(f"{name} has version {current}, not {if_version}", current=current)
             record = Record(kind=kind, id=id, data=data, version=latest + 1)
-            self._directory.write(name, pack(record if self._vault is None else self._vault.sealed(record)))
+            self._directory.write(name, pack(self._vault.sealed(record)))
             self._known[name] = (kind, id)
-        if self._vault is not None:
-            self._vault.note(kind, id, record.version)
+        self._vault.note(kind, id, record.version)
         return record.version
 
     def delete(self, kind: str, id: str) -> None:
@@ -108,7 +107,7 @@ class Archive:
         with _translated(f"{name} cannot be removed"), self._directory.turn():
             self._directory.remove(name)
         self._known.pop(name, None)
-        if self._vault is not None and self._directory.owned:  # its owner notes it; until then versions go on
+        if self._directory.owned:  # its owner notes it; until then versions go on
             self._vault.note(kind, id, 0)
 
     # --- what others change ------------------------------------------------------------------------------------------
@@ -144,8 +143,7 @@ class Archive:
         if name not in self._known:
             return None
         kind, id = self._known.pop(name)
-        if self._vault is not None:
-            self._vault.note(kind, id, 0)
+        self._vault.note(kind, id, 0)
         return Change(kind=kind, id=id, record=None)
 
     def _taken_in(self, id: str, name: str, now: float) -> Change:
@@ -174,19 +172,19 @@ class Archive:
                 continue
         return True
 
-    def _seal_what_was_not(self, vault: Vault, now: float) -> None:
+    def _seal_what_was_not(self, now: float) -> None:
         """Seal what an earlier version kept as it is (F-11): once, and again after a crash on the way."""
-        if not vault.whole and self._directory.owned:
-            done, _ = self._renew(vault, now)
+        if not self._vault.whole and self._directory.owned:
+            done, _ = self._renew(now)
             if done:
                 self._log.warning("%d secrets were kept as they are; they are sealed now", done)
-            vault.seal_whole()
+            self._vault.seal_whole()
 
-    def _renew(self, vault: Vault, now: float) -> tuple[int, int]:
+    def _renew(self, now: float) -> tuple[int, int]:
         """Bring every secret under the current key; gives how many were, and how many could not be."""
         done = left = 0
         for name in self._names():
-            record = self._read(name, now, vault.renewed)
+            record = self._read(name, now, self._vault.renewed)
             if isinstance(record, Record):
                 self._directory.write(name, pack(record))
                 done += 1
@@ -227,13 +225,7 @@ class Archive:
         self._known[name] = (record.kind, record.id)
         if want is not None:
             return want(record)
-        return _as_it_is(record) if self._vault is None else self._vault.unsealed(record)
-
-
-def _as_it_is(record: Record) -> Record:
-    if is_sealed(record.data):
-        raise UnknownKey("it is sealed, and no key is given")
-    return record
+        return self._vault.unsealed(record)
 
 
 def _record(name: str, content: bytes) -> Record:
