@@ -39,10 +39,11 @@ class Intake:
         provider = generation.providers[credential.provider]
         try:
             with provider.border:
-                return attrs.evolve(credential, origin=provider.plugin.origin(credential))
+                origin = provider.border.text(provider.plugin.origin(credential), "origin")
         except Exception as error:
             reason = f"credential {credential.id}: its provider finds no origin to send it to: check its base_url"
             raise ConfigError([reason]) from error
+        return attrs.evolve(credential, origin=origin)
 
     def load(self, config: Config, generation: Generation, records: Records, now: float) -> list[Credential]:
         """Take in the credentials of the file, then those of the store; states come from the store (C3.4, O18).

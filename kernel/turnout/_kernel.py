@@ -184,8 +184,8 @@ class Kernel:
     async def reload(self, config: Config) -> None:
         """Put another configuration in force as a new generation; calls under way finish on theirs (design 11).
 
-        Plugins whose tables did not change carry over (O64). Raises ConfigError or PluginError; then nothing has
-        changed. Waits for plugins to open.
+        Plugins whose tables did not change carry over (O64). Raises InvalidAsk, ConfigError, PluginError, or StoreError
+        when another store cannot be read; then nothing has changed. Waits for plugins to open.
         """
         async with self._reloading:
             chosen = choose(checked_config(config), self._plugins)

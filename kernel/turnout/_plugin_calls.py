@@ -59,6 +59,12 @@ class plugin_code:  # noqa: N801 # a context manager reads as words
         """The error for a plugin that gave what its protocol does not allow."""
         return PluginError(reason, group=self._group, name=self._name)
 
+    def text(self, given: object, what: str) -> str:
+        """The text that its method `what` gave; raises PluginError for anything else (acceptance H10)."""
+        if not isinstance(given, str):
+            raise self.wrong(f"`{what}` gave a {type(given).__name__} where a text is due")
+        return given
+
     def __enter__(self) -> None:
         pass
 

@@ -62,7 +62,8 @@ class Recovery:
             nobody = self.nobody(run, now)
             raise run.unsaid if run.unsaid is not None and isinstance(nobody, NoCredential) else nobody
         at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
-        run.last.until = earliest(at, *(one.until for one in hidden(run, self._custody, now).values()))
+        unseen = (one.until for one in hidden(run, self._custody, now).values())
+        run.last.until = earliest(at, self._origin_recovers(run, now), *unseen)
         raise run.last
 
     async def _refreshed(self, run: Run, patience: float) -> bool:

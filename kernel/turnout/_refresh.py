@@ -300,7 +300,7 @@ class RefreshRoom:
     ) -> trio.CapacityLimiter:
         try:
             with provider.border:
-                origin = bound_to_tokens(credential, refresher).origin
+                origin = bound_to_tokens(credential, refresher, provider.border).origin
         except PluginError:
             origin = credential.origin  # the refresh itself fails in the same way, and tells
         return self._per_origin.setdefault(origin, trio.CapacityLimiter(AT_ONCE_PER_ORIGIN))

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """The credentials of one kernel, for those who manage them."""
+    """The credentials of one kernel, for those who manage them.
+
+    Those of the file may be changed as well, but a reload puts in force again what the file says of them.
+    """
 
     def __init__(
         self,

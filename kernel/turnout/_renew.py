@@ -9,16 +9,17 @@ from typing import Protocol
 import attrs
 import trio
 
+from turnout._checks import checked_credential
 from turnout._custody import Custody
 from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
-from turnout._plugin_calls import offers
+from turnout._plugin_calls import offers, plugin_code
 from turnout._renewal import Held, Right, Step, after_refusal, mark_of, moved, next_step
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import HasTokenOrigin, Refresher
-from turnout.errors import PluginError, UpstreamFailed
+from turnout.errors import InvalidAsk, PluginError, UpstreamFailed
 
 
 class Flight:
@@ -113,9 +114,9 @@ class Renewer:
         generation = self._generation()
         try:
             with provider.border:
-                bound = bound_to_tokens(given, refresher)
+                bound = bound_to_tokens(given, refresher, provider.border)
                 transport = generation.transport.for_credential(bound) if generation.transport is not None else None
-                flight.result = _sound(await refresher.refresh(given, transport))
+                flight.result = _sound(await refresher.refresh(given, transport), given, provider.border)
         except UpstreamFailed as failure:
             if isinstance(failure.verdict, Unauthorized):
                 return await self._refused(flight, held, failure.verdict)
@@ -163,14 +164,21 @@ class Renewer:
         return Step.KEEP
 
 
-def bound_to_tokens(credential: Credential, refresher: Refresher) -> Credential:
+def bound_to_tokens(credential: Credential, refresher: Refresher, border: plugin_code) -> Credential:
     """The credential as the transport of its refresh sees it: bound to where tokens are given, and nowhere else."""
     if not offers(refresher, HasTokenOrigin):
         return credential
-    return attrs.evolve(credential, origin=refresher.token_origin(credential))
+    return attrs.evolve(credential, origin=border.text(refresher.token_origin(credential), "token_origin"))
 
 
-def _sound(result: object) -> Credential | None:
-    if result is None or isinstance(result, Credential):
-        return result
-    raise TypeError(f"gave a {type(result).__name__} where a Credential is due")
+def _sound(result: object, given: Credential, border: plugin_code) -> Credential | None:
+    """What a refresh gave, if it can be used and kept; raises PluginError for anything else (H10)."""
+    if result is None:
+        return None
+    try:
+        renewed = checked_credential(result)
+    except InvalidAsk as error:
+        raise border.wrong(f"`refresh` gave what cannot be used: {error}") from None
+    if (renewed.id, renewed.provider) != (given.id, given.provider):
+        raise border.wrong(f"`refresh` was handed {given.id!r} and gave {renewed.id!r} of {renewed.provider!r}")
+    return renewed

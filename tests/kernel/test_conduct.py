@@ -651,6 +651,20 @@ async def test_a_failed_call_leaves_a_decision_record_too() -> None:
         assert (decision.served_by, decision.error) == ("", "upstream_error")
 
 
+@BOTH
+async def test_a_call_that_fails_by_its_origin_says_when_that_is_back(mode: str, autojump_clock: MockClock) -> None:
+    """O15, design 8: the credentials are ready again, and it is their origin that everybody waits for."""
+    provider = ScriptedProvider(Script(failure=Transient()))
+    async with scripted_kernel(toml(more=AT_ONCE), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed) as failed:
+            await run(kernel, mode)
+        with pytest.raises(Unavailable) as refused:
+            await run(kernel, mode)
+
+    assert provider.called() == ["a", "b"]
+    assert failed.value.until == refused.value.until is not None
+
+
 BAD_ASKS = (
     (Ask(model=""), "ask.model"),
     (Ask(model=3), "ask.model"),  # type: ignore[arg-type]  # that is the point

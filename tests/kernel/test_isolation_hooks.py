@@ -438,6 +438,41 @@ async def test_a_hook_that_gives_something_else_is_refused_at_the_border(
     await check_that_it_hurts_nothing_else(lying(kind, method, lie), act)
 
 
+BEARER = attrs.evolve(LOGIN, metadata=Metadata({"refresh_token": "somebody else's"}))
+
+FORGED: list[tuple[str, Any, Act]] = [
+    *(("origin", lie, register) for lie in (None, 5, [0], b"https://upstream.test")),
+    *(("token_origin", lie, renew) for lie in (None, 5, [0])),
+    *(("refresh", lie, renew) for lie in (5, "t", {"access_token": "x"})),
+    ("refresh", attrs.evolve(BEARER, id="u"), renew),
+    ("refresh", attrs.evolve(BEARER, provider="other"), renew),
+    ("refresh", attrs.evolve(BEARER, metadata=Metadata({"expires_at": object()})), renew),
+    ("refresh", attrs.evolve(BEARER, metadata={"refresh_token": "x"}), renew),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("method", "lie", "act"), FORGED, ids=shown)
+async def test_what_a_provider_may_not_say_of_a_credential_changes_nothing_of_it(
+    method: str, lie: Any, act: Act, autojump_clock: MockClock
+) -> None:
+    """H10: another account's tokens least of all; the error names the plugin's method, or its credential."""
+    broken = lying(Provider, method, lie)
+    async with house(broken) as kernel:
+        await register(kernel)
+        await trio.sleep(1)
+        before = kernel.credentials.get("t")
+        broken.armed = True
+        with pytest.raises(TurnoutError) as caught:
+            await act(kernel)
+        broken.armed = False
+        after = kernel.credentials.get("t")
+
+    assert f"`{method}`" in f"{caught.value} {caught.value.__cause__}"
+    assert before is not None
+    assert after is not None
+    assert (after.origin, after.metadata) == (before.origin, before.metadata)
+
+
 def hanging(kind: type[Broken], method: str) -> Broken:
     """A plugin whose method never comes back, as soon as it is armed."""
     plugin = kind("", ValueError())
