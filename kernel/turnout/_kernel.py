@@ -4,7 +4,7 @@
     ├── house        supervisors of plugins: store, observers, transport, selector, providers
     └── rooms        what lives on the open plugins: write-behind, refreshes, listings, clock, observers, frontends
 
-When the block ends nothing is left: rooms are cancelled first, then what is dirty is flushed, then plugins close in
+When the block ends nothing is left: what is dirty is flushed, rooms are cancelled, calls ended, then plugins close in
 the opposite order of opening, each in the task that opened it.
 """
 
@@ -247,6 +247,7 @@ class Kernel:
                                 await self._storing.flush()
                             self._rooms.cancel_scope.cancel()
                     finally:
+                        await self._end_calls()
                         await self._close()
                         house.cancel_scope.cancel()
 
@@ -312,6 +313,13 @@ class Kernel:
             keeper=keeping.keeper,
             places=self._storing.limits,
         )
+
+    async def _end_calls(self) -> None:
+        """Calls of tasks that are not ours outlive the block otherwise, with plugins that are closed."""
+        self.drain()
+        self._conductor.calls.end()
+        with trio.CancelScope(deadline=trio.current_time() + CLOSE_LIMIT, shield=True):
+            await self._conductor.calls.wait_gone()
 
     async def _close(self) -> None:
         """Bring what has become dirty since to the store, give back leases, then close every plugin."""

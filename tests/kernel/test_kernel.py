@@ -16,6 +16,7 @@ from turnout import (
     Chunk,
     Credential,
     Failure,
+    Kernel,
     Metadata,
     Plugins,
     RateLimited,
@@ -166,6 +167,36 @@ async def test_a_damaged_record_is_left_out_and_the_others_load(autojump_clock: 
     async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
         await kernel.execute(ASK)
     assert store.records["secret", "b"].data == b"\xff"
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["execute", "stream"])
+async def test_calls_of_other_tasks_end_with_the_block_and_none_begins_after_it(
+    autojump_clock: MockClock, streams: bool
+) -> None:
+    """Design 1: when the block ends, nothing is left, and no plugin that is closed is called."""
+    provider = ScriptedProvider(Script(wait=100) if not streams else Script(chunks=[Chunk(b"x")] * 9, gap=100))
+    ended: list[float] = []
+
+    async def call(kernel: Kernel) -> None:
+        with pytest.raises(Draining):
+            if streams:
+                async with kernel.stream(ASK) as stream:
+                    async for _ in stream:
+                        pass
+            else:
+                await kernel.execute(ASK)
+        ended.append(trio.current_time())
+
+    async with trio.open_nursery() as nursery:
+        async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+            nursery.start_soon(call, kernel)
+            await trio.sleep(1)
+        assert ended == [1]
+    with pytest.raises(Draining):
+        await kernel.execute(ASK)
+    assert not kernel.readiness().ready
+    assert len(provider.calls) == 1
+    assert not provider.open_streams
 
 
 async def test_a_wrong_argument_of_the_kernel_is_named_and_nothing_changes(autojump_clock: MockClock) -> None:
