@@ -46,6 +46,9 @@ _OPENING: tuple[tuple[str, Any, str], ...] = (
     ("watch_stalls", bool, "True or False"),
 )
 
+GENERATE = Operation.GENERATE
+"""As a global, for the reason that `_values.DISABLED` has."""
+
 _PLAIN = frozenset({dict, MappingProxyType})
 """Mappings that are known by their type: 0.3 µs less than asking the abstract class, twice a call."""
 
@@ -65,6 +68,14 @@ def checked(ask: Ask) -> Ask:
         refuse(f"ask.deadline must be above 0 seconds, not {ask.deadline!r}", "ask.deadline")
     pin = None if ask.pin is None else ask.pin.strip() or None
     return ask if pin == ask.pin else attrs.evolve(ask, pin=pin)
+
+
+def checked_stream(ask: Ask) -> Ask:
+    """The same for a call that streams: only what is generated comes in pieces."""
+    ask = checked(ask)
+    if ask.operation is not GENERATE:
+        refuse(f"ask.operation must be GENERATE where it streams, not {ask.operation.name}", "ask.operation")
+    return ask
 
 
 def checked_credential(credential: object) -> Credential:

@@ -28,7 +28,7 @@ import trio
 
 from turnout._affinity_records import AFFINITY, KEEPERS
 from turnout._assemble import choose, generation_of
-from turnout._checks import check_opening, checked, checked_config, checked_text
+from turnout._checks import check_opening, checked, checked_config, checked_stream, checked_text
 from turnout._clock import Clock
 from turnout._config import Config
 from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded
@@ -111,7 +111,7 @@ class Kernel:
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
-        return self._conductor.stream(checked(ask), under)
+        return self._conductor.stream(checked_stream(ask), under)
 
     async def count(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Count the tokens of a request. Waits; raises TurnoutError, also where the upstream cannot count."""

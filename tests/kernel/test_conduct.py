@@ -21,6 +21,7 @@ from turnout import (
     Inexpressible,
     InvalidRequest,
     Kernel,
+    Operation,
     Protocol,
     RateLimited,
     Sent,
@@ -692,6 +693,19 @@ async def test_a_wrong_ask_is_named_and_nothing_happens(mode: str, ask: Ask, arg
             await run(kernel, mode, ask)
         assert caught.value.argument == argument
         assert provider.calls == []
+
+
+@pytest.mark.parametrize("operation", [Operation.COUNT, Operation.EMBED])
+async def test_only_what_is_generated_is_streamed(operation: Operation) -> None:
+    """C1.18: a stream of a count would be a generation that somebody pays for."""
+    provider = ScriptedProvider()
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(InvalidAsk) as caught:
+            await chunks(kernel, Ask(model="m", operation=operation))
+        await kernel.execute(Ask(model="m", operation=operation))
+
+    assert caught.value.argument == "ask.operation"
+    assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize(("pin", "called"), [("", "a"), ("  ", "a"), (" b ", "b"), ("b", "b")])
