@@ -14,9 +14,9 @@ import trio
 from turnout._affinity_records import AFFINITY, KEEPERS, encode_preferences
 from turnout._aggregate import clear
 from turnout._custody import Custody, is_kept
+from turnout._known_records import KnownRecords
 from turnout._plugin_calls import offers, plugin_code
 from turnout._records import decode_credential, encode_credential, encode_state
-from turnout._unknown_fields import NOTHING, UnknownFields, unknown_fields
 from turnout._values import CredentialState, ModelState, Record, Status
 from turnout.abc import Change, Reader, Store, Watcher
 from turnout.errors import PluginError, StoreConflict, StoreError
@@ -68,8 +68,7 @@ class WriteBehind:
         self._name = name
         self._failed = failed
         self.failing = False
-        self._versions: dict[tuple[str, str], int] = {}
-        self._unknown: dict[tuple[str, str], UnknownFields] = {}
+        self._known = KnownRecords()
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
         self._gather_scope = trio.CancelScope()
@@ -78,8 +77,7 @@ class WriteBehind:
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
         records = await self._list()
-        self._versions = {key: record.version for key, record in records.items()}
-        self._unknown = {key: unknown for key, record in records.items() if (unknown := unknown_fields(record))}
+        self._known.begin(records)
         return records
 
     async def _list(self) -> Mapping[tuple[str, str], Record]:
@@ -177,19 +175,7 @@ class WriteBehind:
 
     def _hear(self, changes: Iterable[Change]) -> None:
         """Take in what others wrote, less what we know already."""
-        fresh = []
-        for change in changes:
-            key = change.kind, change.id
-            known = self._versions.get(key, 0)
-            if change.record is None and known:
-                del self._versions[key]
-                self._unknown.pop(key, None)
-                fresh.append(change)
-            elif change.record is not None and change.record.version > known:
-                self._versions[key] = change.record.version
-                self._unknown[key] = unknown_fields(change.record)
-                fresh.append(change)
-        self._follow(fresh)
+        self._follow(self._known.news(changes))
 
     async def read(self) -> None:
         """Write what is dirty, then take in everything that the store has (C3.4). Raises StoreError or PluginError."""
@@ -232,10 +218,7 @@ class WriteBehind:
 
     async def _read_all(self) -> None:
         """Take in everything that others wrote."""
-        records = await self._list()
-        gone = [key for key in self._versions if key not in records]
-        self._hear(Change(kind=kind, id=id, record=record) for (kind, id), record in records.items())
-        self._hear(Change(kind=kind, id=id, record=None) for kind, id in gone)
+        self._hear(self._known.differs(await self._list()))
 
     async def flush(self, *, patience: int = 1) -> bool:
         """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty.
@@ -281,15 +264,14 @@ class WriteBehind:
         for left in range(TRIES - 1, -1, -1):
             current = data()
             if current is None:
-                self._unknown.pop(key, None)
-                if self._versions.pop(key, None) is not None:
+                if self._known.gone(key):
                     with self.border:
                         await self.store.delete(kind, id)
                 return
             try:
-                kept = self._unknown.get(key, NOTHING).kept_in(current)
+                kept = self._known.unknown(key).kept_in(current)
                 with self.border:
-                    version = await self.store.save(kind, id, kept, self._versions.get(key, 0))
+                    version = await self.store.save(kind, id, kept, self._known.version(key))
                 if type(version) is not int:
                     raise self.border.wrong(f"`save` gave a {type(version).__name__} where a version is due")
             except StoreConflict:
@@ -304,11 +286,8 @@ class WriteBehind:
 
     def _saved(self, key: tuple[str, str], version: int, data: bytes) -> None:
         """Remember what the store has now, unless somebody else was heard of since."""
-        if version <= self._versions.get(key, 0):
-            return
-        self._versions[key] = version
         kind, id = key
-        if kind == "secret" and id in self._custody.credentials:
+        if self._known.saved(key, version) and kind == "secret" and id in self._custody.credentials:
             self._custody.stored[id] = decode_credential(data)
 
     def _data(self, kind: str, id: str) -> bytes | None:
@@ -323,7 +302,7 @@ class WriteBehind:
         if kind == "secret":
             return encode_credential(credential)
         state = self._custody.states[id]
-        as_new = _as_good_as_new(state) and not self._unknown.get((kind, id))
+        as_new = _as_good_as_new(state) and not self._known.unknown((kind, id))
         return None if as_new else encode_state(state)
 
 
