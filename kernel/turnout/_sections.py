@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 1_000_000_000
 _KIB = 1024
+_CENTURY = Seconds(100 * 365 * 86400.0)
+"""Seconds. The calendar ends with the year 9999, and a cooldown is shown as one of its days."""
 
 
 def _count(default: int, least: int = 0) -> Any:
@@ -78,7 +80,7 @@ class Health:
     keep_last: bool = True
     half_open: bool = True
     blame_routes: bool = True
-    hint_cap: Seconds = attrs.field(default=Seconds(24 * 3600.0), validator=_POSITIVE)
+    hint_cap: Seconds = attrs.field(default=Seconds(24 * 3600.0), validator=[_POSITIVE, validators.le(_CENTURY)])
     decay: bool = True
     cooling: bool = True
 

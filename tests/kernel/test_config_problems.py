@@ -70,6 +70,7 @@ priority = true
         ("[retry]\nmax_credentials = 99999999999999999999", "must be <= "),
         ("[retry]\nmax_wait = 30", "expected a duration such as .* got a whole number"),
         ('[retry]\nmax_wait = "30"', "expected a duration such as"),
+        ('[health]\nhint_cap = "99999999h"', "hint_cap.* must be <= "),  # no calendar has that day
         ('[retry]\nmax_wait = "-1s"', "expected a duration such as"),
         ('[retry]\nmax_wait = "1h 30m"', "expected a duration such as"),
         ('[deadlines]\nidle = "0s"', "'idle' must be > 0"),
