@@ -1,7 +1,8 @@
-"""Cooldowns that a group does not show: it is ready, but not under the very name that was asked for.
+"""Times that a group does not show: those of its credentials under the very name that was asked for.
 
 Groups go by base name, and an alias may have a suffix of its own: it stands for further models then, which only those
-reach who ask for it with that suffix (C7.5.3, C7.7.2).
+reach who ask for it with that suffix (C7.5.3, C7.7.2). What keeps from the others is looked at one by one, for the sake
+of a call that fails; where no alias has a suffix, groups tell it all.
 """
 
 from collections.abc import Mapping
@@ -12,15 +13,17 @@ from turnout._standing import IS_READY, Standing, blocked
 
 
 def hidden(run: Run, custody: Custody, now: float) -> Mapping[str, Standing]:
-    """Ids of those that this pass has tried and that wait under the name of its ask only, and how they stand."""
+    """Ids of those that wait under the name of this ask, and how they stand; none where their groups tell it all."""
     found: dict[str, Standing] = {}
-    for id in run.tries.tried & custody.credentials.keys():
-        credential = custody.credentials[id]
-        provider = run.generation.providers.get(credential.provider)
-        if provider is None or len(custody.recorded(id, run.name.key)) == 1:
+    for key in run.providers:
+        provider = run.generation.providers.get(key)
+        if provider is None or not provider.aliases.suffixed:
             continue
-        recorded = [one.recorded for one in provider.aliases.upstreams(credential, run.name)]
-        standing = blocked(credential, custody.states[id], recorded, now)
-        if standing.kind is not IS_READY:
-            found[id] = standing
+        for id, credential in custody.credentials.items():
+            if credential.provider != key or run.ask.pin not in {None, id} or not custody.recorded(id, run.name.key):
+                continue
+            recorded = [one.recorded for one in provider.aliases.upstreams(credential, run.name)]
+            standing = blocked(credential, custody.states[id], recorded, now)
+            if standing.kind is not IS_READY:
+                found[id] = standing
     return found

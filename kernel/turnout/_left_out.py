@@ -24,14 +24,15 @@ def left_out(run: Run, custody: Custody, skipped_origins: Collection[str], now: 
     """(credential id, why) of credentials for this call that it has not tried: they could not be picked."""
     called = {attempt.credential for attempt in run.attempts}
     shards = custody.schedule.groups(run.providers, run.name.key, now)
-    found = (
-        (id, why)
-        for id, why in islice(_reasons(run, custody, shards, skipped_origins), LOOKED_AT)
-        if why and id not in called and run.ask.pin in {None, id}
+    unseen = hidden(run, custody, now)
+    shown = islice(_reasons(run, custody, shards, skipped_origins), LOOKED_AT)
+    found = chain(
+        ((id, _why(one.kind, one.until)) for id, one in unseen.items()),
+        ((id, why) for id, why in shown if why and id not in unseen),
     )
-    unseen = ((id, _why(one.kind, one.until)) for id, one in hidden(run, custody, now).items() if id not in called)
+    told = ((id, why) for id, why in found if id not in called and run.ask.pin in {None, id})
     rationed = ((id, RATIONED) for id in dict.fromkeys(run.tries.rationed))
-    return tuple(islice(chain(rationed, unseen, found), SHOWN))
+    return tuple(islice(chain(rationed, told), SHOWN))
 
 
 def _reasons(

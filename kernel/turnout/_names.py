@@ -143,6 +143,9 @@ class Naming:
 class Aliases:
     """What the configuration of one provider makes of model names, worked out once per credential (C7.6.6 with O13).
 
+    Attributes:
+        suffixed: some alias has a suffix of its own.
+
     Args:
         lists: of this provider, in configuration order.
         pools: repeating an alias forms a pool for every credential of this provider, not only for those that C7.7.1
@@ -163,6 +166,8 @@ class Aliases:
         self._pools = pools
         self._channel = channel
         self._oauth = {name.strip().lower(): tuple(models) for name, models in (oauth or {}).items()}
+        every = (*(one.models for one in self._lists), *self._oauth.values())
+        self.suffixed = any(parse(entry.alias.strip()).suffix is not None for models in every for entry in models)
         self._shared: dict[tuple[str, str, int, bool, bool], Naming] = {}
         self._by_id: dict[str, tuple[Credential, Naming]] = {}
 

@@ -18,6 +18,9 @@ from turnout.errors import NoCredential, PoolError, Unavailable
 JITTER_SHARE, JITTER_FLOOR, JITTER_CAP = 0.1, 0.05, 1.0
 """Waiters of one recovery wake spread over a tenth of the wait, at least 50 ms and at most 1 s (O40)."""
 
+MayRetry = Callable[[int | None], bool]
+"""Whether another pass is worth a wait, for the sake of who asks for so many; None: for the global count."""
+
 
 class Recovery:
     """Waits for recoveries of the credentials in one custody."""
@@ -61,9 +64,7 @@ class Recovery:
         if run.last is None:
             nobody = self.nobody(run, now)
             raise run.unsaid if run.unsaid is not None and isinstance(nobody, NoCredential) else nobody
-        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin)
-        unseen = (one.until for one in hidden(run, self._custody, now).values())
-        run.last.until = earliest(at, self._origin_recovers(run, now), *unseen)
+        run.last.until = earliest(self._recovers(run, now), self._origin_recovers(run, now))
         raise run.last
 
     async def _refreshed(self, run: Run, patience: float) -> bool:
@@ -89,10 +90,17 @@ class Recovery:
         credentials = self._custody.credentials
         if any(may_retry(retries(credentials[id])) for id in run.kept & credentials.keys()):
             return now
-        at = self._custody.schedule.soonest(run.providers, run.name.key, now, pin=run.ask.pin, may_retry=may_retry)
         origin = self._origin_recovers(run, now) if may_retry() else None
-        unseen = hidden(run, self._custody, now).items()
-        return earliest(at, origin, *(one.until for id, one in unseen if may_retry(retries(credentials[id]))))
+        return earliest(self._recovers(run, now, may_retry), origin)
+
+    def _recovers(self, run: Run, now: float, may_retry: MayRetry | None = None) -> float | None:
+        """POSIX seconds at which the first credential recovers that waits for a time, as `Schedule.soonest` says it."""
+        unseen, pin = hidden(run, self._custody, now), run.ask.pin
+        base = run.name.key
+        at = self._custody.schedule.soonest(run.providers, base, now, tried=unseen.keys(), pin=pin, may_retry=may_retry)
+        credentials = self._custody.credentials
+        worth = (one for id, one in unseen.items() if may_retry is None or may_retry(retries(credentials[id])))
+        return earliest(at, *(one.until for one in worth))
 
     def _origin_recovers(self, run: Run, now: float) -> float | None:
         """POSIX seconds at which an origin recovers that alone keeps a ready credential from serving this ask (O39)."""
@@ -114,7 +122,8 @@ class Recovery:
         if (until := self._origin_recovers(run, now)) is not None:
             return Unavailable(until=until)
         unseen = hidden(run, self._custody, now)
-        also = reduce(Waits.beside, map(Waits.of, unseen.values()), Waits())
+        others = (one for id, one in unseen.items() if id not in tried)
+        also = reduce(Waits.beside, map(Waits.of, others), Waits())
         return self._custody.schedule.why_not(
             run.providers,
             run.name.key,

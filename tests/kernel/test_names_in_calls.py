@@ -1,15 +1,18 @@
 """Names from a client's request to the upstream and back into the records, through a whole kernel."""
 
 import gc
+import random
 import weakref
 
 import pytest
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Model, RateLimited, Secret
+from turnout import Ask, Credential, Model, RateLimited, Secret, Transient
 from turnout._alias_tables import Channel
-from turnout.errors import CoolingDown, UnknownModel, UpstreamFailed
+from turnout._names import parse
+from turnout.errors import CoolingDown, PoolError, UnknownModel, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout.testing._backdoor import record
 
 LIMITED = Script(failure=RateLimited(retry_after=60))
 LATER = Script(failure=RateLimited(retry_after=90))
@@ -297,3 +300,71 @@ async def test_a_cooldown_that_an_alias_with_a_suffix_hid_is_waited_for(autojump
 
     assert sent(provider) == ["x", "y", "y"]
     assert 9 <= answer.decision.waited < 11
+
+
+NAMES, UPSTREAMS = ("x", "y", "z(low)", "fast"), ("x", "y", "z", "fast")
+ALIASES = ("", "fast", "fast(high)", "FAST", "x(high)")
+ASKED = ("fast", "fast(high)", "fast(low)", "x", "x(high)", "z", "fast()")
+
+
+def any_aliases(chance: random.Random) -> str:
+    """A configuration with aliases of all kinds for credentials of two tiers."""
+    lines = [LETTER]
+    for _ in range(chance.randint(1, 4)):
+        alias = chance.choice(ALIASES)
+        lines += ["[[providers.p.models]]", f'name = "{chance.choice(NAMES)}"', f'alias = "{alias}"' if alias else ""]
+    for name in "abc"[: chance.randint(1, 3)]:
+        lines += ["[[providers.p.credentials]]", f'name = "{name}"', f'api_key = "key-{name}-0123456789"']
+        lines += [f"priority = {chance.randint(0, 1)}"]
+    return "\n".join(lines)
+
+
+LETTER = """
+[retry]
+max_wait = "0s"
+passes = 1
+[health]
+half_open = false
+keep_last = false
+blame_routes = false
+"""
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whatever_the_aliases_nobody_who_cools_is_called_and_the_earliest_time_is_told(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    """C7.10, O15, O28, against a reading of each credential by itself."""
+    chance = random.Random(seed)  # noqa: S311  # a failure is to come again
+    provider = ScriptedProvider()
+    async with scripted_kernel(any_aliases(chance), {"p": provider}) as kernel:
+        for credential in kernel.credentials.list():
+            for model in UPSTREAMS:
+                kind = chance.choice((RateLimited, Transient, None))
+                if kind is not None:
+                    record(kernel, credential.id, kind(retry_after=chance.randint(10, 99)), model)
+
+        def until(id: str, upstream: str) -> float | None:
+            known = kernel.credentials.state(id).models.get(upstream)
+            return None if known is None else known.next_retry_after
+
+        aliases = kernel._conductor.generation.providers["p"].aliases
+        for model in ASKED:
+            name = parse(model)
+            waits = {
+                one.id: [until(one.id, upstream.recorded) for upstream in aliases.upstreams(one, name)]
+                for one in kernel.credentials.list()
+                if kernel._custody.catalogue.supports(one.id, name.key)
+            }
+            served = ""
+            refused: UnknownModel | PoolError | None = None
+            try:
+                served = (await kernel.execute(Ask(model=model))).decision.served_by
+            except (UnknownModel, PoolError) as error:
+                refused = error
+            if isinstance(refused, PoolError):
+                assert refused.until == min(time for times in waits.values() for time in times if time is not None)
+                assert all(None not in times for times in waits.values())
+            else:
+                assert None in waits[served] if refused is None else not waits
+        assert all(until(call.credential.id, parse(call.model).key) is None for call in provider.calls)
