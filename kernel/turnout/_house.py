@@ -10,7 +10,7 @@ import trio
 from turnout._assemble import Chosen
 from turnout._config import Config
 from turnout._plugin_calls import offers
-from turnout._supervise import CLOSE_LIMIT, Supervisor, opening
+from turnout._supervise import CLOSE_LIMIT, Supervisor, constructed, opening
 from turnout.abc import PluginContext, SessionCloser
 from turnout.errors import TurnoutError
 
@@ -96,7 +96,10 @@ class House:
         context = context_of(chosen, config, self._clock, self._draw)
         told = partial(self._told, context.group, chosen.key)
         supervisor: Supervisor[Any] = Supervisor(partial(opening, chosen.cls, chosen.settings, context), context, told)
-        await supervisor.start(self._nursery)
+        if getattr(chosen.cls, "open", None) is None:
+            supervisor.make(partial(constructed, chosen.cls, chosen.settings))
+        else:
+            await supervisor.start(self._nursery)
         return supervisor
 
     async def close(self) -> None:

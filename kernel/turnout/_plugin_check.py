@@ -44,7 +44,7 @@ def flaw_of(group: str, plugin: Any, leaving: frozenset[int] = LEAVING) -> str:
     settings = getattr(plugin, "Settings", None)
     if settings is not None and not attrs.has(settings):
         return f"{plugin.__name__}.Settings must be an attrs class"
-    if not callable(getattr(plugin, "open", type)):
+    if not callable(getattr(plugin, "open", None) or type):  # None counts as missing, as for all that is optional
         return f"{plugin.__name__}.open must be an async context manager function"
     return ""
 

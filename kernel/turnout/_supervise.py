@@ -1,10 +1,11 @@
 """Open plugins, each in a task of its own, and open them again when they fail.
 
 A plugin's context manager may hold nurseries and cancel scopes, so it is entered, used up and left in one task
-(design 8a): its supervisor, which waits to be told to stop. Closing never touches a foreign context.
+(design 8a): its supervisor, which waits to be told to stop. Closing never touches a foreign context. A plugin without
+an `open` of its own holds nothing, and takes no task.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from logging import getLogger
 from typing import Any, Generic, TypeVar
@@ -57,6 +58,12 @@ class Supervisor(Generic[T]):
         self._stop = trio.Event()
         self._closed = trio.Event()
         self._scope = trio.CancelScope()
+
+    def make(self, maker: Callable[[], T]) -> None:
+        """Take a plugin that is not opened, only made. Raises PluginError when that fails."""
+        with self.border:
+            self.instance = maker()
+        self._closed.set()
 
     async def start(self, nursery: trio.Nursery) -> T:
         """Open the plugin in a task of `nursery` and give it. Raises PluginError when it fails or takes too long."""
@@ -114,9 +121,14 @@ def opening(cls: type[T], settings: object, context: PluginContext) -> AbstractA
     if opener is not None:
         opened: AbstractAsyncContextManager[T] = opener(settings, context)
         return opened
-    return _constructed(cls, settings)
+    return _held(cls, settings)
 
 
 @asynccontextmanager
-async def _constructed(cls: type[T], settings: object) -> Any:
-    yield cls() if settings is None else cls(settings)  # type: ignore[call-arg]  # declared by having `Settings`
+async def _held(cls: type[T], settings: object) -> AsyncIterator[T]:
+    yield constructed(cls, settings)
+
+
+def constructed(cls: type[T], settings: object) -> T:
+    """A plugin made by its constructor, which takes settings where its class declares `Settings`."""
+    return cls() if settings is None else cls(settings)  # type: ignore[call-arg]  # declared by having `Settings`

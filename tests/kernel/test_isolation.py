@@ -1,7 +1,7 @@
 """Plugins that break while they are in use: what they hurt, and what they do not."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from logging import getLogger
 from typing import Any, ClassVar
 
@@ -11,10 +11,12 @@ import trio
 from trio.testing import MockClock
 
 from turnout import Ask, Event, Kernel, PluginFailed, Plugins, RateLimited, open_kernel, parse_config
+from turnout._plugin_check import flaw_of
 from turnout._supervise import CLOSE_LIMIT, RESTARTS, Supervisor
 from turnout.abc import Limits, PluginContext
 from turnout.errors import PluginError, TurnoutError
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
+from turnout.testing._given import given_open
 from turnout.testing._house import NoTransport
 
 ASK = Ask(model="m")
@@ -141,6 +143,49 @@ async def test_a_plugin_that_goes_on_failing_is_given_up(autojump_clock: MockClo
 
     assert len(opened) == 1 + RESTARTS
     assert told[-1].endswith("given up")
+
+
+async def test_a_plugin_without_an_open_of_its_own_takes_no_task(autojump_clock: MockClock) -> None:
+    """It holds nothing that a task would have to keep open: only those that are opened have a supervisor's."""
+    counts = []
+    for opened in (False, True):
+        store = given_open(MemoryStore()) if opened else given(MemoryStore())
+        groups: dict[str, dict[str, Any]] = {
+            "providers": {"p": given(ScriptedProvider())},
+            "selectors": {"first": First},
+            "stores": {"memory": store},
+            "transports": {"none": given(NoTransport())},
+        }
+        config = parse_config(f'[turnout]\nselector = "first"\nstore = "memory"\ntransport = "none"\n{TOML}')
+        async with open_kernel(config, plugins=Plugins.of(groups)) as kernel:
+            assert (await kernel.execute(ASK)).decision.served_by == "a"
+            counts.append(trio.lowlevel.current_statistics().tasks_living)
+    assert counts[1] == counts[0] + 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(3), ExceptionGroup("many", [ValueError()])])
+async def test_a_plugin_that_cannot_be_made_is_told_by_name(error: BaseException, autojump_clock: MockClock) -> None:
+    """H8."""
+
+    class Unmade(First):
+        def __init__(self) -> None:
+            raise error
+
+    supervisor: Supervisor[object] = Supervisor(nullcontext, context(), list)
+    with pytest.raises(PluginError, match="observer 'crashing': raised"):
+        supervisor.make(Unmade)
+
+
+def test_an_instance_that_is_given_is_neither_opened_nor_made_anew() -> None:
+    class Opened(First):
+        @staticmethod
+        def open(*_: object) -> None:
+            raise AssertionError("never")
+
+    instance = Opened()
+    cls: Any = given(instance)
+    assert cls() is cls("settings") is instance
+    assert flaw_of("turnout.selectors", given(instance)) == ""
 
 
 def door(*ends: str) -> Any:

@@ -13,7 +13,7 @@ from turnout._kernel import Kernel, open_kernel
 from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
 from turnout.abc import Candidate, Ready
-from turnout.testing._given import given
+from turnout.testing._given import given, given_open
 from turnout.testing._scripted import ScriptedProvider
 from turnout.testing._store import MemoryStore
 
@@ -73,7 +73,7 @@ def scripted_plugins(
     classes: dict[str, Mapping[str, Any]] = {
         "turnout.providers": {name: made[id(one)] for name, one in providers.items()},
         "turnout.selectors": {"in-turn": given(selector) if selector else _IN_TURN, "in-order": _IN_ORDER},
-        "turnout.stores": {"memory": given(store or MemoryStore())},
+        "turnout.stores": {"memory": given_open(store or MemoryStore())},
         "turnout.transports": {"none": _NONE},
         **more,
     }
