@@ -31,17 +31,20 @@ from turnout import (
 from turnout._attempts import Retry
 from turnout._values import CLEAN
 from turnout.testing import ScriptedProvider, scripted_kernel, simulate
+from turnout.testing._case import Attempt as Called
+from turnout.testing._decided import overdrawn
 from turnout.testing._determinism import HOOKS, SkippingClock, Stuck, run_deterministically
 from turnout.testing._faulty_store import FaultyStore
 from turnout.testing._over_restarts import Left
-from turnout.testing._referee import Attempt as Called
 from turnout.testing._referee import Referee
+from turnout.testing._simulation import _World, simulate_all
+from turnout.testing._tally import miscounted
 
 SEEDS = int(os.environ.get("TURNOUT_SEEDS", "2000"))
 """`.ci/run` says how many it plays; a nightly run may play a million."""
 
-PARTS = 8
-"""So that two who test at the same time share the seeds."""
+PARTS = 4
+"""So that two who test at the same time share the seeds; each part is a process, which takes a second to begin."""
 
 FIRST = int(os.environ.get("TURNOUT_FIRST_SEED", "0"))
 
@@ -73,6 +76,27 @@ def test_the_same_seed_plays_the_same_to_the_line() -> None:
     assert first == second
     digests = {line.split()[1] for line in first.splitlines()[:-1]}
     assert len(digests) > 90
+
+
+def test_seeds_that_share_one_run_play_as_each_does_alone() -> None:
+    """J7: or a seed that failed among others would hold when it is looked at."""
+    assert simulate_all(range(20)) == [simulate(seed) for seed in range(20)]
+
+
+def test_a_seed_that_breaks_the_run_fails_and_the_others_are_played(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = _World.play
+
+    async def broken(world: _World, seed: int) -> None:
+        if seed == 1:
+            world._begin(seed)
+            raise trio.TrioInternalError("nothing can end it")
+        await play(world, seed)
+
+    monkeypatch.setattr(_World, "play", broken)
+    runs = simulate_all(range(3))
+
+    assert [(run.seed, bool(run.problems)) for run in runs] == [(0, False), (1, True), (2, False)]
+    assert runs[1].problems == ("the kernel died: TrioInternalError('nothing can end it')",)
 
 
 def test_one_seed_prints_its_trace() -> None:
@@ -257,16 +281,8 @@ SOUND = decision(("a", Failed()), ("b", Done()))
     ids=["passes", "twice in a pass", "credentials", "origins", "unsafe", "the client's mistake"],
 )
 def test_the_judge_notices_a_broken_budget(broken: Decision) -> None:
-    referee = Referee()
-    referee._budgets["x"] = RETRY
-
-    async def judge() -> None:
-        referee.decided(SOUND)
-        assert referee.problems == []
-        referee.decided(broken)
-
-    run_deterministically(judge, 0)
-    assert referee.problems
+    assert list(overdrawn(SOUND, RETRY, hedged=False)) == []
+    assert list(overdrawn(broken, RETRY, hedged=False))
 
 
 def outcome(verdict: Verdict) -> Outcome:
@@ -283,39 +299,30 @@ NUMBERED = Transient(message="#1")
 )
 def test_the_judge_notices_what_is_not_recorded_exactly_once(told: tuple[Verdict, ...]) -> None:
     """C10, C9.4.2: an attempt is recorded once."""
-    referee = Referee()
     ended = [Called("x", "a", "o", again=False, ends=ends) for ends in (Done(), NUMBERED, None)]
-    referee.attempts += ended
-
-    async def judge() -> None:
-        referee.recorded([outcome(Done()), outcome(NUMBERED)])
-        assert referee.problems == []
-        referee.recorded([outcome(verdict) for verdict in told])
-
-    run_deterministically(judge, 0)
-    assert referee.problems
+    assert list(miscounted(ended, [outcome(Done()), outcome(NUMBERED)])) == []
+    assert list(miscounted(ended, [outcome(verdict) for verdict in told]))
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_a_failure_that_meets_the_cancellation_of_its_call_is_recorded_once_or_never(times: int) -> None:
     """C8.3.5, C9.3: which of the two comes first nobody outside can tell."""
-    referee = Referee()
 
     async def judge() -> None:
+        attempts = []
         for number, cancelled in enumerate((True, False)):
             attempt = Called("x", "a", "o", again=False)
-            referee.attempts.append(attempt)
+            attempts.append(attempt)
             with trio.CancelScope() as scope:  # noqa: ASYNC100 # asked whether it is cancelled
                 if cancelled:
                     scope.cancel()
                 attempt.end(Transient(message=f"#{number}"))
         met, failed = (outcome(Transient(message=f"#{number}")) for number in (0, 1))
-        referee.recorded([met] * times + [failed])
-        assert bool(referee.problems) is (times == 2)
-        referee.recorded([met] * times)
+        assert bool(list(miscounted(attempts, [met] * times + [failed]))) is (times == 2)
+        (problem,) = miscounted(attempts, [met] * times)
+        assert "due, not recorded: Counter({('a', '#1'): 1})" in problem
 
     run_deterministically(judge, 0)
-    assert any("due, not recorded: Counter({('a', '#1'): 1})" in problem for problem in referee.problems)
 
 
 CREDENTIAL = Credential(id="t", provider="p", metadata=Metadata({"generation": 2, "expires_at": 9e9}))

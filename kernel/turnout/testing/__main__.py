@@ -12,7 +12,8 @@ from multiprocessing.connection import Connection
 
 import click
 
-from turnout.testing._simulation import Simulated, simulate
+from turnout.testing._simulation import Simulated, simulate, simulate_all
+from turnout.testing._variants import VARIANTS, variant
 
 CHUNK = 250
 """Seeds that one process plays: it collects no garbage, some 170 KiB a seed, and is forked, which takes no time."""
@@ -29,6 +30,8 @@ def main(first: int, count: int, *, digests: bool) -> None:
         run = simulate(first)
         click.echo("\n".join((*run.trace, run.digest, str(run) if run.problems else "all held")))
         sys.exit(bool(run.problems))
+    for number in range(VARIANTS):
+        variant(number)
     simulate(first)  # what is made once per process is made before it is forked
     gc.freeze()
     seeds = range(first, first + count)
@@ -53,8 +56,7 @@ def _played(seeds: range, *, digests: bool) -> tuple[int, int, int]:
 def _play(seeds: range, digests: bool, told: "Connection[tuple[int, int, int], object]") -> None:
     gc.disable()
     failed = calls = attempts = 0
-    for seed in seeds:
-        run = simulate(seed)
+    for run in simulate_all(seeds):
         calls += run.calls
         attempts += run.attempts
         failed += bool(run.problems)

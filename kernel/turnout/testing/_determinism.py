@@ -37,7 +37,7 @@ class SkippingClock(trio.abc.Clock):
 
     As `trio.testing.MockClock` with an `autojump_threshold` of 0, which takes one more turn of Trio's loop for each
     jump and waits for ever where nobody will wake. `trio.testing.wait_all_tasks_blocked` is not seen: `wait_blocked` is
-    for this clock. One clock is for one run.
+    for this clock. One clock is for one run of Trio.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,13 @@ class SkippingClock(trio.abc.Clock):
         self._count = itertools.count()
         self._in_vain = 0
         self._watchers = trio.lowlevel.ParkingLot()
+
+    def restart(self) -> None:
+        """Say 0 again, in the middle of a run: nobody may wait for a time."""
+        self._now = 0.0
+        self._in_vain = 0
+        self._sleepers.clear()
+        self._gone.clear()
 
     def start_clock(self) -> None:
         """Nothing: no time passes by itself."""
@@ -99,8 +106,12 @@ class SkippingClock(trio.abc.Clock):
 
     async def run(self, program: Callable[[], Awaitable[T]]) -> T:
         """Run a program; raises Stuck when every task waits and nothing will ever wake one."""
-        with self._alive:
-            return await program()
+        before, self._alive = self._alive, trio.CancelScope()
+        try:
+            with self._alive:
+                return await program()
+        finally:
+            self._alive = before
         raise Stuck("every task waits, and nothing will ever wake one")
 
     async def wait_blocked(self) -> None:
@@ -125,6 +136,12 @@ def run_deterministically(
         if clock is not None:
             return trio.run(clock.run, program, clock=clock, instruments=instruments)
         return trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0), instruments=instruments)
+
+
+def begin_anew(seed: int, clock: SkippingClock) -> None:
+    """In the middle of a run, while nobody else is alive: from here on all goes as if the run began with this seed."""
+    scheduler._r.seed(seed)
+    clock.restart()
 
 
 @contextmanager

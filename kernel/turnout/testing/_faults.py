@@ -1,6 +1,6 @@
 """Upstreams that fail in every way there is, by chance that can be replayed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ import trio
 from turnout._values import EMPTY, Call, Chunk, Credential, Metadata, Operation, Reply
 from turnout._verdicts import (
     FAILURES,
+    Blame,
     CountUnsupported,
     Done,
     Empty,
@@ -21,7 +22,8 @@ from turnout._verdicts import (
     Unauthorized,
 )
 from turnout.errors import UpstreamFailed
-from turnout.testing._referee import Attempt, Referee, generation_of
+from turnout.testing._case import Attempt
+from turnout.testing._referee import Referee, generation_of
 
 EMPTY_STREAM = Empty(message="upstream stream closed before first payload")
 FLOOD = Protocol(message="more than 64 KiB came before any payload")
@@ -29,6 +31,15 @@ FLOOD = Protocol(message="more than 64 KiB came before any payload")
 
 PREAMBLE = Chunk(b": ping\n\n", payload=False)
 PAYLOAD = Chunk(b"data: x\n\n")
+
+ILL = [kind for kind in FAILURES if kind.blame is Blame.ORIGIN]
+"""How an upstream fails that is ill itself: those failures add up, where others do not."""
+
+ILL_SHARE = 0.9
+"""Of its calls go wrong."""
+
+MOODS: Sequence[Sequence[type[Failure]]] = (FAILURES, FAILURES, ILL)
+"""Among what the failures of one simulation are chosen."""
 
 WAYS = ("fail", "fail", "fail", "stall", "bug")
 STREAM_WAYS = (*WAYS, "fail first", "empty", "flood", "stall first", "break", "stall later", "bug later")
@@ -61,13 +72,17 @@ class FaultyUpstreams:
         self._sleep = sleep
         self._referee = referee
         self._numbers = 0
+        self._kinds = chance.choice(MOODS)
+        if self._kinds is ILL:
+            share = ILL_SHARE
         self.share = share
         self.slow = True
         self.open_streams = 0
 
     def origin(self, credential: Credential) -> str:
-        """One for each provider, or the credential's own."""
-        return credential.attributes.get("base_url", "") or f"https://{credential.provider}.test:443"
+        """The credential's own, one for each provider, or one for all where it is ill."""
+        provider = "all" if self._kinds is ILL else credential.provider
+        return credential.attributes.get("base_url", "") or f"https://{provider}.test:443"
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -78,6 +93,7 @@ class FaultyUpstreams:
             attempt.end(Done() if ends is None else ends)
             if ends is not None:
                 raise UpstreamFailed(ends)
+            self._referee.commit(attempt)
             return Reply(body=b"{}")
 
     count = execute
@@ -91,6 +107,7 @@ class FaultyUpstreams:
             attempt.end(ends)
             if ends is not None:
                 raise UpstreamFailed(ends)
+            attempt.answered = True
             self.open_streams += 1
             try:
                 yield _Stream(self, call, attempt, way)
@@ -121,8 +138,8 @@ class FaultyUpstreams:
         """Any failure there is, numbered so that its record can be told from others."""
         self._numbers += 1
         chance = self._chance
-        kinds = FAILURES if operation is Operation.COUNT else [one for one in FAILURES if one is not CountUnsupported]
-        kind = chance.choice(kinds)
+        counting = operation is Operation.COUNT
+        kind = chance.choice([one for one in self._kinds if counting or one is not CountUnsupported])
         sent = chance.choice((Sent.NO, Sent.ANSWERED, Sent.ANSWERED, Sent.MAYBE))
         return kind(
             message=f"#{self._numbers}",

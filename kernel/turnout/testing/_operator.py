@@ -39,6 +39,7 @@ class Operator:
             await self.sleep(self.chance.choice((0, 0.4, 2, 30)))
             with suppress(StoreError, ConfigError):
                 await self.chance.choice(acts)()
+            self.referee.sessions.forget()  # what was changed may have been preferred
             self.referee.look()
 
     async def register(self, number: int) -> None:

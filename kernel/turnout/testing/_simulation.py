@@ -9,9 +9,8 @@ The same seed gives the same run, to the line of its trace. What must hold is in
 # ruff: noqa: SLF001  # it looks into the kernel's rooms to know when everybody must serve again
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import attrs
 import trio
@@ -20,15 +19,17 @@ from turnout._kernel import Kernel, open_kernel
 from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
 from turnout.errors import TurnoutError
-from turnout.testing._determinism import SkippingClock, run_deterministically
+from turnout.testing._client import HABITS, Client
+from turnout.testing._determinism import SkippingClock, begin_anew, run_deterministically
 from turnout.testing._faults import FaultyRenewals
 from turnout.testing._faulty_store import FaultyStore
 from turnout.testing._house import scripted_plugins
 from turnout.testing._operator import Operator
 from turnout.testing._over_restarts import LONGEST_BLOCK, Left
-from turnout.testing._referee import Referee, is_ready
+from turnout.testing._readiness import is_ready
+from turnout.testing._referee import Referee
 from turnout.testing._stage import Ear
-from turnout.testing._variants import TOTAL, VARIANTS, variant
+from turnout.testing._variants import VARIANTS, variant
 
 RESTARTS = 0.15
 """Share of the simulations in which the kernel is closed and opened again on the same store."""
@@ -70,23 +71,26 @@ def simulate(seed: int) -> Simulated:
 
     Sets of texts are iterated in an order that `PYTHONHASHSEED` decides: fix it where digests are compared.
     """
-    world = _World(seed)
-    referee = world.referee
-    try:
-        left = run_deterministically(world.play, seed, clock=world.clock)
-    except Exception as error:  # noqa: BLE001 # a kernel that dies is what we look for
-        referee.problems.append(f"the kernel died: {_innermost(error)!r}")
-    else:
-        if left:
-            referee.problems.append(f"{left} tasks are left behind")
-    return Simulated(
-        seed=seed,
-        problems=tuple(referee.problems),
-        calls=world.calls,
-        attempts=len(referee.attempts),
-        digest=referee.digest(),
-        trace=tuple(referee.trace),
-    )
+    return simulate_all([seed])[0]
+
+
+def simulate_all(seeds: Sequence[int]) -> list[Simulated]:
+    """Play seeds one after the other, each as if it were alone; in one run of Trio, which takes long to begin."""
+    played: list[Simulated] = []
+
+    async def play() -> None:
+        for seed in seeds[len(played) :]:
+            await world.play(seed)
+            played.append(world.result())
+
+    while len(played) < len(seeds):
+        world = _World(SkippingClock())
+        try:
+            run_deterministically(play, 0, clock=world.clock)
+        except Exception as error:  # noqa: BLE001 # one that even Trio cannot go on after
+            world.died(error)
+            played.append(world.result())
+    return played
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -96,23 +100,54 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 class _World:
-    """Everything that one seed makes."""
+    """Everything that one seed makes, one seed after the other."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, clock: SkippingClock) -> None:
+        self.clock = clock
+
+    def _begin(self, seed: int) -> None:
+        self._seed = seed
         self.chance = Random(seed)  # noqa: S311 # chance that can be replayed
         self.referee = Referee()
-        self.clock = SkippingClock()
-        self.calls = 0
         share = self.chance.choice((0.0, 0.3, 0.6, 0.9))
         self._upstreams = FaultyRenewals(self.chance, self.referee, share, self.clock.sleep)
         self._store = FaultyStore(self.chance, self.chance.choice((0.0, 0.0, 0.2)))
         self._ear = Ear()
+        self._habits = self.chance.choice(HABITS)
         self._kernel: Kernel
         self._left: Left | None = None
 
-    async def play(self) -> int:
-        """Open a kernel, let everybody act, and judge; gives how many tasks are left."""
+    async def play(self, seed: int) -> None:
+        """Play this seed to its end, whatever that is."""
+        self._begin(seed)
         before = trio.lowlevel.current_statistics().tasks_living
+        begin_anew(seed, self.clock)
+        try:
+            await self.clock.run(self._live_and_die)
+        except Exception as error:  # noqa: BLE001 # a kernel that dies is what we look for
+            self.died(error)
+        else:
+            left = trio.lowlevel.current_statistics().tasks_living - before
+            self.referee.law(not left, "%s tasks are left behind", left)
+
+    def died(self, error: Exception) -> None:
+        """The kernel did not survive."""
+        self.referee.problems.append(f"the kernel died: {_innermost(error)!r}")
+
+    def result(self) -> Simulated:
+        """How the seed went that was played last."""
+        referee = self.referee
+        return Simulated(
+            seed=self._seed,
+            problems=tuple(referee.problems),
+            calls=referee.calls,
+            attempts=len(referee.attempts),
+            digest=referee.digest(),
+            trace=tuple(referee.trace),
+        )
+
+    async def _live_and_die(self) -> None:
+        """Open a kernel, perhaps twice, let everybody act, and judge."""
         plugins = scripted_plugins(
             dict.fromkeys(("p", "q"), self._upstreams),  # type: ignore[arg-type]  # as good as scripted
             store=self._store,
@@ -123,7 +158,6 @@ class _World:
             await self._live(plugins, "1")
             await self.clock.sleep(self.chance.choice((0, 5, 600)))
         await self._live(plugins, "2", last=True)
-        return trio.lowlevel.current_statistics().tasks_living - before
 
     async def _live(self, plugins: Plugins, name: str, *, last: bool = False) -> None:
         """A kernel from its opening to its closing."""
@@ -138,8 +172,9 @@ class _World:
             ends = math.inf if last else self.chance.choice(ENDS)
             async with trio.open_nursery() as nursery:
                 nursery.cancel_scope.deadline = trio.current_time() + ends
+                client = Client(self.chance, self.referee, kernel, self.clock.sleep, self._habits)
                 for number in range(self.chance.randint(1, 5)):
-                    nursery.start_soon(self._client, f"{name}.{number}")
+                    nursery.start_soon(client.act, f"{name}.{number}")
                 nursery.start_soon(operator.act)
             await self._come_to_rest()
             if last:
@@ -154,58 +189,6 @@ class _World:
             self._left.must_be_back(kernel, self.referee, self._store)
             await self.clock.wait_blocked()
             self.referee.opening = False
-
-    # --- clients -----------------------------------------------------------------------------------------------------
-
-    async def _client(self, name: str) -> None:
-        for turn in range(self.chance.randint(1, 3)):
-            await self.clock.sleep(self.chance.choice((0, 0, 0.3, 3, 70)))
-            await self._call(self._ask(f"{name}.{turn}"))
-            self.referee.look()
-
-    def _ask(self, id: str) -> Ask:
-        chance = self.chance
-        return Ask(
-            id=id,
-            model=chance.choice(("m", "m", "m", "m", "m(high)", "pool", "pool", "x/m", "nothing")),
-            pin=chance.choice((None,) * 9 + ("a",)),
-            affinity=chance.choice((None, None, "s1", "s2")),
-            deadline=chance.choice((None, None, 5.0, 30.0)),
-        )
-
-    async def _call(self, ask: Ask) -> None:
-        chance = self.chance
-        patience = chance.choice((math.inf, math.inf, math.inf, math.inf, 0.0, 0.2, 6.0))
-        leaves_after = chance.choice((99, 99, 1, 3))
-        way: Callable[[Ask, int], Any] = chance.choice((self._execute, self._stream, self._stream, self._count))
-        began = trio.current_time()
-        failed: BaseException | None = None
-        self.calls += 1
-        self.referee.called(ask)
-        gone = True
-        try:
-            with trio.move_on_after(patience) as scope:
-                try:
-                    await way(ask, leaves_after)
-                except Exception as error:  # noqa: BLE001 # judged by the referee
-                    failed = error
-            gone = scope.cancelled_caught
-        finally:
-            self.referee.answered(ask, began, min(TOTAL, ask.deadline or TOTAL), failed, gone=gone)
-
-    async def _execute(self, ask: Ask, _: int) -> None:
-        await self._kernel.execute(ask)
-
-    async def _count(self, ask: Ask, _: int) -> None:
-        await self._kernel.count(ask)
-
-    async def _stream(self, ask: Ask, leaves_after: int) -> None:
-        async with self._kernel.stream(ask) as stream:
-            async for _ in stream:
-                leaves_after -= 1
-                if not leaves_after:
-                    break
-                await self.clock.sleep(self.chance.choice((0, 0, 1)))
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

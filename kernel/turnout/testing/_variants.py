@@ -8,7 +8,7 @@ from typing import Any
 from turnout._config import Config
 from turnout.testing._house import scripted_config
 
-VARIANTS = 16
+VARIANTS = 48
 """Different configurations; each is read once per process."""
 
 TOTAL = 90.0
@@ -38,7 +38,7 @@ credentials = [{ name = "d", api_key = "key-of-d-0123456789" }]
 def variant(number: int) -> Config:
     """One of the configurations of a simulation."""
     chance = Random(number)  # noqa: S311 # chance that can be replayed
-    passes = chance.choice((1, 1, 2, 4))
+    passes = chance.choice((1, 2, 4))
     blame_routes = chance.choice((True, True, False))
     keys: dict[str, dict[str, Any]] = {
         "turnout": {"selector": chance.choice(("in-turn", "in-order"))},
@@ -46,7 +46,7 @@ def variant(number: int) -> Config:
             "passes": passes,
             **({"max_wait": chance.choice(("0s", "5s", "30s"))} if passes > 1 else {}),
             "max_credentials": chance.choice((0, 0, 2)),
-            "upstream_failures": chance.choice((0, 1, 3, 3)),
+            "upstream_failures": chance.choice((0, 0, 1, 3, 3)),
             "origin_failures": chance.choice((0, 2, 2)),
             "retry_unsafe": chance.choice((0, 1, 2)),
             **({"route_429": chance.choice((True, False))} if blame_routes else {}),
@@ -59,10 +59,10 @@ def variant(number: int) -> Config:
         },
         "deadlines": {"headers": "20s", "first_payload": "10s", "idle": "8s", "total": f"{TOTAL:g}s"},
         "hedge": {"after": "400ms", "share": 0.5} if chance.random() < HEDGED else {},
-        "affinity": {"enabled": chance.choice((True, True, False))},
+        "affinity": {"enabled": chance.choice((True, True, True, False))},
     }
     sections = [
         f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in section.items())
         for name, section in keys.items()
     ]
-    return scripted_config("\n".join(sections) + PROVIDERS.replace("PRIORITY", str(chance.choice((0, 3)))))
+    return scripted_config("\n".join(sections) + PROVIDERS.replace("PRIORITY", str(chance.choice((0, 0, 3)))))
