@@ -2,13 +2,16 @@
 
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trustme
 from inside import data_of, error_code, open_house, verdicts, words_of
 
 from turnout_upstream import EndedBy, How, Play, Rule, Script, plays, refused_url
@@ -121,6 +124,52 @@ async def test_a_name_that_leads_nowhere_fails_over_and_everywhere_is_told(
     assert [credential for credential, _ in verdicts(moved)] == ["bad", "good"]
     assert (told.status_code, error_code(told)) == (status, code)
     assert name not in told.text
+
+
+@pytest.fixture
+def unknown() -> ssl.SSLContext:
+    """Of a server whose certificate nobody here vouches for; made before the loop runs (A8)."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@asynccontextmanager
+async def untrusted(tls: ssl.SSLContext | None) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """An `https://` URL behind which is that certificate, or plain HTTP; and what it hears."""
+    heard: list[bytes] = []
+
+    async def listen(stream: trio.abc.Stream) -> None:
+        with suppress(trio.BrokenResourceError):
+            while data := await stream.receive_some():
+                heard.append(bytes(data))
+                await stream.send_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, ssl_context=tls) if tls else trio.serve_tcp
+        (listener,) = await nursery.start(partial(serve, listen, 0, host="127.0.0.1"))
+        bottom = listener.transport_listener if tls else listener
+        yield f"https://127.0.0.1:{bottom.socket.getsockname()[1]}", heard
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_upstream_that_cannot_prove_itself_is_unreachable_and_gets_no_key(
+    tmp_path: Path, unknown: ssl.SSLContext, plain: bool, stream: bool
+) -> None:
+    """B4."""
+    async with untrusted(None if plain else unknown) as (nowhere, heard):
+        async with open_house(tmp_path / "one", urls={"bad": nowhere}) as house:
+            moved = await house.chat(stream=stream)
+        async with open_house(tmp_path / "all", urls={"bad": nowhere, "good": nowhere}) as house:
+            told = await house.chat(stream=stream)
+
+    assert moved.status_code == 200
+    assert verdicts(moved) == [("bad", "Unreachable"), ("good", "Done")]
+    assert (told.status_code, error_code(told)) == (502, "upstream_unreachable")
+    assert b"sk-" not in b"".join(heard)
+    assert bool(heard) == plain
 
 
 @pytest.mark.parametrize("stream", [False, True])
