@@ -165,11 +165,15 @@ class Kernel:
         self._conductor.draining.set()
 
     async def wait_drained(self) -> None:
-        """After `drain`: wait until calls and frontends are done; calls still open after `drain` seconds are ended."""
+        """After `drain`: wait until calls and frontends are done; calls still open after `drain` seconds are ended.
+
+        A call is over before a slow client has all of its answer: frontends have as long, and a little to tell the end.
+        """
         calls = self._conductor.calls
-        with trio.move_on_after(self._config.drain) as patience:
+        with trio.move_on_after(self._config.drain):
             await calls.wait_gone()
-        if patience.cancelled_caught:
+            await self._frontends.wait_left()
+        if calls.scopes:
             log.warning(
                 "%d calls are ended: they took longer than the %g s of a drain", len(calls.scopes), self._config.drain
             )

@@ -329,3 +329,24 @@ async def test_what_is_dirty_is_saved_before_a_plugin_can_keep_the_kernel_from_c
             await kernel.execute(ASK)
 
     assert saved == [True]
+
+
+@pytest.mark.parametrize(("takes", "limit"), [(30, 30), (64, 64), (1000, 65)])
+async def test_a_frontend_has_the_time_of_a_drain_for_what_its_clients_have_not_taken_yet(
+    takes: float, limit: float, autojump_clock: MockClock
+) -> None:
+    """H4, H9: a call is over before a slow client has its answer; who does not end is left after a little more."""
+
+    class Slow:
+        api: ClassVar[int] = 1
+
+        async def serve(self, switch: Any, *, task_status: Any) -> None:
+            task_status.started(["door://1"])
+            await switch.wait_draining()
+            await trio.sleep(takes)
+
+    async with served(Ear(), door=Slow) as kernel:
+        kernel.drain()
+        began = trio.current_time()
+        await kernel.wait_drained()
+        assert trio.current_time() - began == pytest.approx(limit)
