@@ -28,6 +28,7 @@ from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
+from turnout_http._answering import header_lines
 from turnout_http._descriptors import Descriptors
 from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_connection import Connection
@@ -1444,6 +1445,14 @@ async def test_a_header_that_would_split_the_answer_never_leaves(bare: Serve) ->
 
     async with bare(app) as house:
         assert b"x-b" not in await house.talk(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+def test_a_header_that_would_be_read_as_two_is_refused_on_the_short_way_of_an_answer_too() -> None:
+    """S51."""
+    assert header_lines([(b"x-a", b"1"), (b"x-b", b"2")]) == b"x-a: 1\r\nx-b: 2\r\n"
+    for split in ((b"x-a", b"1\r\nx-b: 2"), (b"x-a: 1\nx-b", b"2")):
+        with pytest.raises(ValueError, match="line feed"):
+            header_lines([split])
 
 
 SEEDS = (GET, post(), STREAM, CHUNKED + b'10\r\n{"model":"fast"}\r\n0\r\n\r\n', *H1_REQUESTS.values())
