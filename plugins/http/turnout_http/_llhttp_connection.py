@@ -70,7 +70,8 @@ class Connection:
                 async with trio.open_nursery() as self._nursery:
                     readers.add(self._sock, self._take)
                     try:
-                        await self._answer_requests()
+                        with self._lasting:
+                            await self._answer_requests()
                         await trio.sleep_forever()  # until the client has gone too, or `due`
                     finally:
                         readers.remove(self._sock)
@@ -184,10 +185,6 @@ class Connection:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _answer_requests(self) -> None:
-        with self._lasting:
-            await self._answer_in_turn()
-
-    async def _answer_in_turn(self) -> None:
         requests = self._requests
         while True:
             while (exchange := requests.current) is None:

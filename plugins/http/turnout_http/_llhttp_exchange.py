@@ -162,7 +162,8 @@ class Exchange:
         """The application has returned."""
         self.over = True
         self.scope.pop(ANSWER, None)  # or the two hold each other
-        self._tell()
+        if self._changed is not None:
+            self._tell()
 
     async def wait_over(self) -> None:
         """Wait until the application has returned."""
