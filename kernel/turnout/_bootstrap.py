@@ -125,10 +125,10 @@ class StreamAttempt:
         chunk: Chunk | None
         try:
             if self._ready is None:
-                scope.waiting_since = trio.current_time()
+                scope.waits()
                 chunk = await self._next()
             elif (chunk := self._ready.take_nowait()) is None:  # two coroutines less for every chunk
-                scope.waiting_since = trio.current_time()  # once, or a drip of bytes would buy time (F8)
+                scope.waits()  # once, or a drip of bytes would buy time (F8)
                 while chunk is None:
                     await self._ready.wait()
                     chunk = self._ready.take_nowait()

@@ -6,6 +6,7 @@ whoever makes one call after another lends them the same one (`_lasting`).
 """
 
 import math
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -32,14 +33,17 @@ class Open:
 
     Attributes:
         ended: True when no scope may be entered any more: a drain has taken too long.
+        look: when the watch looks around next, on Trio's clock.
+        time: that clock itself, which costs a third of `trio.current_time()`.
     """
 
-    __slots__ = ("_left", "_look", "_sooner", "_waiting", "ended", "scopes")
+    __slots__ = ("_left", "_sooner", "_waiting", "ended", "look", "scopes", "time")
 
     def __init__(self) -> None:
         self.scopes: dict[CallScope, Terms] = {}
         self.ended = False
-        self._look = math.inf
+        self.look = math.inf
+        self.time: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._sooner = trio.lowlevel.ParkingLot()
         self._left = trio.lowlevel.ParkingLot()
         self._waiting = 0
@@ -52,8 +56,8 @@ class Open:
 
     def expect(self, at: float) -> None:
         """A limit that is watched passes at this time, unless it is taken back."""
-        if at < self._look:
-            self._look = at
+        if at < self.look:
+            self.look = at
             self._sooner.unpark_all()
 
     async def watch(self) -> None:
@@ -64,7 +68,7 @@ class Open:
         call; a look around costs 0.2 µs a scope, and comes when the first one was due, which mostly has ended by then.
         """
         while True:
-            with trio.move_on_at(self._look) as sleep:
+            with trio.move_on_at(self.look) as sleep:
                 await self._sooner.park()
             if sleep.cancelled_caught:
                 self._look_around()
@@ -80,7 +84,7 @@ class Open:
                 scope.end_watched()
             silent = min(silent, min(scope.waiting_since, now) + scope.idle)
             watched = min(watched, scope.watched)
-        self._look = min(max(now + TICK, silent), watched)
+        self.look = min(max(now + TICK, silent), watched)
 
     def leave(self, scope: "CallScope") -> None:
         """Count a scope out and let those who wait look again."""
@@ -185,7 +189,7 @@ class CallScope:
             self._scope.__enter__()
         else:
             self._scope = self._lender.lend()
-            self._limit(self._until)
+            self._watch(self._until)
         return self
 
     def __exit__(
@@ -202,24 +206,32 @@ class CallScope:
     def limit(self, seconds: float, phase: Phase) -> None:
         """From now, wait at most so many seconds."""
         self._phase = phase
-        self._limit(min(trio.current_time() + seconds, self._terms.deadline))
+        self._limit(min(self._open.time() + seconds, self._terms.deadline))
 
     def flow(self, idle: float) -> None:
         """No limit of its own any more but on silence, in seconds; the deadline of the call stays."""
         self._phase = None
         self._limit(self._terms.deadline)
         self.idle = idle
-        self._open.expect(trio.current_time() + idle)
+        self._open.expect(self._open.time() + idle)
+
+    def waits(self) -> None:
+        """Somebody waits for the next chunk from now on."""
+        self.waiting_since = self._open.time()
 
     def _limit(self, until: float) -> None:
         self._until = until
         if self._lender is None:
             self._scope.deadline = until
         else:
-            self.watched = until
+            self._watch(until)
+
+    def _watch(self, until: float) -> None:
+        self.watched = until
+        if until < self._open.look:
             self._open.expect(until)
-            if until == self._terms.deadline and until <= trio.current_time():
-                self._scope.cancel()  # now, as Trio does
+        if until == self._terms.deadline and until <= self._open.time():
+            self._scope.cancel()  # now, as Trio does
 
     def end_idle(self) -> None:
         """Cancel it because the stream has been silent for too long."""

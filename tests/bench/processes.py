@@ -7,6 +7,8 @@ Both gateways are up for the whole run and take turns within each row; ratios ar
 runs. CPU is user and system time of all the processes that serve, without the supervisor, which is told apart: it has
 nothing to do. On fewer than four cores both sides share one core and the load has another, so calls per second say
 nothing about scaling and are not shown; with four or more each process may use any core but the load's.
+Several processes share the clients, so that fewer requests are found at each look for what has come. What that costs
+is told apart: the single process at as many clients as each of several has (`spread`), and the ratio to that.
 `share` is the part of the calls' CPU time that the busiest process took.
 """
 
@@ -91,30 +93,36 @@ def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -
     scales = len(cores) + 1 >= SCALES_FROM
     rows: list[dict[str, object]] = []
     many = arguments.processes
-    print(f"{'case':20}{'clients':>8}{'µs CPU/call: 1':>16}{many:>6}{'ratio':>8}{'share':>7}{'calls/s ratio':>15}")
+    heads = f"{'case':20}{'clients':>8}{'µs CPU/call: 1':>16}{many:>6}{'ratio':>8}{'spread':>8}{'ratio':>8}"
+    print(f"{heads}{'share':>7}{'calls/s ratio':>15}")
     with (
         gateway(1, upstream.address, folder, cores) as one,
         gateway(many, upstream.address, folder, cores) as several,
     ):
         for case, calls in CASES.items():
             for clients in COUNTS:
-                pairs = [
-                    [measure(loop, upstream, side, case, clients, max(calls, 2 * clients)) for side in (one, several)]
+                turns = ((one, clients), (several, clients), (one, clients // many))
+                runs = [
+                    [measure(loop, upstream, side, case, at, max(calls, 2 * clients)) for side, at in turns]
                     for _ in range(arguments.rounds)
                 ]
+                pairs = [run[:2] for run in runs]
                 row = {
                     "case": case.name,
                     "clients": clients,
                     "one_us": statistics.median(single.cpu for single, _ in pairs) * 1e6,
                     "several_us": statistics.median(multiple.cpu for _, multiple in pairs) * 1e6,
                     "cpu_ratio": statistics.median(multiple.cpu / single.cpu for single, multiple in pairs),
+                    "spread_us": statistics.median(spread.cpu for _, _, spread in runs) * 1e6,
+                    "cpu_ratio_spread": statistics.median(multiple.cpu / spread.cpu for _, multiple, spread in runs),
                     "share": statistics.median(multiple.share for _, multiple in pairs),
                     "rate_ratio": statistics.median(multiple.rate / single.rate for single, multiple in pairs),
                     "supervisor_s": sum(multiple.supervisor for _, multiple in pairs),
                 }
                 rows.append(row)
                 rate = f"{row['rate_ratio']:15.2f}" if scales else f"{'-':>15}"
-                costs = f"{row['one_us']:16.1f}{row['several_us']:6.1f}{row['cpu_ratio']:8.2f}{row['share']:7.2f}"
+                costs = f"{row['one_us']:16.1f}{row['several_us']:6.1f}{row['cpu_ratio']:8.2f}"
+                costs += f"{row['spread_us']:8.1f}{row['cpu_ratio_spread']:8.2f}{row['share']:7.2f}"
                 print(f"{case.name:20}{clients:8}{costs}{rate}", flush=True)
         memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
         boss = several.supervisor.memory() / 1024 if several.supervisor else 0.0

@@ -106,9 +106,9 @@ def read_event(block: bytes, *, first: bool = False) -> Event | None:
 
     `first`: the block begins the stream, where a byte order mark is allowed.
     """
-    if not first and block.startswith(b"data: ") and block.find(b"\n") == len(block) - 2 and b"\r" not in block:
+    if block.startswith(b"data: ") and block.find(b"\n") == len(block) - 2 and b"\r" not in block:
         return Event(block[6:-2])
-    if not first and block.startswith(b"event: ") and block.endswith(b"\n\n") and b"\r" not in block:
+    if block.startswith(b"event: ") and block.endswith(b"\n\n") and b"\r" not in block:
         # As OpenAI's responses and Anthropic's messages come: a third of what splitting into lines takes
         name, _, data = block[7:-2].partition(b"\ndata: ")
         if data and b"\n" not in name and b"\n" not in data:
