@@ -486,9 +486,15 @@ async def test_restarts_bring_no_refresh_storm(autojump_clock: MockClock) -> Non
 
 
 async def test_a_renewed_token_is_in_the_store_before_it_is_used(autojump_clock: MockClock) -> None:
-    """E4."""
+    """E4: calls go on with the old one while the new one is on its way to the disk."""
     used: list[tuple[str, str]] = []
-    store = MemoryStore()
+
+    class Slow(MemoryStore):
+        async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+            await trio.sleep(1.4)
+            return await super().save(kind, id, data, if_version)
+
+    store = Slow()
 
     class Watching(Renewing):
         async def execute(self, call: Any) -> Any:

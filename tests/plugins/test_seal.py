@@ -72,7 +72,7 @@ def test_what_was_sealed_is_unsealed_in_its_place(place: Place, data: bytes) -> 
 
     assert unseal(KeyRing(OLD), place, sealed) == data
     assert is_sealed(sealed)
-    assert len(data) < 8 or data not in sealed
+    assert len(data) < 8 or data not in sealed.removeprefix(b"\0turnout-seal\x01"), "which Hypothesis reads in our code"
 
 
 @given(one=places, other=places)

@@ -345,6 +345,27 @@ def test_a_rotation_whose_end_cannot_be_seen_keeps_the_older_key(place: Path) ->
     assert len(key(place).read_text().split()) == 2
 
 
+def test_a_secret_under_a_key_that_is_not_here_is_left_alone_and_a_rotation_keeps_the_older_keys(place: Path) -> None:
+    """S22: it may be sound, and the key may come back."""
+    with opened(place) as one:
+        for id in ("anna", "ben"):
+            one.records.save("secret", id, b"x", 0, NOW)
+        with raw(place) as database:
+            ((sealed,),) = database.execute("SELECT data FROM records WHERE id = ?", (b"anna",))
+            foreign = sealed[:14] + b"\xff" * 8 + sealed[22:]
+            database.execute("UPDATE records SET data = ?, sealed_by = ? WHERE id = ?", (foreign, "f" * 16, b"anna"))
+        assert held(one) == {"ben": b"x"}
+        with pytest.raises(StoreError, match="is not overwritten"):
+            one.records.save("secret", "anna", b"y", None, NOW)
+        one.records.begin_rotation()
+        assert one.records.rewrap_some(None, NOW) == (1, "ben")
+        with pytest.raises(StoreError, match="1 records are sealed with keys that are not here"):
+            one.records.end_rotation()
+        with raw(place) as database:
+            assert database.execute("SELECT data FROM records WHERE id = ?", (b"anna",)).fetchall() == [(foreign,)]
+    assert len(key(place).read_text().split()) == 2
+
+
 # --- private files ---------------------------------------------------------------------------------------------------
 
 
