@@ -27,7 +27,7 @@ import attrs
 import trio
 
 from turnout._affinity_records import AFFINITY, KEEPERS
-from turnout._assemble import choose, generation_of
+from turnout._assemble import Chosen, choose, generation_of
 from turnout._checks import check_opening, checked, checked_config, checked_stream, checked_text
 from turnout._clock import Clock
 from turnout._config import Config
@@ -243,8 +243,7 @@ class Kernel:
                 with self._watched(house):
                     try:
                         async with trio.open_nursery() as self._rooms:
-                            await self._open()
-                            await self._start()
+                            await self._start(await self._open())
                             try:
                                 yield self
                             finally:  # before a plugin can keep the rooms from ever ending
@@ -260,7 +259,7 @@ class Kernel:
             return nullcontext()
         return watching(house, self._plugins.owner_of, lambda: self._started)
 
-    async def _open(self) -> None:
+    async def _open(self) -> Sequence[Chosen]:
         """Open every plugin, then take the credentials into custody: all that the configuration and the store know."""
         chosen = choose(self._config, self._plugins)
         self._house.move_in(await self._house.furnish(chosen, self._config))
@@ -270,8 +269,9 @@ class Kernel:
         self._loaded = self._intake.load(self._config, self._conductor.generation, records, self._clock.now())
         kept = [record for (kind, _), record in records.items() if kind in {AFFINITY, KEEPERS}]
         self._follower.take([Change(kind=record.kind, id=record.id, record=record) for record in kept])
+        return chosen
 
-    async def _start(self) -> None:
+    async def _start(self, every: Sequence[Chosen]) -> None:
         """Start what lives on the open plugins, frontends last."""
         self._observers.follow(self._house.now.instances("observers"), self._rooms)
         self._tell_of(self._loaded, ())
@@ -284,7 +284,7 @@ class Kernel:
             for id in self._custody.credentials:
                 self._refresh.reconsider(id)
         await self._listing.start(self._rooms)
-        for chosen in choose(self._config, self._plugins):
+        for chosen in every:
             if chosen.group == "frontends":
                 context = context_of(chosen, self._config, self._clock.now, self._draw)
                 await self._frontends.start(chosen, context, self._switch(), self._rooms)

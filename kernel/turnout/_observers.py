@@ -1,5 +1,6 @@
 """Events on their way to observers: each has a bounded queue and a task; a slow one loses events, counted."""
 
+import math
 from collections.abc import Mapping
 from logging import getLogger
 
@@ -17,7 +18,7 @@ HEAR_LIMIT = 5.0
 """Seconds that one event may take (acceptance H9)."""
 
 BATCH = 16
-"""Events that one limit is opened for; between two such batches others get their turn, even if no event waits."""
+"""Events that are handed over in one go; between two such batches others get their turn, even if no event waits."""
 
 log = getLogger("turnout.observers")
 
@@ -29,6 +30,7 @@ class Listener:
         self.name = name
         self.lost = 0
         self.observer = observer
+        self._heard: Event
         self._border = plugin_code("turnout.observers", name)
         self._scope = trio.CancelScope()
         self._send, self._receive = trio.open_memory_channel[Event](QUEUE)
@@ -43,27 +45,40 @@ class Listener:
     async def run(self) -> None:
         """Hand events over one by one, until closed. What the observer raises is logged and harms nobody (O25)."""
         with self._scope:
-            async for event in self._receive:
-                await self._hand_over(event)
+            while await self._hear_on():
+                pass
 
-    async def _hand_over(self, event: Event) -> None:
-        """Hand over an event and some of those behind it: a limit of its own for each costs more than to hear it."""
+    async def _hear_on(self) -> bool:
+        """Hand events over until one takes too long; gives whether more may come.
+
+        The limit is one scope, which begins anew with each event: one of its own costs more than to hear an event.
+        """
         with trio.CancelScope() as limit:
-            for left in reversed(range(BATCH)):
-                limit.deadline = trio.current_time() + HEAR_LIMIT
-                try:
-                    with self._border:
-                        await self.observer.hear(event)
-                except TurnoutError as error:
-                    self._lose(event, str(error))
-                if not left or limit.cancel_called:  # cancelled, and it would not be: the next one has its own limit
-                    return
-                try:
-                    event = self._receive.receive_nowait()
-                except trio.WouldBlock:
-                    return
-        if limit.cancelled_caught:
-            self._lose(event, f"took longer than {HEAR_LIMIT:g} s")
+            async for event in self._receive:
+                await self._hand_over(event, limit)
+                if limit.cancel_called:  # it lets nobody wait any more
+                    return True
+                limit.deadline = math.inf
+            return False
+        self._lose(self._heard, f"took longer than {HEAR_LIMIT:g} s")
+        return True
+
+    async def _hand_over(self, event: Event, limit: trio.CancelScope) -> None:
+        """Hand over an event and some of those behind it."""
+        for left in reversed(range(BATCH)):
+            limit.deadline = trio.current_time() + HEAR_LIMIT
+            self._heard = event
+            try:
+                with self._border:
+                    await self.observer.hear(event)
+            except TurnoutError as error:
+                self._lose(event, str(error))
+            if not left or limit.cancel_called:
+                return
+            try:
+                event = self._receive.receive_nowait()
+            except trio.WouldBlock:
+                return
 
     def _lose(self, event: Event, reason: str) -> None:
         log.warning("observer %r lost %s: %s", self.name, type(event).__name__, reason)

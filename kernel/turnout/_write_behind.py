@@ -72,7 +72,7 @@ class WriteBehind:
         self._scope = trio.CancelScope()
         self._watch_scope = trio.CancelScope()
         self._gather_scope = trio.CancelScope()
-        self.turn = trio.Lock()  # an older snapshot must not follow a newer one into the store
+        self.turn = Turn()  # an older snapshot must not follow a newer one into the store
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
@@ -304,6 +304,22 @@ class WriteBehind:
         state = self._custody.states[id]
         as_new = _as_good_as_new(state) and not self._known.unknown((kind, id))
         return None if as_new else encode_state(state)
+
+
+class Turn:
+    """A lock that takes no turn of the loop while it is free: the store is waited for anyway."""
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _as_good_as_new(state: CredentialState) -> bool:

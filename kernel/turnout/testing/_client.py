@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -68,12 +69,12 @@ class Client:
         self.referee.called(ask)
         gone = True
         try:
-            with trio.move_on_after(patience) as scope:
+            with trio.move_on_after(patience) if patience < math.inf else nullcontext() as scope:
                 try:
                     await way(ask, leaves_after)
                 except Exception as error:  # noqa: BLE001 # judged by the referee
                     failed = error
-            gone = scope.cancelled_caught
+            gone = scope is not None and scope.cancelled_caught
         finally:
             self.referee.answered(ask, began, min(TOTAL, ask.deadline or TOTAL), failed, gone=gone)
 
