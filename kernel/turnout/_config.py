@@ -17,6 +17,7 @@ Where the seed's keys (C15) live here:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -90,6 +91,16 @@ class Config:
     _tables: Mapping[str, Mapping[str, Mapping[str, Any]]] = attrs.field(repr=False)
     _text: Source = attrs.field(repr=False, eq=False)
 
+    @cached_property
+    def entries(self) -> tuple[tuple[ProviderTable, CredentialEntry, Credential], ...]:
+        """Every credential of the file with the entry and the provider it comes from, in the order of the file.
+
+        Their ids are unique: `parse_config` saw to it. Worked out once.
+        """
+        return tuple(
+            (table, entry, credential_of(table, entry)) for table in self.providers for entry in table.credentials
+        )
+
     @property
     def source(self) -> str:
         """What errors call the file: its path."""
@@ -161,16 +172,9 @@ def _short(group: str) -> str:
     return group.removeprefix("turnout.")
 
 
-def entries_of(config: Config) -> tuple[tuple[ProviderTable, CredentialEntry, Credential], ...]:
-    """Every credential of the file with the entry and the provider it comes from, in the order of the file."""
-    return tuple(
-        (table, entry, credential_of(table, entry)) for table in config.providers for entry in table.credentials
-    )
-
-
 def credentials_of(config: Config) -> tuple[Credential, ...]:
-    """The credentials that the file lists, in its order. Their ids are unique: `parse_config` saw to it."""
-    return tuple(credential for _, _, credential in entries_of(config))
+    """The credentials that the file lists, in its order."""
+    return tuple(credential for _, _, credential in config.entries)
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:

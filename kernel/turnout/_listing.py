@@ -9,7 +9,6 @@ from turnout._alias_tables import ModelEntry, ModelList
 from turnout._catalogue import announced
 from turnout._config import Config
 from turnout._custody import Custody, Serves
-from turnout._entries import credential_of
 from turnout._generation import Generation, ProviderInstance
 from turnout._names import Aliases
 from turnout._readings import ident
@@ -43,9 +42,9 @@ def aliases_of(config: Config, key: str, plugin: object) -> Aliases:
     """The alias rules of one configured provider, whose class may declare an OAuth `channel` (C7.5.1)."""
     table = next(table for table in config.providers if table.key == key)
     own = [
-        ModelList(credential=credential_of(table, entry).id, models=entry.models)
-        for entry in table.credentials
-        if entry.models
+        ModelList(credential=credential.id, models=entry.models)
+        for of, entry, credential in config.entries
+        if of is table and entry.models
     ]
     return Aliases(
         [*own, ModelList(name=key, models=table.models)],

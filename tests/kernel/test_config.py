@@ -7,7 +7,7 @@ import pytest
 
 import turnout
 from turnout import Metadata, Secret
-from turnout._config import Config, credentials_of, entries_of, load_config, parse_config
+from turnout._config import Config, credentials_of, load_config, parse_config
 from turnout._config_file import find_config
 from turnout._names import ModelEntry
 from turnout._sections import Affinity, Health, Hedge, RetryTable, Turnout
@@ -198,7 +198,7 @@ def test_a_credential_without_a_name_gets_a_stable_one_and_what_the_provider_say
 
 
 def test_entries_and_credentials_keep_the_order_of_the_file() -> None:
-    table, entry, credential = entries_of(full())[0]
+    table, entry, credential = full().entries[0]
 
     assert (table.key, entry.name, credential.id) == ("openai", "main", "main")
     assert [credential.provider for credential in credentials_of(full())] == ["openai", "openai", "openrouter"]
