@@ -43,10 +43,9 @@ def _announced(models: Iterable[ModelEntry | str], naming: Naming, excluded: Seq
     serves: dict[str, dict[str, None]] = {}
     for text in _prefixed(_renamed(visible, naming.oauth), naming.prefix.strip(), force=force):
         name = parse(text)
-        upstreams = (
-            *naming.upstreams(parse(name.key)),
-            *naming.upstreams(name),
-        )  # alike, but for aliases with a suffix
+        upstreams = naming.upstreams(name)
+        if name.key != text:  # an alias with a suffix may have a list of its own
+            upstreams = (*naming.upstreams(parse(name.key)), *upstreams)
         serves.setdefault(name.key, {}).update(dict.fromkeys(upstream.recorded for upstream in upstreams))
     return MappingProxyType({key: tuple(recorded) for key, recorded in serves.items()})
 

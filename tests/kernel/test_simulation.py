@@ -43,7 +43,7 @@ from turnout.testing._tally import miscounted
 SEEDS = int(os.environ.get("TURNOUT_SEEDS", "2000"))
 """`.ci/run` says how many it plays; a nightly run may play a million."""
 
-PARTS = 4
+PARTS = 2
 """So that two who test at the same time share the seeds; each part is a process, which takes a second to begin."""
 
 FIRST = int(os.environ.get("TURNOUT_FIRST_SEED", "0"))
