@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from turnout._config import Config
+from turnout._lasting import LastingScope
 from turnout._plugins import Plugins
 from turnout._records import encode_credential
 from turnout._values import Ask, Credential, Metadata, Operation, Secret, refuse
@@ -76,6 +77,13 @@ def checked_stream(ask: Ask) -> Ask:
     if ask.operation is not GENERATE:
         refuse(f"ask.operation must be GENERATE where it streams, not {ask.operation.name}", "ask.operation")
     return ask
+
+
+def checked_scope(under: object) -> LastingScope | None:
+    """The scope that a call is to be made in, None for one of its own; raises InvalidAsk for anything else."""
+    if under is not None and not isinstance(under, LastingScope):
+        refuse(f"under must be a LastingScope or None, not {type(under).__name__}", "under")
+    return under
 
 
 def checked_credential(credential: object) -> Credential:

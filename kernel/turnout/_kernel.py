@@ -28,7 +28,7 @@ import trio
 
 from turnout._affinity_records import AFFINITY, KEEPERS
 from turnout._assemble import Chosen, choose, generation_of
-from turnout._checks import check_opening, checked, checked_config, checked_stream, checked_text
+from turnout._checks import check_opening, checked, checked_config, checked_scope, checked_stream, checked_text
 from turnout._clock import Clock
 from turnout._config import Config
 from turnout._events import CredentialRegistered, CredentialRemoved, PluginFailed, Reloaded
@@ -104,22 +104,23 @@ class Kernel:
 
         `under` is the scope of a task that makes one call after another.
         """
-        return self._conductor.execute(checked(ask), under)  # and not awaited here: one coroutine less for every call
+        # and not awaited here: one coroutine less for every call
+        return self._conductor.execute(checked(ask), checked_scope(under))
 
     def stream(self, ask: Ask, under: LastingScope | None = None) -> AbstractAsyncContextManager[AnswerStream]:
         """Conduct a streaming call: `async with` waits for the first payload, leaving closes the upstream at once.
 
         Raises TurnoutError: on entering, from the stream's `__anext__`, and on leaving when a limit ended the block.
         """
-        return self._conductor.stream(checked_stream(ask), under)
+        return self._conductor.stream(checked_stream(ask), checked_scope(under))
 
     async def count(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Count the tokens of a request. Waits; raises TurnoutError, also where the upstream cannot count."""
-        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.COUNT), under)
+        return await self.execute(attrs.evolve(checked(ask), operation=Operation.COUNT), under)
 
     async def embed(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Give embeddings. Waits; raises TurnoutError."""
-        return await self._conductor.execute(attrs.evolve(checked(ask), operation=Operation.EMBED), under)
+        return await self.execute(attrs.evolve(checked(ask), operation=Operation.EMBED), under)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from turnout import Ask, Call, Chunk, Kernel, LastingScope, Operation, Phase, RateLimited, Reply, TimedOut
-from turnout.errors import DeadlineExceeded, Draining, TurnoutError, UpstreamFailed
+from turnout.errors import DeadlineExceeded, Draining, InvalidAsk, TurnoutError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 
 TOML = """
@@ -231,3 +231,17 @@ async def test_a_call_under_a_lasting_scope_enters_none_at_trio(monkeypatch: pyt
             await execute(kernel, ASK, under)
             monkeypatch.undo()
     assert not entered
+
+
+@pytest.mark.parametrize("way", ["execute", "stream", "count", "embed"])
+async def test_a_scope_of_another_kind_is_refused_by_name(way: str) -> None:
+    provider = ScriptedProvider()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        with pytest.raises(InvalidAsk) as caught:
+            async with AsyncExitStack() as stack:
+                made = getattr(kernel, way)(ASK, trio.CancelScope())
+                await (stack.enter_async_context(made) if way == "stream" else made)
+
+    assert caught.value.argument == "under"
+    assert "CancelScope" in str(caught.value)
+    assert not provider.calls
