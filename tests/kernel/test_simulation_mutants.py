@@ -156,9 +156,9 @@ def cooldowns_do_not_follow_a_jump(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("tasks are left behind", within=3)
 def a_task_is_left(patch: pytest.MonkeyPatch) -> None:
-    def start(original: Any, self: Kernel) -> Any:
+    def start(original: Any, self: Kernel, *rest: Any) -> Any:
         trio.lowlevel.spawn_system_task(trio.sleep_forever)
-        return original(self)
+        return original(self, *rest)
 
     around(patch, Kernel, "_start", start)
 
