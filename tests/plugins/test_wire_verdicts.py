@@ -391,6 +391,12 @@ def test_a_transport_that_knows_how_far_the_request_got_is_believed(
     assert verdict_of_exception(exc, answered=True).sent is Sent.ANSWERED
 
 
+def test_a_limit_of_our_own_connections_speaks_against_nobody() -> None:
+    """D8: the upstream never heard of the request, and no other call may suffer for how many we make."""
+    verdict = verdict_of_exception(httpx.PoolTimeout("no connection became free"))
+    assert (type(verdict), verdict.blame, verdict.sent) == (Failed, Blame.NOBODY, Sent.NO)
+
+
 def test_a_timeout_says_which_limit_ran_out() -> None:
     connecting = verdict_of_exception(httpx.ConnectTimeout(""), phase=Phase.IDLE)
     assert isinstance(connecting, TimedOut)

@@ -28,7 +28,7 @@ PROGRAMMING_ERRORS: tuple[type[Exception], ...] = (httpx.StreamError, httpx.Cook
 NOT_SENT: Mapping[type[Exception], type[Failure]] = {
     httpx.ConnectError: Unreachable,
     httpx.ConnectTimeout: TimedOut,
-    httpx.PoolTimeout: TimedOut,
+    httpx.PoolTimeout: Failed,  # ours: a limit of our own connections, which speaks against nobody (D8)
     httpx.ProxyError: Unreachable,
     httpx.UnsupportedProtocol: Failed,  # ours: a URL that no transport takes
     httpx.LocalProtocolError: Failed,  # ours: a header that may not be sent
@@ -61,8 +61,6 @@ PERHAPS_SENT: Mapping[type[Exception], type[Failure]] = {
 }
 """Raised when at least a part of the request may have left."""
 
-_CONNECTING = (httpx.ConnectTimeout, httpx.PoolTimeout)
-
 
 def verdict_of_exception(exc: Exception, *, answered: bool = False, phase: Phase = Phase.HEADERS) -> Failure:
     """What an exception of the transport means.
@@ -79,7 +77,9 @@ def verdict_of_exception(exc: Exception, *, answered: bool = False, phase: Phase
     sent = Sent.ANSWERED if answered else Sent.NO if nothing_left else Sent.MAYBE
     message = f"{'answer' if answered else 'exchange'} failed: {type(exc).__name__}"
     if found is TimedOut:
-        return TimedOut(message=message, sent=sent, phase=Phase.CONNECT if isinstance(exc, _CONNECTING) else phase)
+        return TimedOut(
+            message=message, sent=sent, phase=Phase.CONNECT if isinstance(exc, httpx.ConnectTimeout) else phase
+        )
     return found(message=message, sent=sent)
 
 
