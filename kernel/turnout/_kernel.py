@@ -116,11 +116,13 @@ class Kernel:
 
     async def count(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Count the tokens of a request. Waits; raises TurnoutError, also where the upstream cannot count."""
-        return await self.execute(attrs.evolve(checked(ask), operation=Operation.COUNT), under)
+        ask = attrs.evolve(checked(ask), operation=Operation.COUNT)
+        return await self._conductor.execute(ask, checked_scope(under))
 
     async def embed(self, ask: Ask, under: LastingScope | None = None) -> Answer:
         """Give embeddings. Waits; raises TurnoutError."""
-        return await self.execute(attrs.evolve(checked(ask), operation=Operation.EMBED), under)
+        ask = attrs.evolve(checked(ask), operation=Operation.EMBED)
+        return await self._conductor.execute(ask, checked_scope(under))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 

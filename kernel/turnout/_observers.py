@@ -45,23 +45,20 @@ class Listener:
     async def run(self) -> None:
         """Hand events over one by one, until closed. What the observer raises is logged and harms nobody (O25)."""
         with self._scope:
-            while await self._hear_on():
-                pass
+            while True:
+                await self._hear_on()
 
-    async def _hear_on(self) -> bool:
-        """Hand events over until one takes too long; gives whether more may come.
+    async def _hear_on(self) -> None:
+        """Hand events over until one takes too long.
 
         The limit is one scope, which begins anew with each event: one of its own costs more than to hear an event.
         """
         with trio.CancelScope() as limit:
-            async for event in self._receive:
-                await self._hand_over(event, limit)
-                if limit.cancel_called:  # it lets nobody wait any more
-                    return True
+            while not limit.cancel_called:  # then it lets nobody wait any more
                 limit.deadline = math.inf
-            return False
-        self._lose(self._heard, f"took longer than {HEAR_LIMIT:g} s")
-        return True
+                await self._hand_over(await self._receive.receive(), limit)
+        if limit.cancelled_caught:
+            self._lose(self._heard, f"took longer than {HEAR_LIMIT:g} s")
 
     async def _hand_over(self, event: Event, limit: trio.CancelScope) -> None:
         """Hand over an event and some of those behind it."""
