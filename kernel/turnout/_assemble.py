@@ -17,6 +17,7 @@ from turnout._listing import aliases_of
 from turnout._names import Aliases
 from turnout._plugin_calls import offers, plugin_code
 from turnout._plugins import Plugins
+from turnout._proxy_flaws import proxy_problems
 from turnout._values import Call, Operation, Reply
 from turnout._verdicts import CountUnsupported, Inexpressible
 from turnout.abc import (
@@ -56,7 +57,7 @@ def named(config: Config) -> Iterator[tuple[str, str, str]]:
 
 
 def choose(config: Config, plugins: Plugins) -> list[Chosen]:
-    """Load every named plugin and structure its settings. Imports code; opens nothing.
+    """Load every named plugin and structure its settings; ask the transport about proxies. Imports code, opens nothing.
 
     Raises ConfigError with every problem of all of them.
     """
@@ -67,6 +68,8 @@ def choose(config: Config, plugins: Plugins) -> list[Chosen]:
             cls = plugins.load(f"turnout.{group}", name)
             settings = config.settings(group, key, getattr(cls, "Settings", None))
             chosen.append(Chosen(group=group, key=key, cls=cls, settings=settings))
+            if group == "transports" and (unusable := list(proxy_problems(config, cls))):
+                raise config.error(unusable)
         except PluginError as error:
             problems.extend(config.misnamed(group, key, str(error)).problems)
         except ConfigError as error:

@@ -67,6 +67,8 @@ def _proxy(_: object, __: Any, value: Secret | None) -> None:
 def _http_url(_: object, __: Any, value: str) -> None:
     if value and not re.match(r"https?://[^\s/?#]+[^\s?#]*\Z", value):
         raise ValueError('expected a URL such as "https://api.example.com/v1", without query')
+    if (port := re.match(r"https?://[^/]*:(\d+)(?:/|\Z)", value)) and not 0 < int(port[1]) < 65536:
+        raise ValueError("the port of a URL lies between 1 and 65535")
 
 
 def _headers(_: object, __: Any, value: Mapping[str, str]) -> None:

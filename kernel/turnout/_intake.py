@@ -12,6 +12,7 @@ from turnout._custody import Custody
 from turnout._entries import SEED
 from turnout._generation import Generation
 from turnout._listing import serves_of
+from turnout._proxy_flaws import proxy_flaw
 from turnout._records import decode_credential, decode_state
 from turnout._renewal import TOKEN_KEYS
 from turnout._values import EMPTY, Credential, Metadata, Record
@@ -35,7 +36,7 @@ class Intake:
         self.from_file: frozenset[str] = frozenset()
 
     def bound(self, credential: Credential, generation: Generation) -> Credential:
-        """The credential with the origin that its provider says. Raises ConfigError when it has no usable one."""
+        """The credential with its provider's origin. Raises ConfigError when that or its proxy is unusable."""
         provider = generation.providers[credential.provider]
         try:
             with provider.border:
@@ -43,6 +44,8 @@ class Intake:
         except Exception as error:
             reason = f"credential {credential.id}: its provider finds no origin to send it to: check its base_url"
             raise ConfigError([reason]) from error
+        if flaw := proxy_flaw(generation.transport, credential.proxy_url, generation.transport_border):
+            raise ConfigError([f"credential {credential.id}: its proxy_url is unusable: {flaw}"])
         return attrs.evolve(credential, origin=origin)
 
     def load(self, config: Config, generation: Generation, records: Records, now: float) -> list[Credential]:

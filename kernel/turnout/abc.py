@@ -30,6 +30,7 @@ from turnout._values import (
     Record,
     Remaining,
     Reply,
+    Secret,
 )
 
 if TYPE_CHECKING:  # so that the pure ring may name protocols without importing trio
@@ -65,6 +66,7 @@ __all__ = [
     "Places",
     "PluginContext",
     "Provider",
+    "ProxyJudge",
     "Reader",
     "Ready",
     "Reconfigurable",
@@ -564,6 +566,19 @@ class Transport(Protocol):
         A posting has the `url`, the `headers` without the body's length, which nobody changes, and `made`, where the
         transport keeps what it made of them. It waits for the head of the answer, raises what `handle_async_request`
         raises, and gives a tuple: status, headers, what has come of the body, and the rest as a stream or None.
+        """
+        ...
+
+
+@runtime_checkable
+class ProxyJudge(Protocol):
+    """A transport whose class knows which proxies it can use."""
+
+    @classmethod
+    def proxy_flaw(cls, proxy: Secret) -> str:
+        """Why no credential can use this proxy, without showing it, and what to do; empty when they can.
+
+        Asked of the class as well, so that a configuration is checked before anything is open.
         """
         ...
 

@@ -105,6 +105,7 @@ priority = true
         ("[providers.a]\n[[providers.a.credentials]]\napi_key = 'x\\ny'".replace("'", '"'), "control characters"),
         ("[providers.a]\n[[providers.a.credentials]]\nname = ' a'", "name has spaces around it"),
         ("[providers.a]\n[[providers.a.credentials]]\nbase_url = 'example.com'", "expected a URL such as"),
+        ("[providers.a]\n[[providers.a.credentials]]\nbase_url = 'http://a:65536/v1'", "between 1 and 65535"),
         ("[providers.a]\n[[providers.a.credentials]]\nproxy_url = 'proxy:80'", "a proxy is written like"),
         ("[providers.a]\n[[providers.a.credentials]]\nheaders = {'a b' = 'c'}", "a header's name consists of"),
         ('[providers.a]\n[[providers.a.credentials]]\nheaders = {a = "\\n"}', "header a has control characters"),

@@ -1,9 +1,18 @@
 """Settings of the HTTP frontend: defaults by value, and what refuses the start."""
 
 import re
+from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from turnout import Secret, parse_config
 from turnout.errors import ConfigError, InvalidAsk
@@ -92,6 +101,51 @@ def test_an_address_that_cannot_be_one_says_how_to_write_it(text: str) -> None:
 def test_tls_needs_both_of_its_files() -> None:
     with pytest.raises(InvalidAsk, match="tls_key is missing"):
         Settings(keys=(KEY,), tls_certificate="/tmp/cert.pem")  # noqa: S108  # never opened
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> dict[str, Path]:
+    """A certificate and its key, in the files of a server."""
+    files = {"tls_certificate": tmp_path / "chain.pem", "tls_key": tmp_path / "key.pem"}
+    issued = trustme.CA().issue_cert("localhost")
+    issued.private_key_pem.write_to_path(files["tls_key"])
+    for piece in issued.cert_chain_pems:
+        piece.write_to_path(files["tls_certificate"], append=True)
+    return files
+
+
+def tls_problem(files: Mapping[str, Path]) -> str:
+    """What a check of a configuration with these files says."""
+    lines = [f'{name} = "{path}"' for name, path in files.items()]
+    toml = "\n".join(["[frontends.http]", f'keys = ["{KEY.reveal()}"]', *lines])
+    with pytest.raises(ConfigError) as caught:
+        parse_config(toml).settings("frontends", "http", Settings)
+    (problem,) = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize("name", ["tls_certificate", "tls_key"])
+def test_a_file_for_tls_that_cannot_be_read_is_named_before_anything_starts(pair: dict[str, Path], name: str) -> None:
+    pair[name].unlink()
+
+    assert f"frontends.http.{name}: this file cannot be read: No such file" in tls_problem(pair)
+
+
+def test_files_for_tls_that_do_not_fit_are_refused_before_anything_starts(pair: dict[str, Path]) -> None:
+    """Another's key, no certificate at all, and a key that would make the process ask for a password."""
+    sound = pair["tls_key"].read_bytes()
+    trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(pair["tls_key"])
+    assert "frontends.http.tls_certificate: a PEM chain and its key are needed" in tls_problem(pair)
+
+    locked = load_pem_private_key(sound, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    pair["tls_key"].write_bytes(locked)
+    assert "the key is under a password" in tls_problem(pair)
+
+    pair["tls_key"].write_bytes(sound)
+    pair["tls_certificate"].write_text("no certificate", encoding="ascii")
+    assert "cannot be used" in tls_problem(pair)
 
 
 @pytest.mark.parametrize("limits", [{"per_key": 0}, {"body_bytes": -1}, {"write_stall": 0.0}])

@@ -200,7 +200,7 @@ def test_an_origin_is_written_in_full(base_url: str, origin: str) -> None:
 @pytest.mark.parametrize(
     "base_url",
     ["", "api.openai.com", "ftp://x.test", "https://", "https://u:hunter2@x.test", "https://x.test/?key=hunter2",
-     "https://x.test/#hunter2", "http://x\x00hunter2"],
+     "https://x.test/#hunter2", "http://x\x00hunter2", "http://x:65536", "http://x:0"],
 )  # fmt: skip
 def test_an_unusable_address_is_refused_without_being_shown(base_url: str) -> None:
     with pytest.raises(ValueError, match="base_url") as caught:

@@ -420,7 +420,19 @@ def test_text_in_front_of_a_host_never_passes_for_the_origin(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "api.example.com", "ftp://a", "https://", "https://a/path", "https://u:p@a", "https://a?b", "x" * 99]
+    "text",
+    [
+        "",
+        "api.example.com",
+        "ftp://a",
+        "https://",
+        "https://a/path",
+        "https://u:p@a",
+        "https://a?b",
+        "x" * 99,
+        "http://a:0",
+        "http://a:65536",
+    ],
 )
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="origin"):

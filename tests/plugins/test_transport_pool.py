@@ -14,7 +14,7 @@ from peers import CHUNKED, OK, Serve, always_ok, ask, body_of, call, peer, read_
 
 from turnout import Credential, Seconds, Secret
 from turnout.abc import Limits, PluginContext
-from turnout_transport import OriginStatistics, Pool, PoolSettings
+from turnout_transport import Httpx, HttpxSettings, OriginStatistics, Pool, PoolSettings
 
 
 @asynccontextmanager
@@ -200,11 +200,35 @@ def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object) -
     assert "canary" not in str(caught.value)
 
 
-def test_a_file_without_certificates_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [PoolSettings, HttpxSettings])
+def test_a_file_without_certificates_is_refused_by_name_before_anything_opens(
+    tmp_path: Path, settings: type[PoolSettings] | type[HttpxSettings]
+) -> None:
     (tmp_path / "empty.pem").touch()
     for name in ("missing.pem", "empty.pem"):
         with pytest.raises(ValueError, match=f"ca_file.*{name}"):
-            Pool(PoolSettings(ca_file=str(tmp_path / name)))
+            settings(ca_file=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "flaw"),
+    [
+        ("http://user:canary@proxy:8080", ""),
+        ("https://proxy", ""),
+        ("socks5h://user:canary@[::1]:1080", ""),
+        ("socks4://user:canary@proxy", "a proxy is http://"),
+        ("http://:canary@:8080", "a proxy is http://"),
+        ("http://canary:canary@proxy:99999", "1 and 65535"),
+        ("socks5://proxy:0", "1 and 65535"),
+        ("http://canary:canary@proxy:canary", "not a URL"),
+        ("socks5://canary@proxy", "a user and a password"),
+    ],
+)
+def test_a_proxy_that_no_connection_could_use_is_told_without_showing_it(proxy: str, flaw: str) -> None:
+    assert flaw in Pool.proxy_flaw(Secret(proxy))
+    assert bool(flaw) == bool(Pool.proxy_flaw(Secret(proxy)))
+    assert "canary" not in Pool.proxy_flaw(Secret(proxy))
+    assert "no proxies" in Httpx.proxy_flaw(Secret(proxy))
 
 
 # Limits

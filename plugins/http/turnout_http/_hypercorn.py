@@ -1,6 +1,5 @@
 """hypercorn as the server, for TLS: our own listening and closing around its connections."""
 
-import ssl
 from collections.abc import Sequence
 from functools import partial
 from logging import Logger
@@ -17,6 +16,7 @@ from turnout_http._hypercorn_connection import Connection, Stream
 from turnout_http._server import Asgi
 from turnout_http._settings import Settings
 from turnout_http._sharing import Sharing, TurnsListener
+from turnout_http._tls import tls_context
 
 
 @final
@@ -26,7 +26,7 @@ class Hypercorn:
     def __init__(self, settings: Settings, log: Logger, sharing: Sharing) -> None:
         self._limits = settings.limits
         self._sharing = sharing
-        self._tls = _tls_context(settings)
+        self._tls = tls_context(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
         self._faults = FaultLog(log)
         self._open: set[Connection] = set()
         self._gate = Gate(settings.limits, partial(make_room, self._open))
@@ -80,16 +80,6 @@ class Hypercorn:
             self._faults.report("a connection failed", group)
         finally:
             await trio.aclose_forcefully(stream)
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.tls_certificate:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def _peer(sock: trio.socket.SocketType) -> str:

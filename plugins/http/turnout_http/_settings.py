@@ -1,6 +1,8 @@
 """The table `[frontends.http]`: checked when it is built, so that a wrong one refuses the start."""
 
+import ssl
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, final
 
 import attrs
@@ -9,6 +11,7 @@ from turnout import ByteCount, Seconds, Secret
 from turnout.errors import InvalidAsk
 from turnout_http._addresses import Address, parse_address
 from turnout_http._key_rules import why_refused
+from turnout_http._tls import tls_context
 
 
 @final
@@ -116,6 +119,8 @@ class Settings:
         if bool(self.tls_certificate) != bool(self.tls_key):
             missing = "tls_key" if self.tls_certificate else "tls_certificate"
             raise InvalidAsk(f"TLS needs both tls_certificate and tls_key; {missing} is missing", argument=missing)
+        if self.tls_certificate:
+            self._check_tls()
         if self.tls_certificate and self.server == "llhttp":
             raise InvalidAsk("server 'llhttp' speaks no TLS; write 'hypercorn' or 'auto'", argument="server")
         for number, address in enumerate(self.addresses):
@@ -125,6 +130,20 @@ class Settings:
                     "and tls_key, or insecure_lan = true if that is meant",
                     argument=f"listen[{number}]",
                 )
+
+    def _check_tls(self) -> None:
+        """Read the files, so that `turnout check` tells what would end the start."""
+        for name in ("tls_certificate", "tls_key"):
+            try:
+                Path(getattr(self, name)).open("rb").close()
+            except OSError as error:
+                raise InvalidAsk(f"this file cannot be read: {error.strerror}", argument=name) from error
+        try:
+            tls_context(self.tls_certificate, self.tls_key)
+        except (OSError, ValueError) as error:
+            reason = (isinstance(error, ssl.SSLError) and error.reason) or error
+            text = f"a PEM chain and its key are needed, and these two cannot be used: {reason}"
+            raise InvalidAsk(text, argument="tls_certificate") from error
 
     @property
     def addresses(self) -> tuple[Address, ...]:

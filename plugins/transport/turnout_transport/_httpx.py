@@ -14,7 +14,7 @@ import httpcore
 import httpx
 import trio
 
-from turnout import ByteCount, Credential, Seconds
+from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
 from turnout_transport._addresses import is_written_out
 from turnout_transport._failures import failure, mark_sent
@@ -23,7 +23,7 @@ from turnout_transport._limiters import CredentialLimiters, Holder, Places
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
 from turnout_transport._resends import Resends
-from turnout_transport._tls import tls_context
+from turnout_transport._tls import tls_context, usable_ca_file
 
 try:
     from turnout_transport._http2 import Connections
@@ -32,6 +32,8 @@ except ImportError:  # without the extra `http2`
 
 TALKATIVE = ("httpx", "httpcore", "h2", "hpack")
 """Loggers that print URLs and headers, secrets included."""
+
+NO_PROXIES = "the transport `httpx` knows no proxies: use `pool`"
 
 
 @final
@@ -52,7 +54,7 @@ class HttpxSettings:
     max_header_bytes: ByteCount = attrs.field(default=ByteCount(64 * 1024), validator=attrs.validators.gt(ByteCount(0)))
     max_header_fields: int = attrs.field(default=256, validator=attrs.validators.gt(0))
     allow_private: bool = False
-    ca_file: str = ""
+    ca_file: str = attrs.field(default="", validator=usable_ca_file)
 
 
 DEFAULTS = HttpxSettings()
@@ -84,10 +86,15 @@ class Httpx:
         finally:
             await transport.aclose()
 
+    @classmethod
+    def proxy_flaw(cls, _proxy: Secret) -> str:
+        """See `turnout.abc.ProxyJudge`."""
+        return NO_PROXIES
+
     def for_credential(self, credential: Credential) -> httpx.AsyncBaseTransport:
         """Connections bound to this credential's origin; raises ValueError when it has none, or a proxy."""
         if credential.proxy_url:
-            raise ValueError("the transport `httpx` knows no proxies: use `pool`")
+            raise ValueError(NO_PROXIES)
         line = self._lines.get(credential.origin)
         if line is None:
             line = self._lines[credential.origin] = self._line(Origin.parse(credential.origin))

@@ -31,6 +31,8 @@ class Origin:
             raise ValueError(f"not a usable origin: {exc}") from exc
         if url.scheme not in DEFAULT_PORTS or not url.host:
             raise ValueError("an origin is http://host[:port] or https://host[:port]")
+        if not 0 < port_of(url) < 65536:
+            raise ValueError("an origin has a port between 1 and 65535")
         if url.userinfo or url.query or url.fragment or url.path not in {"", "/"}:
             raise ValueError("an origin has no user, path, query or fragment")
         host = url.raw_host.decode("ascii").strip("[]").lower()
@@ -51,4 +53,4 @@ class Origin:
 
 def port_of(url: httpx.URL) -> int:
     """The port a URL means."""
-    return url.port or DEFAULT_PORTS.get(url.scheme, 0)
+    return DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port

@@ -16,10 +16,10 @@ from turnout_transport._exchanges import BoundTransport
 from turnout_transport._limiters import CredentialLimiters
 from turnout_transport._origin_pool import IdleShelf, OriginPool, OriginStatistics, Terms
 from turnout_transport._origins import Origin
-from turnout_transport._proxies import Proxy, usable_proxy
+from turnout_transport._proxies import Proxy, proxy_flaw, usable_proxy
 from turnout_transport._readers import Readers
 from turnout_transport._sockets import open_socket
-from turnout_transport._tls import tls_context
+from turnout_transport._tls import tls_context, usable_ca_file
 
 
 @final
@@ -47,7 +47,7 @@ class PoolSettings:
     max_header_bytes: ByteCount = attrs.field(default=ByteCount(64 * 1024), validator=attrs.validators.gt(ByteCount(0)))
     max_header_fields: int = attrs.field(default=256, validator=attrs.validators.gt(0))
     allow_private: bool = False
-    ca_file: str = ""
+    ca_file: str = attrs.field(default="", validator=usable_ca_file)
     proxy: Secret | None = attrs.field(default=None, validator=usable_proxy)
 
 
@@ -120,6 +120,11 @@ class Pool:
                     nursery.cancel_scope.cancel()
         if failed is not None:
             raise failed
+
+    @classmethod
+    def proxy_flaw(cls, proxy: Secret) -> str:
+        """See `turnout.abc.ProxyJudge`."""
+        return proxy_flaw(proxy)
 
     def for_credential(self, credential: Credential) -> httpx.AsyncBaseTransport:
         """Connections bound to this credential's origin; raises ValueError when it has no usable one."""

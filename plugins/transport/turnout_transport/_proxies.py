@@ -56,8 +56,10 @@ class Proxy:
         user = (url.username.encode(), url.password.encode()) if url.userinfo else None
         if scheme == "socks5" and user is not None and not all(0 < len(part) < 256 for part in user):
             raise ValueError("SOCKS 5 takes a user and a password of 1 to 255 bytes, for a proxy that wants one")
-        host = url.raw_host.decode("ascii").strip("[]")
-        return cls(scheme=scheme, host=host, port=port_of(url) or SOCKS_PORT, user=user)
+        port = port_of(url) if scheme != "socks5" or url.port is not None else SOCKS_PORT
+        if not 0 < port < 65536:
+            raise ValueError("the port of a proxy lies between 1 and 65535")
+        return cls(scheme=scheme, host=url.raw_host.decode("ascii").strip("[]"), port=port, user=user)
 
 
 def usable_proxy(instance: object, attribute: "attrs.Attribute[Secret | None]", value: Secret | None) -> None:
@@ -65,6 +67,15 @@ def usable_proxy(instance: object, attribute: "attrs.Attribute[Secret | None]", 
     del instance, attribute  # the form of an attrs validator
     if value is not None:
         Proxy.parse(value)
+
+
+def proxy_flaw(proxy: Secret) -> str:
+    """Why a proxy cannot be used, without showing it; empty when it can."""
+    try:
+        Proxy.parse(proxy)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 async def open_tunnel(stream: trio.abc.Stream, proxy: Proxy, origin: Origin) -> None:

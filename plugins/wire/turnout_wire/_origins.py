@@ -16,6 +16,8 @@ def parsed_base(text: str) -> httpx.URL:
         raise ValueError("base_url is not a URL") from None
     if url.scheme not in _PORTS or not url.host:
         raise ValueError("base_url must be http://HOST[:PORT][/PATH] or https://…")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError("base_url names a port that no host has")
     if url.userinfo or url.query or url.fragment:
         raise ValueError("base_url must hold no user, password, query or fragment: keys go into api_key")
     return url.copy_with(path=url.path.rstrip("/"))
