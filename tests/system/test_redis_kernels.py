@@ -2,9 +2,10 @@
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from coredis_marks import COREDIS
@@ -14,6 +15,7 @@ from valkey_server import LIMIT, Valkey
 from turnout import Ask, Credential, Kernel, Metadata, RateLimited
 from turnout.errors import StoreError, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout.testing._house import wall
 from turnout_redis import Redis, RedisSettings
 
 ASK = Ask(model="m")
@@ -42,9 +44,26 @@ class Node:
         return model is not None and model.quota.exceeded
 
 
+class Renewing(ScriptedProvider):
+    """Renews what is due. `renewed` has the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewed: list[str] = []
+
+    def refresh_lead(self, credential: Credential) -> float:
+        return 300.0
+
+    async def refresh(self, credential: Credential, transport: object) -> Credential:
+        await trio.lowlevel.checkpoint()
+        self.renewed.append(credential.id)
+        data = {"access_token": "new", "expires_at": wall() + 3600}
+        return attrs.evolve(credential, metadata=Metadata({**(credential.metadata or {}), **data}))
+
+
 @asynccontextmanager
-async def node(server: Valkey, key: Path) -> AsyncIterator[Node]:
-    provider = ScriptedProvider()
+async def node(server: Valkey, key: Path, provider: ScriptedProvider | None = None) -> AsyncIterator[Node]:
+    provider = provider or ScriptedProvider()
     settings = RedisSettings(url=server.url, key_file=str(key))
     async with (
         Redis.open(settings, store_context("redis")) as store,
@@ -123,6 +142,59 @@ async def test_an_outage_of_the_store_stops_no_call_and_nodes_agree_afterwards(
         assert (one.token("a"), two.token("b")) == ("token of a", "token of b")
     async with nodes(server, tmp_path, 1) as (fresh,):
         assert (fresh.label("a"), fresh.label("b")) == ("changed by one", "changed by two")
+
+
+@pytest.mark.parametrize("sound", [False, True])
+async def test_nothing_is_renewed_whose_new_token_the_server_must_not_keep(
+    server: Valkey, tmp_path: Path, *, sound: bool
+) -> None:
+    """G7, F-5, E4: a server that has become unsound since; the token in use serves to its end."""
+    due = credential("a")
+    due = attrs.evolve(due, metadata=Metadata({**(due.metadata or {}), "expires_at": wall() + 100}))
+    async with nodes(server, tmp_path, 1) as (one,):
+        await one.kernel.credentials.register(due)
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction" if sound else "allkeys-lru")
+
+    provider = Renewing()
+    async with node(server, tmp_path / "key", provider) as one:
+        with nullcontext() if sound else pytest.raises(UpstreamFailed, match="not renewed now"):
+            await one.kernel.credentials.refresh("a")
+        await one.kernel.execute(ASK)
+        assert one.token("a") == ("new" if sound else "token of a")
+    assert provider.renewed == (["a"] if sound else [])
+
+
+@pytest.mark.parametrize("how", ["emptied", "older"])
+async def test_reading_a_server_that_went_back_takes_nothing_away(
+    server: Valkey, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G5, C3.4: what is in memory stays in force, and whoever asked is told; the operator decides."""
+    async with nodes(server, tmp_path, 1) as (one,):
+        await one.kernel.credentials.register(credential("a"))
+        server.send(signal.SIGSTOP)
+        backup = server.on_disk()
+        server.send(signal.SIGCONT)
+        await one.kernel.credentials.register(credential("b", "added since"))
+        await one.kernel.credentials.update(credential("a", "changed since"))
+        if how == "emptied":
+            server.ask("FLUSHALL")
+        else:
+            server.kill()
+            server.put_back(backup)
+            server.start()
+        while "went back" not in (told := await not_loaded(one)):  # until it is reached again
+            assert "Connection" in told
+        await until(lambda: "it has seen" in caplog.text)
+        assert "went back" in await not_loaded(one), "although it was noticed"
+        assert (one.label("a"), one.label("b")) == ("changed since", "added since")
+        await one.kernel.execute(ASK)
+
+
+async def not_loaded(node: Node) -> str:
+    """Why."""
+    with pytest.raises(StoreError) as caught:
+        await node.kernel.credentials.load()
+    return str(caught.value)
 
 
 async def changed(node: Node, credential: Credential) -> None:

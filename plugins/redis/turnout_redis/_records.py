@@ -41,24 +41,35 @@ class Records:
         self._sealing = sealing
         self.writer = writer
         self._log = log
-        self._seq = 0
+        self._seq = 0  # what others changed up to here is known
+        self._seen = 0  # the last that the server has told
         self._last: dict[str, int] = {}
         self._closed: set[str] = set()
 
     async def list(self) -> tuple[Record, ...]:
-        """Every sound record; see `turnout.abc.Store.list`."""
-        self._seq = await self._last_seq()
+        """Every sound record; see `turnout.abc.Store.list`. StoreError where one is older than it was, or gone (G5)."""
+        known, versions = dict(self._last), dict[str, int]()
+        seq = await self._last_seq()
         found: dict[str, Record | None] = {}
         async for rows, _ in Pages(self._server, self._keys, 0):
             for row in rows:
+                versions[row.digest] = row.version
                 found[row.digest] = await self._sound(row)
+        if any(versions.get(digest, 0) < version for digest, version in known.items()):
+            raise StoreError(f"redis at {self._server.name} went back: what it has is not taken for all that there is")
+        self._seq, self._seen = seq, max(seq, self._seen)
         return tuple(record for record in found.values() if record is not None)
+
+    def check_keeps_secrets(self) -> None:
+        """Raise StoreError where the server may forget or evict them (G7)."""
+        if self.refused:
+            raise StoreError(f"no secret is kept on redis at {self._server.name}: {self.refused}")
 
     async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
         """Write a record and give its new version; see `turnout.abc.Store.save`."""
         digest = digest_of(kind, id)
-        if kind == SEALED and self.refused:
-            raise StoreError(f"no secret is kept on redis at {self._server.name}: {self.refused}")
+        if kind == SEALED:
+            self.check_keeps_secrets()
         if digest in self._closed:
             raise StoreError(f"the {kind} of {id!r} is not overwritten: it is sealed with a key that is not here")
         for _ in range(TRIES):
@@ -85,13 +96,14 @@ class Records:
             sealing = self._sealing.now
             data, by = sealing.seal(kind, id, last + 1, data), sealing.key.id
         keys = self._keys
-        word, number = await self._server.run(
+        word, number, *seq = await self._server.run(
             f"the {kind} of {id!r} cannot be saved",
             SAVE,
             [keys.record(digest), keys.changes, keys.seq, keys.about, keys.lease(id)],
             *(self._sealing.header, "" if if_version is None else if_version, last, kind, raw(id), data, by),
             *(self.writer, digest, self.fences.get(id, "") if kind == SEALED else "", keys.news),
         )
+        self._seen = max([self._seen, *seq])
         return word, int(number)
 
     async def read(self, kind: str, id: str) -> Record | None:
@@ -114,12 +126,13 @@ class Records:
         """Remove a record; see `turnout.abc.Store.delete`. What stays is its version."""
         digest, keys = digest_of(kind, id), self._keys
         self._last.pop(digest, None)
-        await self._server.run(
+        seq = await self._server.run(
             f"the {kind} of {id!r} cannot be removed",
             DELETE,
             [keys.record(digest), keys.changes, keys.seq],
             *(self.writer, digest, keys.news),
         )
+        self._seen = max(self._seen, seq)
 
     async def changes(self) -> Sequence[Change]:
         """What others have written or removed since the last call, or since `list`; nothing older than we know (G5)."""
@@ -212,11 +225,12 @@ class Records:
 
     async def _notice_setback(self) -> None:
         """A server that has seen less than we have is another one, or was restored: look at all that it holds (G5)."""
-        last = await self._last_seq()
-        if last < self._seq:
+        seen, last = self._seen, await self._last_seq()  # we may save meanwhile
+        if last < seen:
             self._log.error(
                 "redis at %s went back: it has seen %d changes and had seen %d; what is newer here stays in force, "
                 "and tokens on it may have been replaced since",
-                *(self._server.name, last, self._seq),
+                *(self._server.name, last, seen),
             )
-            self._seq = 0
+            self._seq, self._seen = 0, last
+        self._seen = max(last, self._seen)

@@ -22,7 +22,7 @@ redis.call('HSET', KEYS[1], 'kind', ARGV[4], 'id', ARGV[5], 'version', last + 1,
 local seq = redis.call('INCR', KEYS[3])
 redis.call('ZADD', KEYS[2], seq, ARGV[9])
 redis.call('PUBLISH', ARGV[11], seq)
-return {'saved', last + 1}
+return {'saved', last + 1, seq}
 """
 
 DELETE: Final = """
@@ -34,7 +34,7 @@ redis.call('HSET', KEYS[1], 'writer', ARGV[1])
 local seq = redis.call('INCR', KEYS[3])
 redis.call('ZADD', KEYS[2], seq, ARGV[2])
 redis.call('PUBLISH', ARGV[3], seq)
-return 1
+return seq
 """
 
 SET_ASIDE: Final = """

@@ -91,7 +91,11 @@ class Redis:
 
     @asynccontextmanager
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
-        """The sole right to renew a credential, None while somebody else has it; see `turnout.abc.Leaser`."""
+        """The sole right to renew a credential, None while somebody else has it; see `turnout.abc.Leaser`.
+
+        A StoreError where no secret is kept (G7): what would be renewed could not be saved.
+        """
+        self._records.check_keeps_secrets()
         lease = await take(self._server, self._keys, id, seconds)
         if lease is None:
             yield None
