@@ -11,10 +11,10 @@ from trio.testing import MockClock
 
 from turnout import Credential, Kernel, Metadata, Record, Unauthorized
 from turnout._leasing import LEASE
-from turnout._records import decode_credential, encode_credential
+from turnout._records import decode_credential, decode_state, encode_credential
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease
-from turnout.errors import StoreError, UpstreamFailed
+from turnout.errors import StoreConflict, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
 
 TOML = '[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -27,6 +27,8 @@ class Leased:
     Attributes:
         slow: seconds that a save of a secret takes.
         away: every save of a secret fails.
+        mute: what is saved of a secret is there, and nobody is told so.
+        fenced: the lease is somebody else's now: no secret is taken from us.
         deaf: every look at a record fails.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
         labels: of the credential, at each save.
@@ -37,7 +39,7 @@ class Leased:
     def __init__(self) -> None:
         self.memory = MemoryStore()
         self.slow = 0.0
-        self.away = self.deaf = False
+        self.away = self.deaf = self.mute = self.fenced = False
         self.ends: list[float] = []
         self.labels: list[str] = []
 
@@ -55,8 +57,13 @@ class Leased:
             await trio.sleep(self.slow)
             if self.away:
                 raise StoreError("away")
+            if self.fenced:
+                raise StoreConflict("its lease was lost", current=self.memory.records[kind, id].version)
             self.labels.append(decode_credential(data).label)
-        return await self.memory.save(kind, id, data, if_version)
+        version = await self.memory.save(kind, id, data, if_version)
+        if kind == "secret" and self.mute:
+            raise StoreError("no answer")
+        return version
 
     async def delete(self, kind: str, id: str) -> None:
         await self.memory.delete(kind, id)
@@ -83,7 +90,10 @@ class Leased:
 
 
 class Renewing(ScriptedProvider):
-    """Gives a new token each time, that lasts `lasts` seconds, or refuses; `befalls` the store at that moment."""
+    """Gives a new token each time, that lasts `lasts` seconds, or refuses; `befalls` the store at that moment.
+
+    `others` is what somebody else puts there then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,6 +101,7 @@ class Renewing(ScriptedProvider):
         self.lasts = 3600.0
         self.refuses = False
         self.befalls = dict[str, object]()
+        self.others: Credential | None = None
         self.store = Leased()
 
     def refresh_lead(self, credential: Credential) -> float | None:
@@ -101,6 +112,8 @@ class Renewing(ScriptedProvider):
         self.renewals += 1
         for name, value in self.befalls.items():
             setattr(self.store, name, value)
+        if self.others is not None:
+            await self.store.save("secret", "a", encode_credential(self.others), None)
         if self.refuses:
             raise UpstreamFailed(Unauthorized(message="invalid_grant"))
         return login(f"token-{self.renewals}", trio.current_time() + self.lasts)
@@ -311,3 +324,76 @@ async def test_another_login_is_tried_though_the_one_before_was_refused_while_th
         provider.store.deaf = False
         await trio.sleep(90)
         assert token(kernel) == "token-2"
+
+
+async def test_a_token_in_hand_whose_lease_was_lost_waits_for_the_next_one_and_is_asked_for_once(
+    autojump_clock: MockClock,
+) -> None:
+    """E6, E4: who has the lease may be renewing, so it is neither used nor thrown away."""
+    provider = Renewing()
+    provider.befalls = {"fenced": True}
+    store = provider.store
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.testing.wait_all_tasks_blocked()
+        store.ends.append(trio.current_time() + 30)
+        await trio.sleep(20)
+        assert (token(kernel), provider.renewals) == ("token-0", 1)
+        assert b"token-0" in store.kept()
+        store.fenced = False
+        await trio.sleep(20)
+        assert (token(kernel), provider.renewals) == ("token-1", 1)
+        assert b"token-1" in store.kept()
+
+
+async def test_a_login_that_came_during_a_renewal_stands(autojump_clock: MockClock) -> None:
+    """E7, E11: a person brought it, and what is renewed of the old one is worth nothing."""
+    provider = Renewing()
+    provider.others = login("of-a-person", 9000)
+    async with renewing(provider) as kernel:
+        renewed = await kernel.credentials.refresh("a")
+        assert token(kernel) == "of-a-person"
+        assert renewed.metadata == provider.others.metadata
+        assert b"of-a-person" in provider.store.kept()
+
+
+async def test_a_token_that_was_replaced_does_not_come_back_though_its_save_was_not_acknowledged(
+    autojump_clock: MockClock,
+) -> None:
+    """E2, G2: it was kept all the same, and is spent since; found in the store, it is taken for nobody else's."""
+    provider = Renewing()
+    provider.lasts, provider.befalls = 50, {"mute": True, "deaf": True}
+    store = provider.store
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        assert b"token-1" in store.kept()
+        store.away, provider.befalls = True, {}
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        assert (token(kernel), provider.renewals) == ("token-2", 2)
+        assert b"token-1" in store.kept()
+        store.away = store.deaf = store.mute = False
+        await trio.sleep(4)
+        assert token(kernel) == "token-2"
+        assert b"token-2" in store.kept()
+
+
+async def test_that_a_token_was_refused_is_told_before_the_lease_is_given_back(autojump_clock: MockClock) -> None:
+    """E7: or whoever has it next would post the same token."""
+    told: list[bool] = []
+
+    class Watched(Leased):
+        @asynccontextmanager
+        async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
+            async with super().lease(id, seconds) as lease:
+                yield lease
+                state = self.memory.records.get(("state", id))
+                told.append(state is not None and decode_state(state.data).needs_login == "invalid_grant")
+
+    provider = Renewing()
+    provider.refuses, provider.store = True, Watched()
+    async with renewing(provider) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.credentials.refresh("a")
+    assert told == [True]

@@ -121,3 +121,5 @@ def test_a_refusal_is_about_one_secret() -> None:
     assert state.refused == mark_of(holder())
     assert state.refused != mark_of(NEW)
     assert freed(state, NOW + 1).needs_login == freed(state, NOW + 1).refused == ""
+    keyed = [attrs.evolve(holder(), api_key=key) for key in (None, Secret("key-one"), Secret("key-two"))]
+    assert len({mark_of(one) for one in keyed}) == 3
