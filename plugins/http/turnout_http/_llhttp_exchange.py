@@ -105,8 +105,8 @@ class Exchange:
 
     @property
     def full(self) -> bool:
-        """More of the body is unread than may be."""
-        return self.unread > UNREAD
+        """More of the body is unread than may be, and more is to come."""
+        return self.unread > UNREAD and not self.complete
 
     def add(self, piece: bytes) -> None:
         """A piece of the body has been read."""
