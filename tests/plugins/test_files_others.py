@@ -11,7 +11,7 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from store_setup import NOW, mode, store_context
+from store_setup import NOW, full_disk, mode, store_context
 
 from turnout import Kernel
 from turnout.abc import Change, Watcher
@@ -194,8 +194,21 @@ def test_a_directory_that_went_away_is_an_error_of_the_store(place: Path) -> Non
     with archive(place) as one:
         shutil.rmtree(place)
         assert one.look() == {}
-        with pytest.raises(StoreError, match="cannot be saved"):
+        with pytest.raises(StoreError, match="its seal header is gone"):
             one.save("secret", "anna", b"1", 0, NOW)
+
+
+def test_what_cannot_be_taken_in_now_is_taken_in_later(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """F-4, F-7: as on a disk that is full for a while; that is said once."""
+    with archive(place) as one:
+        (place / "anna.json").write_text(json.dumps(DROP))
+        with full_disk(50):
+            for _ in range(4):
+                assert looked(one) == []
+        (change,) = looked(one)
+        assert change.record is not None
+        assert looked(one) == looked(one) == []
+    assert caplog.text.count("anna.json was written by somebody else and waits") == 1
 
 
 async def test_a_running_kernel_takes_in_what_is_dropped_and_writes_nothing_back(place: Path) -> None:

@@ -39,6 +39,7 @@ from turnout_seal import (
 LOG = logging.getLogger("turnout.stores.x")
 OLD, NEW = Key(bytes(range(32))), Key(bytes(range(32, 64)))
 OLD_TEXT = base64.b64encode(OLD.raw).decode()
+NEW_TEXT = base64.b64encode(NEW.raw).decode()
 PLACE = Place(store="s", id="anna", field="secret", version=3)
 
 
@@ -229,7 +230,7 @@ def test_a_damaged_key_file_is_never_overwritten(file: KeyFile) -> None:
     for content in (b"", b"\xff" * 40, OLD_TEXT[:20].encode()):
         file.path.write_bytes(content)
         file.path.chmod(0o600)
-        for read in (file.load, file.create, file.add):
+        for read in (file.load, file.create, lambda: file.add(OLD.id)):
             with pytest.raises(StoreError, match="cannot be used"):
                 read()
         assert file.path.read_bytes() == content
@@ -238,7 +239,7 @@ def test_a_damaged_key_file_is_never_overwritten(file: KeyFile) -> None:
 def test_a_rotated_key_file_holds_both_keys_until_it_is_told_otherwise(file: KeyFile) -> None:
     """S22."""
     old = file.create().first
-    new = file.add()
+    new = file.add(old.id)
     file.keep(old.id)
 
     assert new.first != old
@@ -249,11 +250,35 @@ def test_a_rotated_key_file_holds_both_keys_until_it_is_told_otherwise(file: Key
     assert found.keys == (new.first,)
 
 
+def test_a_key_that_was_put_before_the_current_one_is_the_next_one(file: KeyFile) -> None:
+    """S22: by an operator who gave it to every node first, or by a rotation that died before it could use it."""
+    old = file.create().first
+    new = file.add(old.id)
+
+    assert file.add(old.id).keys == new.keys
+    assert file.add(new.first.id).keys[1:] == new.keys
+
+
+@pytest.mark.parametrize(
+    "given",
+    [lambda text: KeyVariable("KEY", {"KEY": text}), lambda text: KeyCommand(("echo", *text.split(",")))],
+    ids=["a variable", "a command"],
+)
+def test_a_rotation_without_a_new_key_is_refused_by_a_place_that_cannot_make_one(
+    given: Callable[[str], KeySource],
+) -> None:
+    """S22: nothing is done, and nothing said to be done."""
+    with pytest.raises(StoreError, match="begins with the key that is in use: put a new one before it"):
+        given(OLD_TEXT).add(OLD.id)
+    ring = given(f"{NEW_TEXT},{OLD_TEXT}").add(OLD.id)
+    assert ring.keys == (NEW, OLD)
+
+
 def test_a_variable_holds_keys_or_says_how_to_make_one() -> None:
     source = KeyVariable("KEY", {"KEY": OLD_TEXT})
     empty = KeyVariable("KEY", {"KEY": " "})
 
-    assert source.create().first == source.add().first == OLD
+    assert source.create().first == OLD
     assert OLD_TEXT not in repr(source)
     assert empty.load() is None
     with pytest.raises(StoreError, match="variable KEY holds no key; make one with: openssl rand"):

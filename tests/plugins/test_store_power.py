@@ -196,7 +196,7 @@ def play(place: Path, disk: RecordingDisk) -> list[Moment]:
         archive.delete("state", "anna")
         values = {key: data for key, data in values.items() if key != ("state", "anna")}
         done(values)
-        archive.rotate_key(NOW)
+        list(archive.rotation(NOW))
         done(values)
     finally:
         archive.close()
@@ -327,7 +327,7 @@ def test_what_lies_around_a_store_is_synced_before_it_is_used(tmp_path: Path) ->
 
     assert place == ["mkdir", "fsync"] * 3
     assert calls_of(key.create) == ["mkdir", "fsync", "fsync", "rename", "fsync"]
-    assert calls_of(key.add) == ["fsync", "rename", "fsync"]
+    assert calls_of(lambda: key.add(key.create().first.id)) == ["fsync", "rename", "fsync"]
 
 
 def test_sqlite_syncs_each_commit(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Records over a directory: versions, compare-and-set, sealing, and what becomes of damaged files. Blocks."""
+"""Records over a directory: versions, compare-and-set, a new key, and what others have changed. Blocks."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from functools import partial
 from logging import Logger
 from pathlib import Path
-from typing import TypeVar, final
+from typing import Final, final
 
 from turnout import Record
 from turnout.abc import Change
@@ -13,13 +13,15 @@ from turnout.errors import StoreConflict, StoreError
 from turnout_files._directory import Directory, Unfit
 from turnout_files._disk import Disk
 from turnout_files._dropped import secret_record
-from turnout_files._envelope import Damaged, Newer, pack, unpack
-from turnout_files._names import DROPPED, RECORD, file_name, is_followed, is_ours
+from turnout_files._envelope import Damaged, Newer, pack
+from turnout_files._names import DROPPED, file_name, is_followed, is_ours
+from turnout_files._shelf import Shelf, holds_nothing_sealed, names_of_records
 from turnout_files._stamps import Stamp
 from turnout_files._vault import SEALED, Vault
-from turnout_seal import KeySource, UnknownKey, is_sealed
+from turnout_seal import KeySource, UnknownKey
 
-T = TypeVar("T")
+BATCH: Final = 16
+"""Records that are brought under a new key in one turn: others wait for no longer than that."""
 
 
 @final
@@ -41,17 +43,19 @@ class Archive:
         Raises StoreError that says what to do.
         """
         self._log = log
-        self._known: dict[str, tuple[str, str]] = {}
+        self._waiting: set[str] = set()
         try:
             self._directory = Directory(path, log.warning, ours=is_ours, disk=disk, guest=guest)
         except OSError as error:
             raise StoreError(f"cannot use {path}: {error.strerror}") from error
         try:
             with _translated(f"cannot use {path}"):
-                self._vault = Vault(self._directory, path, keys, log, untouched=self._holds_nothing_sealed)
+                untouched = partial(holds_nothing_sealed, self._directory)
+                self._vault = Vault(self._directory, path, keys, log, untouched=untouched)
         except BaseException:
             self._directory.close()
             raise
+        self._shelf = Shelf(self._directory, self._vault, log)
         try:
             with _translated(f"cannot use {path}"):
                 self._seal_what_was_not(now)
@@ -64,30 +68,16 @@ class Archive:
         self._vault.close()
         self._directory.close()
 
-    def rotate_key(self, now: float) -> int:
-        """Re-wrap every secret with a new key; gives how many. Raises StoreError; both keys are kept then."""
-        if not self._directory.owned:
-            raise StoreError("the key cannot be rotated while another process uses it: stop that one first")
-        with _translated("the key cannot be rotated"):
-            self._vault.begin_rotation()
-            done, left = self._renew(now)
-            if left:
-                raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
-            self._vault.end_rotation()
-        return done
-
     def list(self, now: float) -> tuple[Record, ...]:
         """Every sound record, in the order of the file names; see `turnout.abc.Store.list`."""
         with _translated("the directory cannot be read"):
-            names = self._names()
-        found = (self._readable(name, now) for name in names)
-        return tuple(record for record in found if isinstance(record, Record))
+            return self._shelf.list(now)
 
     def save(self, kind: str, id: str, data: bytes, if_version: int | None, now: float) -> int:
         """Write a record and give its new version; see `turnout.abc.Store.save`."""
         name = _name(kind, id)
-        with _translated(f"{name} cannot be saved"), self._directory.turn():
-            old = self._read(name, now)
+        with _translated(f"{name} cannot be saved"), self._vault.turn():
+            old = self._shelf.read(name, now, self._vault.unsealed)
             if isinstance(old, Newer | UnknownKey):
                 raise StoreError(f"{name} is not overwritten: {old}")
             current = old.version if old else 0
@@ -97,7 +87,7 @@ class Archive:
                 raise StoreConflict(f"{name} has version {current}, not {if_version}", current=current)
             record = Record(kind=kind, id=id, data=data, version=latest + 1)
             self._directory.write(name, pack(self._vault.sealed(record)))
-            self._known[name] = (kind, id)
+            self._shelf.known[name] = (kind, id)
         self._vault.note(kind, id, record.version)
         return record.version
 
@@ -106,9 +96,59 @@ class Archive:
         name = _name(kind, id)
         with _translated(f"{name} cannot be removed"), self._directory.turn():
             self._directory.remove(name)
-        self._known.pop(name, None)
+        self._shelf.known.pop(name, None)
         if self._directory.owned:  # its owner notes it; until then versions go on
             self._vault.note(kind, id, 0)
+
+    # --- a new key ---------------------------------------------------------------------------------------------------
+
+    def rotation(self, now: float) -> Iterator[int]:
+        """Bring every secret under a new key, step by step; each gives how many it did. Others may write in between.
+
+        From the first step on everybody seals with the new key, for the header names it; the older ones stay until the
+        last step, so that a crash leaves nothing unreadable, and the next rotation ends what this one began. Raises
+        StoreError; then they stay, too.
+        """
+        left = 0
+        with _translated("the key cannot be rotated"):
+            with self._vault.turn():
+                key = self._vault.begin_rotation()
+            yield 0
+            for some in self._batches():
+                done, unknown = self._renew(some, now)
+                left += unknown
+                yield done
+            if left:
+                raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
+            with self._vault.turn():
+                self._vault.end_rotation(key)
+
+    def _batches(self) -> Iterator[Sequence[str]]:
+        """The names of all records, in pieces that are done in one turn each."""
+        names = names_of_records(self._directory)
+        return (names[at : at + BATCH] for at in range(0, len(names), BATCH))
+
+    def _renew(self, names: Sequence[str], now: float) -> tuple[int, int]:
+        """Bring the secrets in these files under the current key; gives how many were, and how many could not be."""
+        done = left = 0
+        with self._vault.turn():
+            for name in names:
+                record = self._shelf.read(name, now, self._vault.renewed)
+                if isinstance(record, Record):
+                    self._directory.write(name, pack(record))
+                    done += 1
+                left += isinstance(record, UnknownKey)
+        return done, left
+
+    def _seal_what_was_not(self, now: float) -> None:
+        """Seal what an earlier version kept as it is (F-11): once, and again after a crash on the way."""
+        if self._vault.whole or not self._directory.owned:
+            return
+        done = sum(self._renew(some, now)[0] for some in self._batches())
+        if done:
+            self._log.warning("%d secrets were kept as they are; they are sealed now", done)
+        with self._vault.turn():
+            self._vault.seal_whole()
 
     # --- what others change ------------------------------------------------------------------------------------------
 
@@ -126,23 +166,31 @@ class Archive:
     def _change(self, name: str, now: float) -> Change | None:
         dropped = DROPPED.fullmatch(name)
         try:
-            return self._change_of(name) if dropped is None else self._taken_in(dropped[1], name, now)
+            change = self._change_of(name) if dropped is None else self._taken_in(dropped[1], name, now)
         except FileNotFoundError:
             return self._gone(name)
-        except (Newer, UnknownKey, Damaged, Unfit, StoreError, OSError) as reason:
+        except (Newer, UnknownKey, Damaged, Unfit) as reason:
             self._log.error("%s was written by somebody else and is left alone: %s", name, reason)
             self._directory.leave(name)
             return None
+        except (StoreError, OSError) as reason:  # a full disk, a key that is away: the next look tries again
+            if name not in self._waiting:
+                self._log.error("%s was written by somebody else and waits: %s", name, reason)
+            self._waiting.add(name)
+            self._directory.forget(name)
+            return None
+        self._waiting.discard(name)
+        return change
 
     def _change_of(self, name: str) -> Change:
-        record = self._sound(name)
+        record = self._shelf.sound(name)
         return Change(kind=record.kind, id=record.id, record=record)
 
     def _gone(self, name: str) -> Change | None:
         self._directory.forget(name)
-        if name not in self._known:
+        if name not in self._shelf.known:
             return None
-        kind, id = self._known.pop(name)
+        kind, id = self._shelf.known.pop(name)
         self._vault.note(kind, id, 0)
         return Change(kind=kind, id=id, record=None)
 
@@ -156,87 +204,6 @@ class Archive:
         self._directory.remove(name)
         self._log.warning("%s was taken in: it is sealed now, and the file is gone", name)
         return Change(kind=SEALED, id=id, record=Record(kind=SEALED, id=id, data=data, version=version))
-
-    # --- files -------------------------------------------------------------------------------------------------------
-
-    def _names(self) -> Iterable[str]:
-        return [name for name in self._directory.names() if RECORD.fullmatch(name)]
-
-    def _holds_nothing_sealed(self) -> bool:
-        """Whether no record is sealed, as far as the files can be read."""
-        for name in self._names():
-            try:
-                if is_sealed(_record(name, self._directory.read(name)).data):
-                    return False
-            except (Damaged, Newer, Unfit):
-                continue
-        return True
-
-    def _seal_what_was_not(self, now: float) -> None:
-        """Seal what an earlier version kept as it is (F-11): once, and again after a crash on the way."""
-        if not self._vault.whole and self._directory.owned:
-            done, _ = self._renew(now)
-            if done:
-                self._log.warning("%d secrets were kept as they are; they are sealed now", done)
-            self._vault.seal_whole()
-
-    def _renew(self, now: float) -> tuple[int, int]:
-        """Bring every secret under the current key; gives how many were, and how many could not be."""
-        done = left = 0
-        for name in self._names():
-            record = self._read(name, now, self._vault.renewed)
-            if isinstance(record, Record):
-                self._directory.write(name, pack(record))
-                done += 1
-            left += isinstance(record, UnknownKey)
-        return done, left
-
-    def _readable(self, name: str, now: float) -> Record | Newer | UnknownKey | None:
-        """Like `_read`; a file that the disk does not give is logged, and stays where it is."""
-        try:
-            return self._read(name, now)
-        except OSError as error:
-            self._log.error("%s is left out: %s", name, error.strerror)
-            return None
-
-    def _read(
-        self, name: str, now: float, want: Callable[[Record], Record | None] | None = None
-    ) -> Record | Newer | UnknownKey | None:
-        """The record in a file; None when there is none, or it was damaged and has been set aside. Raises OSError.
-
-        `want` makes of the record, as it lies there, what the caller wants; without it the record is unsealed.
-        """
-        try:
-            return self._sound(name, want)
-        except FileNotFoundError:
-            return None
-        except (Newer, UnknownKey) as reason:
-            self._log.error("%s is left alone: %s", name, reason)
-            return reason
-        except (Damaged, Unfit) as reason:
-            when = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-            aside = self._directory.set_aside(name, f".corrupt-{when}")
-            self._log.error("%s cannot be read: %s; it is kept as %s", name, reason, aside)
-            return None
-
-    def _sound(self, name: str, want: Callable[[Record], T] | None = None) -> Record | T:
-        """The record in a file, or what `want` makes of it. Raises as it does, and OSError, Damaged, Newer, Unfit."""
-        record = _record(name, self._directory.read(name))
-        self._known[name] = (record.kind, record.id)
-        if want is not None:
-            return want(record)
-        return self._vault.unsealed(record)
-
-
-def _record(name: str, content: bytes) -> Record:
-    record = unpack(content)
-    try:
-        belongs = file_name(record.kind, record.id)
-    except ValueError as error:
-        raise Damaged(str(error)) from None
-    if belongs != name:
-        raise Damaged("it holds another record than its name says")
-    return record
 
 
 def _name(kind: str, id: str) -> str:

@@ -28,6 +28,9 @@ STRAY: Final = ".new-"
 BUSY: Final = 1.5
 """Seconds that a turn waits for the one of another process: with its own work no call takes two (acceptance G3)."""
 
+TRY: Final = 0.005
+"""Seconds between two tries to get a turn."""
+
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of the largest file that is read: a record has kilobytes."""
 
@@ -92,7 +95,7 @@ class Directory:
             except BlockingIOError:
                 if time.monotonic() > ends:
                     raise OSError(errno.EBUSY, "another process keeps writing to it") from None
-                time.sleep(0.005)
+                time.sleep(TRY)
         try:
             yield
         finally:

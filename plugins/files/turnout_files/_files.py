@@ -10,6 +10,7 @@ import trio
 from turnout import Record
 from turnout.abc import Change, PluginContext
 from turnout_files._archive import Archive
+from turnout_files._directory import TRY
 from turnout_files._settings import FilesSettings
 
 T = TypeVar("T")
@@ -19,6 +20,9 @@ POLL: Final = 1.0
 
 SHARE: Final = 0.02
 """Part of the time that looking may take: with 10,000 credentials that makes some three seconds between two looks."""
+
+BREATH: Final = 4 * TRY
+"""Seconds between two turns of a rotation: without it whoever waits for one would hardly ever find none taken."""
 
 
 @final
@@ -71,8 +75,15 @@ class Files:
         return await self._in_thread(lambda now: self._archive.changes(found, now))
 
     async def rotate_key(self) -> int:
-        """Re-wrap every secret with a new key; gives how many; see `turnout.abc.KeyRotator`."""
-        return await self._in_thread(self._archive.rotate_key)
+        """Bring every secret under a new key, in pieces between which others are served; gives how many.
+
+        See `turnout.abc.KeyRotator`. Raises StoreError; then the older keys are kept.
+        """
+        steps, total = self._archive.rotation(self._now()), 0
+        while (done := await self._in_thread(lambda _: next(steps, None))) is not None:
+            total += done
+            await trio.sleep(BREATH)
+        return total
 
     async def _in_thread(self, work: Callable[[float], T]) -> T:
         """Do `work` in a thread, one at a time and to its end: a cancelled caller waits for what has begun.

@@ -13,7 +13,7 @@ from turnout.errors import StoreError
 from turnout_files._directory import Directory, Unfit
 from turnout_files._envelope import Damaged
 from turnout_files._names import SEAL
-from turnout_seal import KeySource, UnknownKey, Unsealable, Versions, open_sealing
+from turnout_seal import KeySource, Sealing, UnknownKey, Unsealable, Versions, open_sealing
 
 SEALED: Final = "secret"
 """The kind of record that is sealed."""
@@ -32,16 +32,18 @@ class Vault:
         """
         self._directory = directory
         self._keys = keys
-        self._log = log
-        header = self._header()
-        if header is None and not directory.owned:
+        self._known = self._header()
+        if self._known is None and not directory.owned:
             raise StoreError(f"{path} is being set up by another process: try again")
-        self._sealing = open_sealing(keys, header, untouched=header is not None or untouched())
+        if self._known is None:
+            self._sealing = open_sealing(keys, None, untouched=untouched())
+        else:
+            self._take_keys()
         self._versions = Versions(path.with_name(path.name + ".versions"), log, alone=directory.owned)
-        if header is None:
+        if self._known is None:
             if self._versions.kept:
                 log.error("the store is new or was emptied; it held %d secrets: is a backup due?", self._versions.kept)
-            self._keep(whole=False)
+            self._keep(self._sealing)
 
     @property
     def whole(self) -> bool:
@@ -51,6 +53,20 @@ class Vault:
     def close(self) -> None:
         """Give the file of versions back."""
         self._versions.close()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other processes from writing while the block runs, with the key that is in force by now.
+
+        One of them may have rotated it. Raises StoreError, and OSError.
+        """
+        while True:
+            if self._header() != self._known:
+                self._take_keys()  # before the turn: a command that prints the key takes its time
+            with self._directory.turn():
+                if self._header() == self._known:
+                    yield
+                    return
 
     def sealed(self, record: Record) -> Record:
         """The record as it is written."""
@@ -84,19 +100,23 @@ class Vault:
             data = self._sealing.renewed(SEALED, record.id, record.version, record.data)
         return attrs.evolve(record, data=data)
 
-    def begin_rotation(self) -> None:
-        """Seal with a new key from now on; the older ones still open what they sealed."""
-        ring = self._keys.add()
-        self._sealing = attrs.evolve(self._sealing, ring=ring, key=ring.first)
-        self._keep(whole=self.whole)
+    def begin_rotation(self) -> str:
+        """Seal with a new key from now on, in every process; gives its id. Only within a turn, like what follows.
 
-    def end_rotation(self) -> None:
-        """Let the older keys go: nothing is sealed with them any more."""
-        self._keys.keep(self._sealing.key.id)
+        The older ones still open what they sealed.
+        """
+        ring = self._keys.add(self._sealing.key.id)
+        self._keep(attrs.evolve(self._sealing, ring=ring, key=ring.first))
+        return ring.first.id
+
+    def end_rotation(self, key: str) -> None:
+        """Let the older keys go: nothing is sealed with them any more, unless the key was rotated once more."""
+        if key == self._sealing.key.id:
+            self._keys.keep(key)
 
     def seal_whole(self) -> None:
         """From now on, a secret that is not sealed was put there by somebody else."""
-        self._keep(whole=True)
+        self._keep(attrs.evolve(self._sealing, whole=True))
 
     def _header(self) -> bytes | None:
         try:
@@ -106,9 +126,23 @@ class Vault:
         except Unfit as reason:
             raise StoreError(f"{SEAL} cannot be used: {reason}") from None
 
-    def _keep(self, *, whole: bool) -> None:
-        self._sealing = attrs.evolve(self._sealing, whole=whole)
-        self._directory.write(SEAL, self._sealing.header())
+    def _take_keys(self) -> None:
+        """Take the header and its key anew; when they do not fit, one may have been changed just before the other."""
+        while True:
+            header = self._header()
+            try:
+                self._sealing = open_sealing(self._keys, header, untouched=False)
+            except StoreError:
+                if self._header() == header:
+                    raise
+            else:
+                self._known = header
+                return
+
+    def _keep(self, sealing: Sealing) -> None:
+        header = sealing.header()
+        self._directory.write(SEAL, header)
+        self._sealing, self._known = sealing, header
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class SharedSealing:
 
     async def rotate(self) -> None:
         """Seal with a new key from now on, on every node: the server refuses what is not under its header."""
-        ring = await self._in_thread(self._source.add)
+        ring = await self._in_thread(partial(self._source.add, self.now.key.id))
         await self._replace(self.header, attrs.evolve(self.now, ring=ring, key=ring.first))
 
     async def forget_older(self) -> None:

@@ -37,8 +37,11 @@ class KeySource(Protocol):
         """The keys, with a new one made where there is none. Raises StoreError where none can be made."""
         ...
 
-    def add(self) -> KeyRing:
-        """The keys with the one that is to be current first, the older ones behind it. Raises StoreError."""
+    def add(self, current: str) -> KeyRing:
+        """The keys with the one that is to be current first, the older ones behind it.
+
+        `current` is the id of the one that is so now: a key that was put before it is taken. Raises StoreError.
+        """
         ...
 
     def keep(self, id: str) -> None:
@@ -80,14 +83,15 @@ class KeyFile:
             raise StoreError(f"the key file {self.path} went away while it was made")
         return ring
 
-    def add(self) -> KeyRing:
-        """See `KeySource.add`: a new key goes before those that the file holds."""
+    def add(self, current: str) -> KeyRing:
+        """See `KeySource.add`: a new key is made, unless one was put there, or left there by a crash."""
         with self._translated("changed"), self._locked():
-            old = self.load()
-            if old is None:
+            ring = self.load()
+            if ring is None:
                 raise StoreError(f"the key file {self.path} is not there")
-            ring = KeyRing(new_key(), *old.keys)
-            self._write(ring)
+            if ring.first.id == current:
+                ring = KeyRing(new_key(), *ring.keys)
+                self._write(ring)
         return ring
 
     def keep(self, id: str) -> None:
@@ -165,9 +169,9 @@ class KeyVariable:
             raise StoreError(f"the variable {self.name} holds no key; make one with: openssl rand -base64 32")
         return ring
 
-    def add(self) -> KeyRing:
+    def add(self, current: str) -> KeyRing:
         """See `KeySource.add`: whoever sets the variable puts the new key first."""
-        return self.create()
+        return _renewed(self.create(), current, f"the variable {self.name}")
 
     def keep(self, id: str) -> None:
         """See `KeySource.keep`: whoever sets the variable may leave the older ones out now."""
@@ -202,12 +206,20 @@ class KeyCommand:
             raise StoreError(f"the key command {self.words[0]} printed nothing")
         return ring
 
-    def add(self) -> KeyRing:
+    def add(self, current: str) -> KeyRing:
         """See `KeySource.add`: the command prints the new key first."""
-        return self.create()
+        return _renewed(self.create(), current, f"the output of the key command {self.words[0]}")
 
     def keep(self, id: str) -> None:
         """See `KeySource.keep`: the command need not print the older ones any more."""
+
+
+def _renewed(ring: KeyRing, current: str, where: str) -> KeyRing:
+    if ring.first.id == current:
+        raise StoreError(
+            f"{where} begins with the key that is in use: put a new one before it, here and for every process that runs"
+        )
+    return ring
 
 
 def _ring(text: str, where: str) -> KeyRing:

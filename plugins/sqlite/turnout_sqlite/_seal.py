@@ -37,7 +37,7 @@ class SharedSealing:
 
     def rotate(self) -> None:
         """Seal with a new key from now on, in every process: each looks at the header before it writes."""
-        ring = self._keys.add()
+        ring = self._keys.add(self.now.key.id)
         with writing(self._connection):
             self._keep(attrs.evolve(self.now, ring=ring, key=ring.first))
 
