@@ -25,9 +25,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import sides
+import trend
 from load import Case, Load, Loop, Upstream, Wrong
 from sides import KEY, Side, running
 
@@ -228,7 +230,7 @@ def compare(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int
             for name, command in sides_of(arguments).items()
         ]
         direct = Side("direct", f"http://{bench.upstream.address}", os.getpid())
-        result: dict[str, object] = {"cpu": table(bench, found, counts, arguments.rounds)}
+        result: dict[str, Any] = {"cpu": table(bench, found, counts, arguments.rounds)}
         if not arguments.cpu_only:
             result["latency"] = latencies(bench, found, direct, arguments.rounds)
             result["peak_mib"] = peaks(found)
@@ -236,6 +238,8 @@ def compare(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int
         result["memory"] = memory(arguments, bench, folder, core)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if arguments.trend:
+        trend.add(result)
 
 
 def split(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) -> None:
@@ -264,6 +268,7 @@ def split(arguments: argparse.Namespace, bench: Bench, folder: Path, core: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write every figure to this file")
+    parser.add_argument("--trend", action="store_true", help="keep the ratios: a line in trend.jsonl (see trend.py)")
     parser.add_argument("--stock", action="store_true", help="the stock stack too, which is slow")
     parser.add_argument("--before", type=Path, help="an environment with another version of Turnout to compare with")
     parser.add_argument("--many", action="store_true", help="1,000 clients too, and idle streams for a minute")
