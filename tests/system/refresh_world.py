@@ -246,7 +246,8 @@ class Node:
             border=plugin_code("turnout.providers", "p"),
             aliases=SimpleNamespace(forget=lambda _: None),
         )
-        generation: Any = SimpleNamespace(providers={"p": instance}, transport=None)
+        border = plugin_code("turnout.transports", "none")
+        generation: Any = SimpleNamespace(providers={"p": instance}, transport=None, transport_border=border)
         self._intake = Intake(custody)
         self._generation = generation
         follower = Follower(
