@@ -29,6 +29,8 @@ class Leased:
         away: every save of a secret fails.
         mute: what is saved of a secret is there, and nobody is told so.
         fenced: the lease is somebody else's now: no secret is taken from us.
+        shut: no lease is given.
+        giving: seconds until one is.
         deaf: every look at a record fails.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
         labels: of the credential, at each save.
@@ -38,8 +40,8 @@ class Leased:
 
     def __init__(self) -> None:
         self.memory = MemoryStore()
-        self.slow = 0.0
-        self.away = self.deaf = self.mute = self.fenced = False
+        self.slow = self.giving = 0.0
+        self.away = self.deaf = self.mute = self.fenced = self.shut = False
         self.ends: list[float] = []
         self.labels: list[str] = []
 
@@ -70,7 +72,9 @@ class Leased:
 
     @asynccontextmanager
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.giving)
+        if self.shut:
+            raise StoreError("away")
         if self.held:
             yield None
             return
@@ -99,6 +103,7 @@ class Renewing(ScriptedProvider):
         super().__init__()
         self.renewals = 0
         self.lasts = 3600.0
+        self.takes = 0.0
         self.refuses = False
         self.befalls = dict[str, object]()
         self.others: Credential | None = None
@@ -108,7 +113,7 @@ class Renewing(ScriptedProvider):
         return 300
 
     async def refresh(self, credential: Credential, transport: object) -> Credential | None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.takes)
         self.renewals += 1
         for name, value in self.befalls.items():
             setattr(self.store, name, value)
@@ -397,3 +402,55 @@ async def test_that_a_token_was_refused_is_told_before_the_lease_is_given_back(a
         with pytest.raises(UpstreamFailed):
             await kernel.credentials.refresh("a")
     assert told == [True]
+
+
+async def test_a_lease_is_counted_from_before_it_was_asked_for(autojump_clock: MockClock) -> None:
+    """G8: by our own clock, it ends before the store says so, never after."""
+    provider = Renewing()
+    provider.store.giving = STORE_LIMIT - 0.5
+    async with renewing(provider) as kernel:
+        known = kernel.credentials.get("a")
+        assert known is not None
+        before = trio.current_time()
+        async with kernel._refresh._leasing.hold(known) as held:
+            assert trio.current_time() == before + provider.store.giving
+            assert held.ends == before + LEASE
+            assert held.left == LEASE - provider.store.giving
+
+
+async def test_what_no_store_keeps_is_renewed_without_one(autojump_clock: MockClock) -> None:
+    """C3.7: nobody else can have it."""
+    provider = Renewing()
+    async with renewing(provider) as kernel:
+        provider.store.shut = True
+        with pytest.raises(UpstreamFailed, match="not renewed now"):
+            await kernel.credentials.refresh("a")
+        known = kernel.credentials.get("a")
+        assert known is not None
+        with suppress(StoreError):
+            await kernel.credentials.update(attrs.evolve(known, attributes={"runtime_only": "true"}))
+        await kernel.credentials.refresh("a")
+        assert token(kernel) == "token-1"
+
+
+async def test_what_cannot_be_saved_once_its_lease_has_ended_is_not_used_while_another_has_it(
+    autojump_clock: MockClock,
+) -> None:
+    """E6: a lease that was held on to may end during the next renewal; what came waits for another one."""
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    store = provider.store
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        await trio.sleep(LEASE - 10)
+        provider.befalls, provider.takes, store.away = {"slow": STORE_LIMIT + 1}, 20, False
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.sleep(15)
+        store.ends.append(trio.current_time() + 30)
+        await trio.sleep(20)
+        assert (token(kernel), provider.renewals) == ("token-1", 2)
+        store.slow = 0.0
+        await trio.sleep(20)
+        assert (token(kernel), provider.renewals) == ("token-2", 2)
+        assert b"token-2" in store.kept()

@@ -266,6 +266,23 @@ async def test_a_slow_refresh_is_not_begun_again(autojump_clock: MockClock) -> N
         assert len(provider.refreshed) == 1
 
 
+async def test_a_refresh_that_hangs_is_given_up_and_tried_again(autojump_clock: MockClock) -> None:
+    """E8: after a minute, which is less than its lease lasts; the token in use serves on."""
+    provider = Renewing()
+    provider.takes = math.inf
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed, match="took longer than 60 s"):
+            await kernel.credentials.refresh("a")
+        assert trio.current_time() - began == 60
+        assert provider.at_once == 0
+        await kernel.execute(ASK)
+        provider.takes = 1
+        await kernel.credentials.refresh("a")
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+
+
 async def test_what_happens_during_a_refresh_survives_it(autojump_clock: MockClock) -> None:
     """O53, E11: a cooldown, the operator's switch and an edited field all stand, in the store as well."""
     provider, store = Renewing(), MemoryStore()
@@ -600,6 +617,47 @@ async def test_of_a_credential_that_needs_a_login_only_another_secret_is_tried(a
         assert len(provider.refreshed) == 2
 
 
+async def test_whoever_insists_has_a_refused_token_tried_again(autojump_clock: MockClock) -> None:
+    """E7: it is never tried again by itself; a person may know that the upstream has changed its mind."""
+    provider = Renewing()
+    provider.failure = Unauthorized(message="invalid_grant")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 10_000))
+        for tries in (1, 2):
+            with pytest.raises(UpstreamFailed, match="invalid_grant"):
+                await kernel.credentials.refresh("a")
+            assert len(provider.refreshed) == tries
+            assert kernel.credentials.state("a").needs_login == "invalid_grant"
+        provider.failure = None
+        await kernel.credentials.refresh("a")
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+        assert not kernel.credentials.state("a").needs_login
+        await kernel.execute(ASK)
+
+
+async def test_what_waits_for_its_turn_is_renewed_as_it_is_then(autojump_clock: MockClock) -> None:
+    """E11: an address or a proxy that was put right meanwhile is the one that is used."""
+    handed: list[str] = []
+    provider = Renewing()
+    provider.takes = 20
+
+    def answer(credential: Credential) -> Credential:
+        handed.append(credential.label)
+        return renewed(credential)
+
+    provider.answer = answer
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        for number in range(11):
+            await kernel.credentials.register(oauth(f"c{number:02}", 10_000))
+        async with trio.open_nursery() as nursery:
+            for number in range(11):
+                nursery.start_soon(kernel.credentials.refresh, f"c{number:02}")
+                await trio.testing.wait_all_tasks_blocked()
+            assert provider.at_once == 10
+            await kernel.credentials.update(attrs.evolve(oauth("c10", 10_000), label="put right"))
+    assert handed == [""] * 10 + ["put right"]
+
+
 async def test_observers_hear_of_refreshes_and_of_their_failures(autojump_clock: MockClock) -> None:
     """C11.2, O57: hook on success and on failure."""
 
@@ -625,12 +683,24 @@ async def test_observers_hear_of_refreshes_and_of_their_failures(autojump_clock:
         assert kinds.index(RefreshFailed) < kinds.index(CredentialUpdated)
 
 
-async def test_a_provider_that_gives_nonsense_for_a_renewal_is_a_failure(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        lambda _: "token",
+        lambda credential: attrs.evolve(renewed(credential), id="b"),
+        lambda credential: attrs.evolve(renewed(credential), provider="other"),
+    ],
+    ids=["no credential", "another one", "another provider's"],
+)
+async def test_a_provider_that_gives_nonsense_for_a_renewal_is_a_failure(
+    nonsense: Callable[[Credential], Credential | None], autojump_clock: MockClock
+) -> None:
     """H10."""
     provider = Renewing()
-    provider.answer = lambda _: "token"  # type: ignore[assignment,return-value]  # that is the point
+    provider.answer = nonsense
     async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
         await kernel.credentials.register(oauth("a", 310))
         await trio.sleep(20)
+        assert [(one.id, one.provider) for one in kernel.credentials.list()] == [("a", "scripted")]
         assert metadata(kernel, "a")["access_token"] == "token-0"
         await kernel.execute(ASK)
