@@ -475,6 +475,29 @@ async def test_a_request_is_resent_only_once_and_says_that_it_may_have_arrived(o
         assert connections == 2
 
 
+async def test_a_request_whose_resend_finds_nobody_may_still_have_arrived(open_way: OpenWay) -> None:
+    """B6, B7: the kernel may try such a request elsewhere as often as `retry_unsafe` says, and no more."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    origin = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+
+    async def serve() -> None:
+        async with await listener.accept() as stream:
+            await read_request(stream)
+            await stream.send_all(OK)
+            await read_request(stream)
+            await listener.aclose()
+            reset(stream)
+
+    async with open_way() as way, trio.open_nursery() as nursery:
+        nursery.start_soon(serve)
+        transport = way.bound(origin)
+        assert await call(transport, origin) == b"ok"
+        with pytest.raises(httpx.ConnectError) as caught:
+            await call(transport, origin)
+
+        assert caught.value.request_sent is True  # type: ignore[attr-defined]
+
+
 async def test_nothing_is_resent_after_a_byte_of_the_answer(open_way: OpenWay) -> None:
     connections = 0
 

@@ -1,5 +1,6 @@
 """The transport `httpx` over HTTP/2, where many calls share a connection, against an upstream made of h2."""
 
+import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -17,10 +18,13 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from peers import body_of
 
 from turnout import Credential
 from turnout_transport import Httpx, HttpxSettings
+from turnout_transport._frames import Frames
 
 OK = [(":status", "200")]
 
@@ -39,6 +43,15 @@ class Peer:
     def reply(self, stream: int, body: bytes = b"ok") -> None:
         self.machine.send_headers(stream, OK)
         self.machine.send_data(stream, body, end_stream=True)
+
+    async def say_goodbye(self, last: int) -> None:
+        """GOAWAY, which h2 would take for the end of everything."""
+        await self.flush()
+        await self.tls.send_all(goodbye(last))
+
+
+def goodbye(last: int, code: int = 0) -> bytes:
+    return b"\0\0\x08\x07\0\0\0\0\0" + last.to_bytes(4, "big") + code.to_bytes(4, "big")
 
 
 React = Callable[[Peer, h2.events.Event], Awaitable[None]]
@@ -86,7 +99,7 @@ def open_house(authority: trustme.CA, tmp_path: Path) -> OpenHouse:
     context.set_alpn_protocols(["h2"])
 
     @asynccontextmanager
-    async def opened(react: React, window: int = 65535) -> AsyncIterator[House]:
+    async def opened(react: React, window: int = 65535, streams: int = 100) -> AsyncIterator[House]:
         heard: list[h2.events.Event] = []
         connections: list[trio.SocketStream] = []
 
@@ -94,7 +107,13 @@ def open_house(authority: trustme.CA, tmp_path: Path) -> OpenHouse:
             connections.append(stream)
             tls = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
             machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-            machine.local_settings.initial_window_size = window
+            machine.local_settings = h2.settings.Settings(
+                client=False,
+                initial_values={
+                    h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window,
+                    h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: streams,
+                },
+            )
             machine.initiate_connection()
             peer = Peer(machine, tls, heard)
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -290,3 +309,228 @@ async def test_a_call_that_is_cancelled_while_it_writes_leaves_the_others_their_
         await house.wait_heard(h2.events.StreamReset)
 
     assert len(house.connections) == 1
+
+
+# An upstream that goes away
+
+
+async def test_a_stream_under_way_outlives_a_goodbye_and_the_next_call_goes_elsewhere(open_house: OpenHouse) -> None:
+    """B11: servers say goodbye whenever they are restarted, and serve what they have begun."""
+    said = trio.Event()
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.machine.send_headers(event.stream_id, OK)
+            peer.machine.send_data(event.stream_id, b"one ")
+            if not said.is_set():
+                await peer.say_goodbye(event.stream_id)
+                await said.wait()
+            peer.machine.send_data(event.stream_id, b"two", end_stream=True)
+
+    async with open_house(react) as house:
+        response = await house.transport.handle_async_request(house.request())
+        pieces = aiter(body_of(response))
+        assert await anext(pieces) == b"one "
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(house.call)
+            await house.wait_heard(h2.events.RequestReceived, 2)
+            said.set()
+            assert await anext(pieces) == b"two"
+        with pytest.raises(StopAsyncIteration):
+            await anext(pieces)
+        await response.aclose()
+
+    assert len(house.connections) == 2
+
+
+async def test_what_a_goodbye_leaves_out_is_sent_again_elsewhere(open_house: OpenHouse) -> None:
+    """Section 4: what was not looked at may always be tried again."""
+    peers: list[Peer] = []
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peers.append(peer)
+            if len(peers) == 1:
+                await peer.say_goodbye(0)
+            else:
+                peer.reply(event.stream_id)
+
+    async with open_house(react) as house:
+        with trio.fail_after(10):
+            assert await house.call() == b"ok"
+
+    assert len(peers) == len(house.connections) == 2
+
+
+async def test_a_request_that_is_refused_twice_was_never_sent(open_house: OpenHouse) -> None:
+    """Section 4: REFUSED_STREAM bills nobody, so the kernel may try it anywhere."""
+
+    async def refuse(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.machine.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+
+    async with open_house(refuse) as house:
+        with pytest.raises(httpx.RemoteProtocolError) as caught:
+            await house.call()
+
+    assert caught.value.request_sent is False  # type: ignore[attr-defined]
+    assert len([each for each in house.heard if isinstance(each, h2.events.RequestReceived)]) == 2
+
+
+async def test_a_reset_for_another_reason_is_not_sent_again(open_house: OpenHouse) -> None:
+    """B6: it may have been looked at."""
+
+    async def fail(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.machine.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+
+    async with open_house(fail) as house:
+        with pytest.raises(httpx.RemoteProtocolError) as caught:
+            await house.call()
+
+    assert caught.value.request_sent is True  # type: ignore[attr-defined]
+    assert len([each for each in house.heard if isinstance(each, h2.events.RequestReceived)]) == 1
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_a_goodbye_behind_a_reply_costs_no_later_call(open_house: OpenHouse, closes: bool) -> None:
+    """B30 over HTTP/2."""
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.reply(event.stream_id)
+            await peer.say_goodbye(event.stream_id)
+            if closes:
+                await peer.tls.aclose()
+
+    async with open_house(react) as house:
+        for _ in range(30):
+            assert await house.call() == b"ok"
+
+
+async def test_a_ping_on_an_idle_connection_keeps_it(open_house: OpenHouse) -> None:
+    pinged = trio.Event()
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            peer.reply(event.stream_id)
+            await peer.flush()
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            peer.machine.ping(b"12345678")
+            await peer.flush()
+            pinged.set()
+
+    async with open_house(react) as house:
+        assert await house.call() == b"ok"
+        await pinged.wait()
+        assert await house.call() == b"ok"
+        await house.wait_heard(h2.events.PingAckReceived)
+
+    assert len(house.connections) == 1
+
+
+# Streams that an upstream allows
+
+
+async def hold(house: House, opened: list[int]) -> None:
+    response = await house.transport.handle_async_request(house.request("/half"))
+    opened.append(response.status_code)
+    try:
+        await trio.sleep_forever()
+    finally:
+        await response.aclose()
+
+
+async def wait_until(opened: list[int], count: int) -> None:
+    with trio.fail_after(10):
+        while len(opened) < count:  # noqa: ASYNC110  # told by tasks that go on
+            await trio.sleep(0.005)
+
+
+async def test_more_calls_than_a_connection_has_streams_make_another_connection(open_house: OpenHouse) -> None:
+    """None waits for a stream that another call may hold for an hour."""
+    opened: list[int] = []
+    async with open_house(by_path, streams=10) as house, trio.open_nursery() as nursery:
+        for _ in range(25):
+            nursery.start_soon(hold, house, opened)
+        await wait_until(opened, 25)
+        assert len(house.connections) == 3
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("streams", [0, 1])
+async def test_an_upstream_that_allows_fewer_streams_than_are_open_holds_nobody_up(
+    open_house: OpenHouse, streams: int
+) -> None:
+    lowered = trio.Event()
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        await by_path(peer, event)
+        if isinstance(event, h2.events.RequestReceived) and path_of(event) == "/lower" and not lowered.is_set():
+            lowered.set()
+            peer.machine.update_settings({h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+
+    opened: list[int] = []
+    async with open_house(react) as house, trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(hold, house, opened)
+        await wait_until(opened, 5)
+        with trio.fail_after(10):
+            assert await house.call("/lower") == b"ok"
+            assert await house.call() == b"ok"
+        assert len(house.connections) == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_frames_without_a_byte_are_not_kept_for_a_reply_that_nobody_reads(open_house: OpenHouse) -> None:
+    """Flow control limits what waits, and counts none of these."""
+    slow: list[int] = []
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            if slow:
+                await peer.flush()
+                await peer.tls.send_all((b"\0\0\0\0\0" + slow[0].to_bytes(4, "big")) * 1000)
+                peer.reply(event.stream_id)
+            else:
+                slow.append(event.stream_id)
+                peer.machine.send_headers(event.stream_id, OK)
+
+    async with open_house(react) as house:
+        response = await house.transport.handle_async_request(house.request())
+        assert await house.call() == b"ok"
+        line = house.transport._line  # type: ignore[attr-defined]
+        (connection,) = line.pool.connections
+        assert connection._connection._events == {slow[0]: []}
+        await response.aclose()
+
+
+# Frames
+
+
+FRAMES = st.lists(
+    st.one_of(
+        st.binary(max_size=40).map(lambda body: len(body).to_bytes(3, "big") + b"\0\0\0\0\0\x01" + body),
+        st.builds(goodbye, st.integers(0, 2**31 - 1), st.integers(0, 2**32 - 1)),
+        st.just(b"\0\0\x08\x07\0\0\0\0\x05" + bytes(8)),  # none: it names a stream
+        st.just(b"\0\0\x04\x07\0\0\0\0\0" + bytes(4)),  # none: it is too short
+    ),
+    max_size=8,
+)
+
+
+@given(frames=FRAMES, cuts=st.lists(st.integers(1, 30), min_size=1, max_size=20))
+def test_goodbyes_are_taken_out_wherever_the_pieces_end_and_nothing_else_is(
+    frames: list[bytes], cuts: list[int]
+) -> None:
+    data, passed, said, taken = b"".join(frames), b"", [], Frames()
+    for count in itertools.cycle(cuts):
+        if not data:
+            break
+        piece, farewells = taken.take(data[:count])
+        data, passed = data[count:], passed + piece
+        said += farewells
+
+    own = [frame for frame in frames if frame[3] == 7 and len(frame) == 17 and frame[5:9] == bytes(4)]
+    assert passed == b"".join(frame for frame in frames if frame not in own)
+    assert [goodbye(*each) for each in said] == own

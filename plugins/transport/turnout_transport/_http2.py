@@ -3,13 +3,17 @@
 httpcore drops a reply that is left in the middle without telling the upstream, which goes on for nobody. What comes of
 it is never acknowledged, until nothing comes for anybody on that connection any more. It also skips any number of
 informational replies, sends a request to its end when the answer is there, and a call that is cancelled while its
-frames are written breaks the connection for every other call (C-1, B18, B31).
+frames are written breaks the connection for every other call (C-1, B18, B31). An upstream that says goodbye cuts off
+every call under way, and one that has closed behind its answer spoils that. It lets requests wait for a stream of a
+connection that has none free, as long as they like, and an upstream that lowers the number of its streams makes the
+connection's only reader wait for one.
 
 Everything here overrides private parts of httpcore, which its version is bounded for.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import h2.errors
 import h2.events
@@ -17,7 +21,10 @@ import h2.exceptions
 import httpcore
 import trio
 
+from turnout_transport._frames import Frames
+from turnout_transport._httpcore import COURSE
 from turnout_transport._replies import MAX_INFORMATIONAL
+from turnout_transport._streams import Streams
 
 PARTING = 1.0
 """Seconds in which a cancelled call may still write the frames that it has begun."""
@@ -25,8 +32,14 @@ PARTING = 1.0
 WRITING = 30.0
 """Seconds after which an upstream that takes no frames is given up."""
 
+GLANCE = 0.01
+"""Seconds in which what has come on an idle connection is read before it is used again."""
+
 NOBODY = httpcore.Request("GET", "https://nobody.invalid")
 """Stands for the request where httpcore wants one for its limits of time: this has none."""
+
+REFUSED = h2.errors.ErrorCodes.REFUSED_STREAM
+"""The request was not looked at: it can be sent again and bills nobody twice (RFC 9113, 8.7)."""
 
 ANSWERS = (h2.events.ResponseReceived, h2.events.StreamReset)
 
@@ -50,6 +63,60 @@ class Http2(httpcore.AsyncHTTP2Connection):
     ) -> None:
         super().__init__(origin, stream, keepalive_expiry)
         self._hints: Counter[int] = Counter()
+        self._frames = Frames()
+        self._stuck = False
+        self._streams = Streams()
+        self._max_streams_semaphore = self._streams  # type: ignore[assignment]  # what httpcore asks of one, it has
+
+    async def greet(self) -> None:
+        """What comes before the first request."""
+        await self._send_connection_init(NOBODY)
+        self._sent_connection_init = True
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        """Send a request and wait for the head of its reply; raises ConnectionNotAvailable for the pool to hear."""
+        try:
+            if self.is_idle():
+                await self._catch_up()
+            return await super().handle_async_request(request)
+        except httpcore.ConnectionNotAvailable:
+            if not self._events and not self.is_closed():  # or the pool would keep it, in nobody's use
+                await self.aclose()
+            raise
+        except httpcore.LocalProtocolError as exc:
+            if not self._streams.closed:
+                raise
+            raise httpcore.RemoteProtocolError("the upstream closed the connection") from exc
+
+    async def _catch_up(self) -> None:
+        """Take what has come while nobody asked: an answer to a ping is due, and a goodbye or an end is heard in time.
+
+        What looks like something may be none of HTTP/2's, so it is not waited for.
+        """
+        while self._network_stream.get_extra_info("is_readable"):
+            with trio.move_on_after(GLANCE) as scope:
+                try:
+                    await self._receive_events(NOBODY)
+                except (httpcore.NetworkError, httpcore.ProtocolError):
+                    raise httpcore.ConnectionNotAvailable from None
+            if scope.cancelled_caught:
+                return
+
+    def is_available(self) -> bool:
+        """Whether another request may come."""
+        return self._streams.available and super().is_available()
+
+    def _part(self) -> None:
+        """Serve no more requests, and close with the last one that is under way."""
+        self._used_all_stream_ids = True  # as httpcore calls it
+        self._streams.close()
+
+    async def _receive_remote_settings_change(self, _event: h2.events.RemoteSettingsChanged) -> None:
+        settings = self._h2_state.remote_settings
+        most = min(settings.max_concurrent_streams, self._h2_state.local_settings.max_concurrent_streams)
+        self._streams.allow(most)
+        if not most:
+            self._part()  # with no stream open, nobody would read that some may be opened again
 
     async def _response_closed(self, stream_id: int) -> None:
         self._reset(stream_id)
@@ -71,29 +138,67 @@ class Http2(httpcore.AsyncHTTP2Connection):
             return  # the connection has ended, and its streams with it
 
     async def _write_outgoing_data(self, request: httpcore.Request) -> None:
-        """Whole frames, however the call that writes them fares: the connection is others' too."""
+        """Whole frames, however the call that writes them fares: the connection is others' too.
+
+        What the upstream takes no more of it may have answered before: only who reads finds out.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         now = trio.current_time()
         until = min(max(trio.current_effective_deadline(), now) + PARTING, now + WRITING)
         with trio.CancelScope(deadline=until, shield=True):
-            await super()._write_outgoing_data(request)
+            try:
+                await super()._write_outgoing_data(request)
+            except httpcore.WriteError:
+                if self._stuck:
+                    raise
             return
-        self._connection_error = True
+        self._stuck = True
+        self._part()
         self._write_exception = httpcore.WriteError("the upstream takes no frames")
         raise self._write_exception
 
-    async def _read_incoming_data(self, request: httpcore.Request) -> list[h2.events.Event]:
+    async def _read_incoming_data(self, _request: httpcore.Request) -> list[h2.events.Event]:
+        if self._read_exception is not None:
+            raise self._read_exception
         try:
-            events = await super()._read_incoming_data(request)
+            passed, farewells = self._frames.take(await self._read())
+            events = list(self._judged(self._h2_state.receive_data(passed)))
         except h2.exceptions.ProtocolError as exc:
-            self._connection_error = True
             self._read_exception = httpcore.RemoteProtocolError(f"the upstream broke HTTP/2: {type(exc).__name__}")
+            self._part()
             raise self._read_exception from exc
-        return list(self._judged(events))
+        except Exception as exc:
+            self._read_exception = exc
+            self._part()
+            raise
+        for farewell in farewells:
+            self._part()
+            events += [
+                h2.events.StreamReset(stream_id=id, error_code=REFUSED) for id in self._events if id > farewell.last
+            ]
+        return events
+
+    async def _read(self) -> bytes:
+        if data := await self._network_stream.read(self.READ_NUM_BYTES):
+            return data
+        raise httpcore.RemoteProtocolError("the upstream closed the connection")
+
+    async def _receive_stream_event(
+        self, request: httpcore.Request, stream_id: int
+    ) -> h2.events.ResponseReceived | h2.events.DataReceived | h2.events.StreamEnded:
+        try:
+            return await super()._receive_stream_event(request, stream_id)
+        except httpcore.RemoteProtocolError as exc:
+            course, (event, *_) = COURSE.get(), exc.args
+            if course is not None and isinstance(event, h2.events.StreamReset) and event.error_code == REFUSED:
+                course.refuse()
+            raise
 
     def _judged(self, events: Iterable[h2.events.Event]) -> Iterator[h2.events.Event]:
         """The events, and the ends of streams that have seen too many informational replies."""
         for event in events:
+            if isinstance(event, h2.events.DataReceived) and not event.flow_controlled_length:
+                continue  # nothing limits how many of these may wait for whoever reads
             yield event
             if isinstance(event, h2.events.InformationalResponseReceived) and event.stream_id in self._events:
                 self._hints[event.stream_id] += 1
@@ -124,17 +229,25 @@ class Connection(httpcore.AsyncHTTPConnection):
         try:
             async with self._request_lock:
                 if self._connection is None:
-                    self._connection = self._speak(await self._connect(request))
+                    self._connection = await self._speak(await self._connect(request))
         except BaseException:
             self._connect_failed = True
             raise
         return await self._connection.handle_async_request(request)
 
-    def _speak(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncConnectionInterface:
+    async def _speak(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncConnectionInterface:
         tls = stream.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != "h2":
             return httpcore.AsyncHTTP11Connection(self._origin, stream, self._keepalive_expiry)
-        return Http2(self._origin, stream, self._keepalive_expiry)
+        connection = Http2(self._origin, stream, self._keepalive_expiry)
+        greeted = False
+        try:
+            await connection.greet()
+            greeted = True
+        finally:
+            if not greeted:
+                await trio.aclose_forcefully(cast("trio.abc.AsyncResource", stream))
+        return connection
 
 
 class Connections(httpcore.AsyncConnectionPool):

@@ -50,12 +50,14 @@ class Course:
         fresh: a connection was made for it.
         sent: some of it may have arrived.
         answered: a byte of an answer came; over HTTP/2, whose frames are no answers yet, a head.
+        refused: the upstream has said that it did not look at it, so that it counts as not sent.
     """
 
     def __init__(self, most_before_head: int) -> None:
         self.fresh = False
         self.sent = False
         self.answered = False
+        self.refused = False
         self._most = most_before_head
         self._in_head = True
         self._before_head = 0
@@ -71,6 +73,10 @@ class Course:
         elif event.endswith("receive_response_headers.complete"):
             self.answered = True
             self._in_head = False
+
+    def refuse(self) -> None:
+        """The upstream refuses to look at it."""
+        self.refused, self.sent = True, False
 
     def took(self, data: bytes) -> None:
         """Bytes were read over HTTP/1.1; raises RemoteProtocolError when a head does not come to its end."""

@@ -174,15 +174,18 @@ class BoundHttpx(httpx.AsyncBaseTransport):
             return course, await self._try(request, course)
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             # As in `Place.send`: a kept connection that died unanswered was closed while our request was under way.
-            whole = isinstance(request.stream, Whole)
-            if course.fresh or course.answered or not whole or not self._line.resends.allowed:
+            # One that refuses a request has said goodbye, or has all streams open that it takes.
+            lost = not (course.fresh or course.answered) and self._line.resends.allowed
+            if not isinstance(request.stream, Whole) or not (lost or course.refused):
                 raise
-            self._line.resends.resent()
-        course = self._course()
+            if not course.refused:
+                self._line.resends.resent()
+        first, course = course, self._course()
         try:
             return course, await self._try(request, course)
         except httpx.TransportError as exc:
-            mark_sent(exc)
+            if first.sent:
+                mark_sent(exc)
             raise
 
     def _course(self) -> Course:
