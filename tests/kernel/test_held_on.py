@@ -1,5 +1,6 @@
-"""Leases that are held on to while what was renewed under them is in memory only (E2, G2, G4)."""
+"""Renewals under leases: held on to while what was renewed is in memory only, lost, refused, hanging (E2, E6, E7, G2 to G4)."""
 
+import math
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import ClassVar
@@ -11,10 +12,14 @@ from trio.testing import MockClock
 
 from turnout import Credential, Kernel, Metadata, Record, Unauthorized
 from turnout._leasing import LEASE
-from turnout._records import decode_credential, decode_state, encode_credential
+from turnout._ledger_renewals import refused_for_good
+from turnout._records import decode_credential, decode_state, encode_credential, encode_state
+from turnout._refresh import PATIENCE
+from turnout._renewal import mark_of
+from turnout._values import CLEAN
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease
-from turnout.errors import StoreConflict, StoreError, UpstreamFailed
+from turnout.errors import StoreConflict, StoreError, UnknownCredential, UpstreamFailed
 from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
 
 TOML = '[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -31,6 +36,8 @@ class Leased:
         fenced: the lease is somebody else's now: no secret is taken from us.
         shut: no lease is given.
         giving: seconds until one is.
+        reading: seconds that a look at a record takes.
+        taking: seconds that a lease takes to be given back.
         deaf: every look at a record fails.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
         labels: of the credential, at each save.
@@ -40,7 +47,7 @@ class Leased:
 
     def __init__(self) -> None:
         self.memory = MemoryStore()
-        self.slow = self.giving = 0.0
+        self.slow = self.giving = self.reading = self.taking = 0.0
         self.away = self.deaf = self.mute = self.fenced = self.shut = False
         self.ends: list[float] = []
         self.labels: list[str] = []
@@ -49,7 +56,7 @@ class Leased:
         return await self.memory.list()
 
     async def read(self, kind: str, id: str) -> Record | None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.reading)
         if self.deaf:
             raise StoreError("away")
         return self.memory.records.get((kind, id))
@@ -83,6 +90,7 @@ class Leased:
         try:
             yield Lease(id=id, fence=number + 1, until=self.ends[-1])
         finally:
+            await trio.sleep(self.taking)
             self.ends[number] = min(self.ends[number], trio.current_time())
 
     @property
@@ -454,3 +462,100 @@ async def test_what_cannot_be_saved_once_its_lease_has_ended_is_not_used_while_a
         await trio.sleep(20)
         assert (token(kernel), provider.renewals) == ("token-2", 2)
         assert b"token-2" in store.kept()
+
+
+async def test_a_credential_that_another_process_removed_during_a_renewal_stays_removed(
+    autojump_clock: MockClock,
+) -> None:
+    """O18: what was renewed is not written, for that would bring it back."""
+
+    class Removing(Renewing):
+        async def refresh(self, credential: Credential, transport: object) -> Credential | None:
+            await self.store.delete("secret", "a")
+            return await super().refresh(credential, transport)
+
+    provider = Removing()
+    async with renewing(provider) as kernel:
+        with pytest.raises(UnknownCredential):
+            await kernel.credentials.refresh("a")
+        await trio.sleep(10)
+        assert kernel.credentials.get("a") is None
+    assert ("secret", "a") not in provider.store.memory.records
+
+
+@pytest.mark.parametrize("what", ["giving", "reading", "taking"])
+async def test_no_step_of_a_store_that_hangs_is_waited_for_longer_than_it_may_take(
+    autojump_clock: MockClock, what: str
+) -> None:
+    """G3: without a lease, or without a look at what is there, nothing is renewed; the end of a lease is its own."""
+    provider = Renewing()
+    async with renewing(provider) as kernel:
+        setattr(provider.store, what, math.inf)
+        began = trio.current_time()
+        if what == "taking":
+            await kernel.credentials.refresh("a")
+            assert b"token-1" in provider.store.kept()
+        else:
+            with pytest.raises(UpstreamFailed, match="not renewed now: the store is away"):
+                await kernel.credentials.refresh("a")
+            assert provider.renewals == 0
+        assert trio.current_time() - began == STORE_LIMIT
+        setattr(provider.store, what, 0.0)
+
+
+async def test_a_renewal_that_is_given_up_gives_its_lease_back(autojump_clock: MockClock) -> None:
+    """E6: or nobody could try again before its end."""
+    provider = Renewing()
+    provider.takes = math.inf
+    async with renewing(provider) as kernel:
+        with pytest.raises(UpstreamFailed, match="took longer"):
+            await kernel.credentials.refresh("a")
+        assert not provider.store.held
+        with trio.move_on_after(1):
+            await kernel.credentials.refresh("a")
+        assert provider.store.held
+    assert not provider.store.held, "nor by a kernel that has closed"
+
+
+async def test_what_others_have_said_of_a_token_is_known_before_it_is_posted(autojump_clock: MockClock) -> None:
+    """E7: that it was refused is read under the lease, whether it was heard of before or not."""
+    provider = Renewing()
+    async with renewing(provider) as kernel:
+        known = kernel.credentials.get("a")
+        assert known is not None
+        state = refused_for_good(CLEAN, "invalid_grant", START, secret=mark_of(known))
+        await provider.store.save("state", "a", encode_state(state), None)
+        with pytest.raises(UpstreamFailed, match="invalid_grant"):
+            await kernel.credentials.refresh("a")
+        assert provider.renewals == 0
+        assert kernel.credentials.state("a").needs_login == "invalid_grant"
+
+
+async def test_who_waits_for_another_ones_renewal_is_told_of_it_at_once(autojump_clock: MockClock) -> None:
+    """E2: it is adopted as soon as it is heard of, though the lease is not given back yet."""
+    provider = Renewing()
+    store = provider.store
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        store.ends.append(trio.current_time() + LEASE)
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.sleep(5.25)
+        version = await store.save("secret", "a", encode_credential(login("of-another", 9000)), None)
+        record = Record(kind="secret", id="a", data=store.kept(), version=version)
+        heard = trio.current_time()
+        kernel._storing.writer._hear([Change(kind="secret", id="a", record=record)])
+        await kernel._refresh.wait_refreshed("a")
+        assert trio.current_time() == heard
+    assert (token(kernel), provider.renewals) == ("of-another", 0)
+
+
+async def test_nobody_waits_for_ever_for_another_ones_renewal(autojump_clock: MockClock) -> None:
+    """G3: whoever has the lease may hang, and take it again and again."""
+    provider = Renewing()
+    async with renewing(provider) as kernel:
+        provider.store.ends.append(math.inf)
+        began = trio.current_time()
+        with pytest.raises(UpstreamFailed, match="somebody else has the lease for too long"):
+            await kernel.credentials.refresh("a")
+        assert trio.current_time() - began == pytest.approx(PATIENCE, abs=2)
+        assert token(kernel) == "token-0"
+        provider.store.ends[-1] = 0.0
