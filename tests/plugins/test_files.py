@@ -430,41 +430,6 @@ def test_without_its_key_the_store_does_not_start_and_changes_nothing(place: Pat
     assert everything(place) == before
 
 
-def test_a_secret_under_a_key_that_is_not_here_is_left_alone_and_a_rotation_keeps_the_older_keys(place: Path) -> None:
-    """S22: it may be sound, and the key may come back."""
-    with archive(place) as one:
-        for id in ("anna", "ben"):
-            one.save("secret", id, b"x", 0, NOW)
-        file = place / "anna.secret.jsonl"
-        record = unpack(file.read_bytes())
-        file.write_bytes(pack(attrs.evolve(record, data=record.data[:14] + b"\xff" * 8 + record.data[22:])))
-        foreign = file.read_bytes()
-        assert [found.id for found in one.list(NOW)] == ["ben"]
-        with pytest.raises(StoreError, match="is not overwritten"):
-            one.save("secret", "anna", b"y", None, NOW)
-        with pytest.raises(StoreError, match="1 records are sealed with keys that are not here"):
-            list(one.rotation(NOW))
-        assert file.read_bytes() == foreign
-    assert len(place.with_name("credentials.key").read_text().split()) == 2
-
-
-def test_a_rotated_key_opens_every_secret_and_the_old_one_none(place: Path) -> None:
-    """S22."""
-    key = place.with_name("credentials.key")
-    with archive(place) as one:
-        for id in "abc":
-            one.save("secret", id, b"of " + id.encode(), 0, NOW)
-        old = key.read_text()
-        assert sum(one.rotation(NOW)) == 3
-        one.save("secret", "late", b"late", 0, NOW)
-    assert len(key.read_text().split()) == 1
-    with archive(place) as one:
-        assert len(one.list(NOW)) == 4
-    key.write_text(old)
-    with pytest.raises(StoreError, match="and another one is given"):
-        Archive(place, LOG, KeyFile(key), NOW)
-
-
 # --- one process, stray files, full disks ----------------------------------------------------------------------------
 
 

@@ -3,12 +3,11 @@
 import json
 import signal
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_place import CANARY, KEY, Place, place_of, soon
-from processes import Gateway, RemoteUpstream, running_gateway
+from processes import RemoteUpstream, running_gateway
 
 from turnout_upstream import Rule, Script, plays
 
@@ -116,46 +115,54 @@ def test_the_key_is_rotated_and_everything_still_opens(place: Place) -> None:
 # --- while a gateway runs --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sqlite", "files"])
-def beside(request: pytest.FixtureRequest, tmp_path: Path, upstream: RemoteUpstream) -> Iterator[tuple[Place, Gateway]]:
-    place = place_of(tmp_path, request.param, upstream.url)
-    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
-        yield place, gateway
+@pytest.fixture(params=["sqlite", "files", "redis"])
+def running(request: pytest.FixtureRequest, tmp_path: Path, upstream: RemoteUpstream) -> Place:
+    """Where a gateway is to run."""
+    server = request.getfixturevalue("server") if request.param == "redis" else None
+    return place_of(tmp_path, request.param, upstream.url, server)
 
 
-def test_a_running_gateway_follows_every_command(beside: tuple[Place, Gateway]) -> None:
-    """Added, disabled, enabled, its key rotated, removed: each within a moment, and nothing restarts."""
-    place, gateway = beside
+def test_a_running_gateway_follows_every_command(running: Place, upstream: RemoteUpstream) -> None:
+    """Added, disabled, enabled, replaced, its key rotated, removed: each within a moment, and nothing restarts."""
+    place = running
 
-    def serves() -> bool:
-        return gateway.chat("m").status == 200
+    def serves(key: str = CANARY) -> bool:
+        return gateway.chat("m").status == 200 and upstream.requests(1)[-1].key == key
 
-    assert not serves()
-    place.done("add", "openai", "--id", "anna", given=CANARY)
-    soon(serves)
-    place.done("disable", "anna")
-    soon(lambda: not serves())
-    assert "1 secrets are under the new key" in place.done("rotate-key")
-    place.done("enable", "anna")
-    soon(serves)
-    place.done("remove", "anna")
-    soon(lambda: not serves())
-    gateway.process.send(signal.SIGTERM)
-    assert gateway.process.wait_code() == 0
+    with running_gateway(place.text, place.folder, key=KEY) as gateway:
+        assert not serves()
+        place.done("add", "openai", "--id", "anna", given=CANARY)
+        soon(serves)
+        place.done("disable", "anna")
+        soon(lambda: not serves())
+        assert "1 secrets are under the new key" in place.done("rotate-key")
+        place.done("enable", "anna")
+        soon(serves)
+        (shown,) = json.loads(place.done("export", "--reveal"))
+        place.done("import", "--replace", given=json.dumps([shown | {"api_key": "sk-replaced-0123456789"}]))
+        soon(lambda: serves("sk-replaced-0123456789"))
+        assert [(one["id"], one["status"]) for one in json.loads(place.done("list", "--json"))] == [
+            ("anna", "active"),
+            ("of-the-file", "disabled"),
+        ]
+        place.done("remove", "anna")
+        soon(lambda: not serves("sk-replaced-0123456789"))
+        gateway.process.send(signal.SIGTERM)
+        assert gateway.process.wait_code() == 0
     assert place.done("export") == "[]\n", "the gateway wrote nothing back"
 
 
-def test_a_cooldown_survives_a_kill_and_ends_by_a_command(tmp_path: Path, upstream: RemoteUpstream) -> None:
+def test_a_cooldown_survives_a_kill_and_ends_by_a_command(running: Place, upstream: RemoteUpstream) -> None:
     """H7, D5, O22: the second gateway does not ask the upstream; after the reset it does."""
     upstream.use(Script(rules=(Rule(plays=(plays.rate_limited(600),)),)))
-    place = place_of(tmp_path, "sqlite", upstream.url)
+    place = running
     place.done("add", "openai", "--id", "anna", given=CANARY)
-    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
+    with running_gateway(place.text, place.folder, key=KEY) as gateway:
         assert gateway.chat("m").status == 429
         soon(lambda: bool(json.loads(place.done("show", "anna", "--json"))["cooldowns"]))
         gateway.process.send(signal.SIGKILL)
         gateway.process.wait_code()
-    with running_gateway(place.text, tmp_path, key=KEY) as gateway:
+    with running_gateway(place.text, place.folder, key=KEY) as gateway:
         assert gateway.chat("m").status == 429
         assert len(upstream.requests(1)) == 1
         place.done("reset", "anna")
