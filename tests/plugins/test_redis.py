@@ -62,6 +62,10 @@ async def opened(server: Valkey, key: Path, prefix: str = "turnout") -> AsyncIte
             yield store
 
 
+def keys_in(key: Path) -> int:
+    return len(key.read_text().split())
+
+
 async def held(store: Store) -> dict[tuple[str, str], Record]:
     return {(record.kind, record.id): record for record in await store.list()}
 
@@ -487,6 +491,83 @@ async def test_the_key_can_be_rotated_while_others_write(server: Valkey, key: Pa
         assert len({record.data for record in await two.list()}) == 2
     async with opened(server, key) as store:
         assert len(await held(store)) == 20
+
+
+async def test_a_rotation_takes_nothing_back_that_others_write_meanwhile(server: Valkey, key: Path) -> None:
+    """S22, E11: what has changed since it was read is under the new key already, and is no failure of the rotation."""
+    async with opened(server, key) as one, opened(server, key) as two:
+        for number in range(40):
+            await one.save("secret", f"c{number}", b"old", 0)
+
+        async def write() -> None:
+            for number in reversed(range(40)):
+                await two.save("secret", f"c{number}", b"new", 1)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            assert await one.rotate_key() < 40, "some were written before it came to them"
+        for store in (one, two):
+            assert {record.data for record in await store.list()} == {b"new"}
+            assert len(await held(store)) == 40
+    async with opened(server, key) as store:
+        assert {record.data for record in await store.list()} == {b"new"}
+
+
+async def test_a_node_reads_what_was_sealed_with_a_key_that_another_has_brought(server: Valkey, key: Path) -> None:
+    """S22: without having written anything itself since."""
+    async with opened(server, key) as one, opened(server, key) as two, opened(server, key) as three:
+        await one.save("secret", "a", CANARY, 0)
+        await one.rotate_key()
+        assert [record.data for record in await two.list()] == [CANARY]
+        found = await three.read("secret", "a")
+        assert found is not None
+        assert found.data == CANARY
+
+
+async def test_of_two_rotations_at_once_the_later_key_opens_everything(server: Valkey, key: Path) -> None:
+    """S22: neither takes the other's key away."""
+    async with opened(server, key) as one, opened(server, key) as two:
+        for number in range(20):
+            await one.save("secret", f"c{number}", CANARY, 0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.rotate_key)
+            nursery.start_soon(two.rotate_key)
+        await two.rotate_key()
+        assert await one.save("secret", "late", CANARY, 0) == 1
+    async with opened(server, key) as store:
+        assert len(await held(store)) == 21
+    assert keys_in(key) == 1
+
+
+async def test_a_secret_under_a_key_that_is_not_here_is_left_alone_and_a_rotation_keeps_the_older_keys(
+    server: Valkey, key: Path
+) -> None:
+    """S22: it may be sound, and the key may come back."""
+    async with opened(server, key) as store:
+        for id in "ab":
+            await store.save("secret", id, CANARY, 0)
+        foreign = "local d = redis.call('HGET', KEYS[1], 'data') redis.call('HSET', KEYS[1], 'data', "
+        foreign += "string.sub(d, 1, 14) .. string.rep('x', 8) .. string.sub(d, 23), 'by', 'another') return 1"
+        assert server.ask("EVAL", foreign, "1", store._keys.record(digest_of("secret", "a"))) == b":1\r\n"
+        lies = server.ask("HGET", store._keys.record(digest_of("secret", "a")), "data")
+        assert [record.id for record in await store.list()] == ["b"]
+        with pytest.raises(StoreError, match="is not overwritten"):
+            await store.save("secret", "a", b"lost", None)
+        with pytest.raises(StoreError, match="1 records are sealed with keys that are not here"):
+            await store.rotate_key()
+        assert server.ask("HGET", store._keys.record(digest_of("secret", "a")), "data") == lies
+    assert keys_in(key) == 2
+
+
+async def test_a_header_that_is_gone_is_never_made_anew_over_what_is_sealed(server: Valkey, key: Path) -> None:
+    """S22: it neither starts empty nor overwrites."""
+    async with opened(server, key) as store:
+        await store.save("secret", "a", CANARY, 0)
+        assert server.ask("HDEL", "turnout:about", "seal") == b":1\r\n"
+    with pytest.raises(StoreError, match="its seal header is gone"):
+        async with opened(server, key):
+            raise AssertionError("it opened")
+    assert server.ask("HGET", "turnout:about", "seal") == b"$-1\r\n"
 
 
 @pytest.mark.parametrize(

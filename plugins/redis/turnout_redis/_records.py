@@ -162,18 +162,19 @@ class Records:
             for row in rows:
                 if row.data is not None and row.by not in {"", self._sealing.now.key.id}:
                     renewed = await self._rewrap(row, row.data)
-                    done, left = done + renewed, left + (not renewed)
+                    done, left = done + bool(renewed), left + (renewed is None)
         if left:
-            raise StoreError(f"{left} records could not be re-wrapped: the older keys are kept; try again")
+            raise StoreError(f"{left} records are sealed with keys that are not here: the older keys are kept")
         return done
 
-    async def _rewrap(self, row: Row, data: bytes) -> bool:
+    async def _rewrap(self, row: Row, data: bytes) -> bool | None:
+        """Whether it was done, None when it cannot be. What others wrote meanwhile is under the current key by that."""
         sealing = self._sealing.now
         try:
             renewed = sealing.renewed(row.kind, row.id, row.version, data)
         except (UnknownKey, Unsealable) as reason:
             self._log.error("the %s of %r is not re-wrapped: %s", row.kind, row.id, reason)
-            return False
+            return None
         what = "the key cannot be rotated"
         keys = [self._keys.record(row.digest)]
         return bool(await self._server.run(what, REWRAP, keys, row.version, data, renewed, sealing.key.id))
