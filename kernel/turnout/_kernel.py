@@ -36,6 +36,7 @@ from turnout._frontends import Frontends
 from turnout._house import Furnished, House, close, context_of, end_sessions
 from turnout._keeping import Keeping
 from turnout._lasting import LastingScope
+from turnout._lost import losses
 from turnout._plugins import Plugins
 from turnout._registry import Registry
 from turnout._rooms import Rooms
@@ -333,6 +334,8 @@ class Kernel:
         if self._started:
             if not await self._storing.flush():
                 log.error("closing, although not everything could be saved")
+                for loss in losses(self._custody):
+                    log.error("%s", loss)
             await self._refresh.close()
         with trio.CancelScope(deadline=trio.current_time() + PLUGINS_LIMIT, shield=True):
             await self._house.close()

@@ -264,9 +264,10 @@ class WriteBehind:
         for left in range(TRIES - 1, -1, -1):
             current = data()
             if current is None:
-                if self._known.gone(key):
+                if self._known.version(key):
                     with self.border:
                         await self.store.delete(kind, id)
+                    self._known.gone(key)  # not before: a removal that fails is to be tried again
                 return
             try:
                 kept = self._known.unknown(key).kept_in(current)
