@@ -15,7 +15,7 @@ from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
 from turnout._plugin_calls import offers, plugin_code
-from turnout._renewal import Held, Right, Step, after_refusal, mark_of, moved, next_step
+from turnout._renewal import Held, Right, Step, after_refusal, mark_of, next_step, tokens
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import HasTokenOrigin, Refresher
@@ -126,7 +126,7 @@ class Renewer:
             self._ends.failed(flight, Failure(message=str(error)))
             return Step.LEAVE
         flight.in_hand = True
-        if flight.result is not None and moved(given, flight.result):
+        if flight.result is not None and tokens(flight.result) != tokens(given):
             self._custody.spend(given)
         return Step.KEEP
 
