@@ -10,16 +10,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Credential, Kernel, Metadata, Record, Unauthorized
+from turnout import Ask, Credential, Kernel, Metadata, Record, Transient, Unauthorized
 from turnout._leasing import LEASE
 from turnout._ledger_renewals import refused_for_good
 from turnout._records import decode_credential, decode_state, encode_credential, encode_state
 from turnout._refresh import PATIENCE
 from turnout._renewal import mark_of
-from turnout._values import CLEAN
+from turnout._values import CLEAN, CredentialState, ModelState
 from turnout._write_behind import STORE_LIMIT
 from turnout.abc import Change, Lease
-from turnout.errors import StoreConflict, StoreError, UnknownCredential, UpstreamFailed
+from turnout.errors import PoolError, StoreConflict, StoreError, UnknownCredential, UpstreamFailed
 from turnout.testing import MemoryStore, ScriptedProvider, scripted_kernel
 
 TOML = '[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -39,6 +39,7 @@ class Leased:
         reading: seconds that a look at a record takes.
         taking: seconds that a lease takes to be given back.
         deaf: every look at a record fails.
+        asked: how often somebody asked for a lease.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
         labels: of the credential, at each save.
     """
@@ -49,6 +50,7 @@ class Leased:
         self.memory = MemoryStore()
         self.slow = self.giving = self.reading = self.taking = 0.0
         self.away = self.deaf = self.mute = self.fenced = self.shut = False
+        self.asked = 0
         self.ends: list[float] = []
         self.labels: list[str] = []
 
@@ -79,6 +81,7 @@ class Leased:
 
     @asynccontextmanager
     async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
+        self.asked += 1
         await trio.sleep(self.giving)
         if self.shut:
             raise StoreError("away")
@@ -112,7 +115,7 @@ class Renewing(ScriptedProvider):
         self.renewals = 0
         self.lasts = 3600.0
         self.takes = 0.0
-        self.refuses = False
+        self.refuses = self.fails = False
         self.befalls = dict[str, object]()
         self.others: Credential | None = None
         self.store = Leased()
@@ -127,6 +130,8 @@ class Renewing(ScriptedProvider):
             setattr(self.store, name, value)
         if self.others is not None:
             await self.store.save("secret", "a", encode_credential(self.others), None)
+        if self.fails:
+            raise UpstreamFailed(Transient(message="busy"))
         if self.refuses:
             raise UpstreamFailed(Unauthorized(message="invalid_grant"))
         return login(f"token-{self.renewals}", trio.current_time() + self.lasts)
@@ -145,9 +150,15 @@ def token(kernel: Kernel) -> object:
     return credential.metadata["access_token"]
 
 
+OF_THE_FILE = f"""{TOML}[[providers.scripted.credentials]]
+name = "a"
+metadata = {{ access_token = "token-0", expires_at = {START + 10_000} }}
+"""
+
+
 @asynccontextmanager
-async def renewing(provider: Renewing, ends: float = 10_000) -> AsyncIterator[Kernel]:
-    async with scripted_kernel(TOML, {"scripted": provider}, store=provider.store) as kernel:
+async def renewing(provider: Renewing, ends: float = 10_000, toml: str = TOML) -> AsyncIterator[Kernel]:
+    async with scripted_kernel(toml, {"scripted": provider}, store=provider.store) as kernel:
         await kernel.credentials.register(login("token-0", ends))
         yield kernel
 
@@ -370,14 +381,20 @@ async def test_a_login_that_came_during_a_renewal_stands(autojump_clock: MockClo
         assert b"of-a-person" in provider.store.kept()
 
 
+@pytest.mark.parametrize("of_the_file", [False, True])
 async def test_a_token_that_was_replaced_does_not_come_back_though_its_save_was_not_acknowledged(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, *, of_the_file: bool
 ) -> None:
     """E2, G2: it was kept all the same, and is spent since; found in the store, it is taken for nobody else's."""
     provider = Renewing()
     provider.lasts, provider.befalls = 50, {"mute": True, "deaf": True}
     store = provider.store
-    async with renewing(provider) as kernel:
+    toml = OF_THE_FILE if of_the_file else TOML
+    async with scripted_kernel(toml, {"scripted": provider}, store=store) as kernel:
+        if of_the_file:
+            await kernel._storing.flush()
+        else:
+            await kernel.credentials.register(login("token-0", 10_000))
         with suppress(StoreError):
             await kernel.credentials.refresh("a")
         assert b"token-1" in store.kept()
@@ -560,3 +577,126 @@ async def test_nobody_waits_for_ever_for_another_ones_renewal(autojump_clock: Mo
         assert trio.current_time() - began == pytest.approx(PATIENCE, abs=2)
         assert token(kernel) == "token-0"
         provider.store.ends[-1] = 0.0
+
+
+async def test_an_edit_after_one_that_was_heard_of_is_joined_with_what_could_not_be_saved(
+    autojump_clock: MockClock,
+) -> None:
+    """E11, G4: what was heard of is what both agreed on last, so the next change of it is theirs."""
+    provider = Renewing()
+    store = provider.store
+
+    async def edit(label: str) -> Change:
+        edited = attrs.evolve(decode_credential(store.kept()), label=label)
+        version = await store.memory.save("secret", "a", encode_credential(edited), None)
+        return Change(kind="secret", id="a", record=Record(kind="secret", id="a", data=store.kept(), version=version))
+
+    async with renewing(provider) as kernel:
+        kernel._storing.writer._hear([await edit("first")])
+        assert not kernel._custody.dirty.unsaved("secret", "a"), "what was heard of is not written back"
+        provider.befalls = {"away": True}
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        kernel._storing.writer._hear([await edit("heard of meanwhile")])
+        await edit("second")
+        store.away = False
+        await trio.sleep(4)
+        known = kernel.credentials.get("a")
+        assert known is not None
+        assert (known.label, token(kernel)) == ("second", "token-1")
+        assert (decode_credential(store.kept()).label, b"token-1" in store.kept()) == ("second", True)
+
+
+async def test_a_renewal_by_another_node_ends_the_pause_after_our_own_failures(autojump_clock: MockClock) -> None:
+    """E8: the next one is due by the new token, and not by what went wrong with the old one."""
+    provider = Renewing()
+    provider.fails = True
+    store = provider.store
+    async with renewing(provider, ends=310) as kernel:
+        while provider.renewals < 6:  # noqa: ASYNC110  # right after one the pause is at least a quarter of an hour
+            await trio.sleep(1)
+        failures = provider.renewals
+        renewed = login("of-another", trio.current_time() + 320)
+        await store.save("secret", "a", encode_credential(renewed), None)
+        provider.fails = False
+        await kernel.credentials.refresh("a")
+        assert (token(kernel), provider.renewals) == ("of-another", failures)
+        await trio.sleep(60)
+        assert provider.renewals == failures + 1
+
+
+async def test_of_a_token_that_has_ended_calls_do_not_ask_a_store_that_hangs_each(autojump_clock: MockClock) -> None:
+    """G3, O57: it rests for a second, and whoever calls meanwhile is answered at once."""
+    provider = Renewing()
+    async with renewing(provider, ends=310, toml='[retry]\nmax_wait = "0s"\n' + TOML) as kernel:
+        provider.store.giving = 2 * LEASE
+        await trio.sleep(400)
+        provider.store.asked = 0
+        began = trio.current_time()
+        for _ in range(20):
+            with pytest.raises(PoolError):
+                await kernel.execute(Ask(model="m"))
+        assert trio.current_time() - began <= STORE_LIMIT + 1
+        assert provider.store.asked <= 1
+        provider.store.giving = 0.0
+
+
+async def test_cooldowns_that_two_met_at_once_are_both_known(autojump_clock: MockClock) -> None:
+    """G4: what others say of one model takes nothing away of what is not saved yet of another."""
+    async with renewing(Renewing()) as kernel:
+        await kernel._storing.flush()
+        cools = [ModelState(unavailable=True, next_retry_after=START + 500.0, updated_at=START + at) for at in (1, 2)]
+        ours = attrs.evolve(kernel.credentials.state("a"), models={"m": cools[0]})
+        kernel._custody.settle("a", ours, "m")
+        theirs = encode_state(CredentialState(models={"other": cools[1]}))
+        record = Record(kind="state", id="a", data=theirs, version=1)
+        kernel._storing.writer._hear([Change(kind="state", id="a", record=record)])
+        assert set(kernel.credentials.state("a").models) == {"m", "other"}
+
+
+async def test_tokens_of_another_who_had_the_lease_since_are_the_later_ones_whatever_its_clock(
+    autojump_clock: MockClock,
+) -> None:
+    """G8, G4: ours were not saved while we had the lease, and then it was somebody else's."""
+    provider = Renewing()
+    provider.befalls = {"away": True}
+    store = provider.store
+    async with renewing(provider) as kernel:
+        with suppress(StoreError):
+            await kernel.credentials.refresh("a")
+        await trio.sleep(LEASE + STORE_LIMIT + 1)
+        theirs = attrs.evolve(login("of-another", 9000), last_refreshed_at=START - 300.0, updated_at=START - 300.0)
+        await store.memory.save("secret", "a", encode_credential(theirs), None)
+        store.away = False
+        await trio.sleep(4)
+        assert token(kernel) == "of-another"
+        assert b"of-another" in store.kept()
+
+
+async def test_a_state_that_is_heard_of_before_its_credential_is_known(autojump_clock: MockClock) -> None:
+    """Design 14: in whatever order they come together."""
+    async with renewing(Renewing()) as kernel:
+        data = {
+            "secret": encode_credential(attrs.evolve(login("token-b", 9000), id="b")),
+            "state": encode_state(CredentialState(needs_login="invalid_grant", updated_at=START)),
+        }
+        kernel._storing.writer._hear(
+            Change(kind=kind, id="b", record=Record(kind=kind, id="b", data=data[kind], version=1))
+            for kind in ("state", "secret")
+        )
+        assert kernel.credentials.state("b").needs_login == "invalid_grant"
+
+
+async def test_a_credential_that_another_process_has_reset_is_tried_again(autojump_clock: MockClock) -> None:
+    """E7: that it needed a login is forgotten, and so it is due."""
+    provider = Renewing()
+    provider.refuses = True
+    async with renewing(provider, ends=310) as kernel:
+        await trio.sleep(100)
+        assert kernel.credentials.state("a").needs_login
+        assert provider.renewals == 1
+        provider.refuses = False
+        await provider.store.delete("state", "a")
+        kernel._storing.writer._hear([Change(kind="state", id="a", record=None)])
+        await trio.sleep(60)
+        assert token(kernel) == "token-2"

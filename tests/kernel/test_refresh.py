@@ -350,6 +350,13 @@ async def test_an_expired_credential_whose_refresh_fails_is_not_called(autojump_
             await kernel.execute(ASK)
         assert caught.value.until is not None
         assert provider.calls == []
+        await trio.sleep(40)
+        tries = len(provider.refreshed)
+        for _ in range(20):
+            with pytest.raises(PoolError):
+                await kernel.execute(ASK)
+        assert len(provider.refreshed) == tries == 2, "calls do not have it tried again before its time"
+        assert provider.calls == []
         provider.failure = None
         await trio.sleep(100)
         await kernel.execute(ASK)
