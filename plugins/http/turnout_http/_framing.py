@@ -6,6 +6,7 @@ Both servers parse strictly already; these rules hold whichever of them runs, an
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from turnout_http._refusals import Refusal
 
@@ -64,6 +65,12 @@ def check_framing(scope: Mapping[str, Any], head: Head) -> None:
     path = scope["raw_path"]
     if path[:1] != b"/" or (b"%" in path and _BROKEN_ESCAPE.search(path)):
         raise _malformed("the path must begin with / and hold whole escapes")
+
+
+def unquoted(raw_path: bytes) -> str:
+    """A path with its escapes resolved; bytes that are no UTF-8 are replaced, and so belong to no page."""
+    path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
+    return path.decode("utf-8", "replace")
 
 
 def is_websocket(scope: Mapping[str, Any], head: Head) -> bool:

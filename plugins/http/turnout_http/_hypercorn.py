@@ -1,5 +1,6 @@
 """hypercorn as the server, for TLS: our own listening and closing around its connections."""
 
+import ssl
 from collections.abc import Sequence
 from functools import partial
 from logging import Logger
@@ -26,7 +27,9 @@ class Hypercorn:
     def __init__(self, settings: Settings, log: Logger, sharing: Sharing) -> None:
         self._limits = settings.limits
         self._sharing = sharing
-        self._tls = tls_context(settings.tls_certificate, settings.tls_key) if settings.tls_certificate else None
+        self._tls: ssl.SSLContext | None = None
+        if settings.tls_certificate:
+            self._tls = tls_context(settings.tls_certificate, settings.tls_key, http2=settings.http2)
         self._faults = FaultLog(log)
         self._open: set[Connection] = set()
         self._gate = Gate(settings.limits, partial(make_room, self._open))

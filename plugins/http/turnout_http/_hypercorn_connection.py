@@ -12,6 +12,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import parse_socket_addr
 
+from turnout_http._http2 import Address, Http2
 from turnout_http._hypercorn_protocol import Protocol
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits
@@ -46,7 +47,7 @@ class Connection:
         self._stream = stream
         self._socket = (stream.transport_stream if isinstance(stream, trio.SSLStream) else stream).socket
         self._limits = limits
-        self._protocol: Protocol | None = None
+        self._protocol: Protocol | Http2 | None = None
         self._greeting = trio.CancelScope(deadline=trio.current_time() + HANDSHAKE)
         self._reading = trio.CancelScope()
         self._send_lock = trio.Lock()
@@ -59,22 +60,28 @@ class Connection:
         """Serve the connection to its end; raises whatever hypercorn raises."""
         if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
             return
-        tls = isinstance(self._stream, trio.SSLStream)
         try:
             client = parse_socket_addr(self._socket.family, self._socket.getpeername())
         except OSError:  # the client has gone already
             return
         server = parse_socket_addr(self._socket.family, self._socket.getsockname())
         async with trio.open_nursery() as nursery:
-            ends = (tls, client, server, self._protocol_send)
-            protocol = Protocol(self._limits, nursery, self._config, self._context, self._app, *ends)
+            protocol = self._speak(nursery, client, server)
             self._protocol = protocol
             try:
                 await self._read(protocol)
             finally:
                 await protocol.handle(Closed())
-        if isinstance(self._stream, trio.SSLStream) and self._closing and not self._broken:
+        parts = self._closing or isinstance(self._protocol, Http2)  # which says goodbye, so that nothing else comes
+        if isinstance(self._stream, trio.SSLStream) and parts and not self._broken:
             await _part(self._stream)
+
+    def _speak(self, nursery: trio.Nursery, client: Address, server: Address) -> Protocol | Http2:
+        """The protocol that both sides have agreed on."""
+        tls, send = isinstance(self._stream, trio.SSLStream), self._protocol_send
+        if isinstance(self._stream, trio.SSLStream) and self._stream.selected_alpn_protocol() == "h2":
+            return Http2(self._limits, nursery, self._context, self._app, client=client, server=server, send=send)
+        return Protocol(self._limits, nursery, self._config, self._context, self._app, tls, client, server, send)
 
     async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
         with self._greeting:
@@ -110,7 +117,7 @@ class Connection:
         if self._broken:
             self._reading.cancel()
 
-    async def _read(self, protocol: Protocol) -> None:
+    async def _read(self, protocol: Protocol | Http2) -> None:
         self._reading.deadline = trio.current_time() + self._limits.header_timeout
         with self._reading:
             while data := await self._receive():
@@ -129,7 +136,7 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
-    async def _after_end_of_file(self, protocol: Protocol) -> None:
+    async def _after_end_of_file(self, protocol: Protocol | Http2) -> None:
         """The client sends no more. A whole request is still answered for a while, if anybody is there (C-5)."""
         if not protocol.request_complete:
             await protocol.handle(RawData(data=b""))

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Callable
 from typing import Any, final
-from urllib.parse import unquote_to_bytes
 
 import httptools
 
 import turnout_wire
+from turnout_http._framing import unquoted
 from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_exchange import Exchange
 from turnout_http._llhttp_outlet import Outlet
@@ -221,14 +221,13 @@ class Requests:
 
     def _asgi_scope(self) -> Scope:
         raw_path, _, query = self._target.partition(b"?")
-        path = unquote_to_bytes(raw_path) if b"%" in raw_path else raw_path
         return {
             "type": "http",
             "asgi": ASGI,
             "http_version": self._parser.get_http_version(),
             "method": self._parser.get_method().decode("latin-1"),
             "scheme": "http",
-            "path": path.decode("utf-8", "replace"),
+            "path": unquoted(raw_path),
             "raw_path": raw_path,
             "query_string": query,
             "root_path": "",

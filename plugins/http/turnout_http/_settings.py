@@ -101,6 +101,7 @@ class Settings:
         insecure_lan: allow an address that others can reach without TLS.
         tls_certificate: path of a PEM chain; with `tls_key` all addresses speak TLS.
         tls_key: path of its private key.
+        http2: offer HTTP/2 as well; takes TLS, where client and server agree on it.
         server: `llhttp` is our own for plain HTTP/1.1, `hypercorn` speaks TLS too; `auto` chooses.
         drain_grace: how long clients get to take the last bytes once the kernel's time to drain is over.
     """
@@ -111,6 +112,7 @@ class Settings:
     insecure_lan: bool = False
     tls_certificate: str = ""
     tls_key: str = ""
+    http2: bool = False
     server: Literal["auto", "hypercorn", "llhttp"] = "auto"
     drain_grace: Seconds = Seconds(10.0)
     limits: ClientLimits = attrs.field(factory=ClientLimits)
@@ -121,6 +123,8 @@ class Settings:
             raise InvalidAsk(f"TLS needs both tls_certificate and tls_key; {missing} is missing", argument=missing)
         if self.tls_certificate:
             self._check_tls()
+        if self.http2 and not self.tls_certificate:
+            raise InvalidAsk("HTTP/2 is spoken over TLS alone; set tls_certificate and tls_key", argument="http2")
         if self.tls_certificate and self.server == "llhttp":
             raise InvalidAsk("server 'llhttp' speaks no TLS; write 'hypercorn' or 'auto'", argument="server")
         for number, address in enumerate(self.addresses):
@@ -139,7 +143,7 @@ class Settings:
             except OSError as error:
                 raise InvalidAsk(f"this file cannot be read: {error.strerror}", argument=name) from error
         try:
-            tls_context(self.tls_certificate, self.tls_key)
+            tls_context(self.tls_certificate, self.tls_key, http2=self.http2)
         except (OSError, ValueError) as error:
             reason = (isinstance(error, ssl.SSLError) and error.reason) or error
             text = f"a PEM chain and its key are needed, and these two cannot be used: {reason}"
@@ -163,7 +167,7 @@ class Settings:
         return tuple(changed)
 
 
-_FIXED = ("listen", "insecure_lan", "tls_certificate", "tls_key", "server")
+_FIXED = ("listen", "insecure_lan", "tls_certificate", "tls_key", "http2", "server")
 
 _FIXED_LIMITS = (
     "header_timeout",

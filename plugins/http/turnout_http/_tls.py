@@ -3,15 +3,16 @@
 import ssl
 
 
-def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """For these PEM files, TLS 1.2 or later, HTTP/1.1. Reads them; raises OSError (ssl.SSLError is one) or ValueError.
+def tls_context(certificate: str, key: str, *, http2: bool) -> ssl.SSLContext:
+    """For these PEM files, TLS 1.2 or later, HTTP/1.1 and, if wanted, 2. Reads the files.
 
-    A key under a password is refused: asking for it would stop the process at its terminal.
+    Raises OSError (ssl.SSLError is one) or ValueError. A key under a password is refused: asking for it would stop the
+    process at its terminal.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key, password=_refuse_password)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
     return context
 
 

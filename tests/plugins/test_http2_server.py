@@ -1,0 +1,611 @@
+"""HTTP/2 for clients over TLS, on real sockets: what it serves, and what its floods come to."""
+
+import logging
+import random
+import ssl
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+import httpx
+import pytest
+import trio
+import trio.testing
+import trustme
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import mutated
+
+from turnout import Ask, Chunk, Reply, Seconds, Secret
+from turnout.abc import Limits, PluginContext
+from turnout.errors import InvalidAsk
+from turnout.testing._scripted_switch import ScriptedSwitch
+from turnout_http import ClientLimits, Http, Settings
+from turnout_http._patience import BURST, RATE, Patience
+
+KEY = "k7-Qd2mX9vLw4TzR8"
+
+JSON = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+
+HEAD = [
+    (":method", "POST"),
+    (":path", "/v1/chat/completions"),
+    (":scheme", "https"),
+    (":authority", "127.0.0.1"),
+    *JSON.items(),
+]
+
+LIST = [(":method", "GET"), (":path", "/v1/models"), *HEAD[2:]]
+
+ASKED, STREAMED = b'{"model":"fast"}', b'{"model":"fast","stream":true}'
+
+
+async def endless(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+    number = 0
+    while True:
+        number += 1
+        yield Chunk(b"data: %d\n\n" % number)
+        await trio.sleep(0.01)
+
+
+async def flood(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+    while True:
+        yield Chunk(b"data: " + b"x" * 8000 + b"\n\n")
+        await trio.lowlevel.checkpoint()
+
+
+@attrs.define
+class Client:
+    """A client that does as it is told, over one connection."""
+
+    stream: trio.SSLStream[trio.SocketStream]
+    state: h2.connection.H2Connection
+    events: list[h2.events.Event] = attrs.field(factory=list)
+
+    async def flush(self) -> None:
+        await self.stream.send_all(self.state.data_to_send())
+
+    async def ask(self, head: Sequence[tuple[str, str]] = HEAD, body: bytes = ASKED, *, end: bool = True) -> int:
+        number = self.state.get_next_available_stream_id()
+        self.state.send_headers(number, head, end_stream=end and not body)
+        if body:
+            self.state.send_data(number, body, end_stream=end)
+        await self.flush()
+        return number
+
+    async def hear(self, kind: type, number: int | None = None) -> Any:
+        """The next event of a kind; of a stream, where one is named. Acknowledges what comes."""
+        with trio.fail_after(20):
+            while True:
+                for event in self.events:
+                    if isinstance(event, kind) and number in {None, getattr(event, "stream_id", None)}:
+                        self.events.remove(event)
+                        return event
+                data = await self.stream.receive_some()
+                if not data:
+                    raise trio.EndOfChannel(f"the connection ended; heard of {self.events}")
+                self.events += self.state.receive_data(data)
+                for event in self.events:
+                    if isinstance(event, h2.events.DataReceived) and event.flow_controlled_length:
+                        self.state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                        event.flow_controlled_length = 0
+                await self.flush()
+
+    async def answer(self, number: int) -> tuple[int, bytes]:
+        """Status and body, to the end."""
+        head = dict((await self.hear(h2.events.ResponseReceived, number)).headers)
+        await self.hear(h2.events.StreamEnded, number)
+        pieces = [e for e in self.events if isinstance(e, h2.events.DataReceived) and e.stream_id == number]
+        return int(head[b":status"]), b"".join(piece.data for piece in pieces)
+
+    async def goodbye(self) -> h2.errors.ErrorCodes:
+        """Why the server ended the connection; fails when it does not."""
+        code = (await self.hear(h2.events.ConnectionTerminated)).error_code
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
+            while await self.stream.receive_some():
+                pass
+        return h2.errors.ErrorCodes(code)
+
+
+@attrs.define
+class House:
+    """A frontend that is being served, and those whom it trusts."""
+
+    port: int
+    switch: ScriptedSwitch
+    trusting: ssl.SSLContext
+
+    @asynccontextmanager
+    async def client(self, **settings: int) -> AsyncIterator[Client]:
+        self.trusting.set_alpn_protocols(["h2"])
+        socket = await trio.open_tcp_stream("127.0.0.1", self.port)
+        stream = trio.SSLStream(socket, self.trusting, server_hostname="127.0.0.1")
+        try:
+            await stream.do_handshake()
+            state = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+            state.initiate_connection()
+            if settings:
+                codes = h2.settings.SettingCodes
+                state.update_settings({getattr(codes, name): value for name, value in settings.items()})
+            client = Client(stream, state)
+            await client.flush()
+            yield client
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def serves(self) -> None:
+        """Fail unless another client is served as ever."""
+        async with self.client() as other:
+            assert (await other.answer(await other.ask(LIST, b"")))[0] == 200
+
+    async def settled(self, within: float = 5) -> None:
+        """Wait until no call is running."""
+        with trio.fail_after(within):
+            while self.switch.open:  # noqa: ASYNC110  # observed from outside
+                await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path, switch: ScriptedSwitch | None = None, *, http2: bool = True, drain: float = 1.0, **limits: Any
+) -> AsyncIterator[House]:
+    """Serve a scripted switch and, at the end, drain and prove that everything came home."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    switch = switch or ScriptedSwitch()
+    own = Settings(
+        listen=("127.0.0.1:0",),
+        keys=(Secret(KEY),),
+        tls_certificate=str(folder / "cert.pem"),
+        tls_key=str(folder / "key.pem"),
+        http2=http2,
+        drain_grace=Seconds(1.0),
+        limits=ClientLimits(**limits),
+    )
+    context = PluginContext(
+        key="http",
+        group="turnout.frontends",
+        limits=Limits(),
+        drain=drain,
+        now=trio.current_time,
+        draw=lambda: 0.5,
+        log=logging.getLogger("turnout.frontends.http"),
+    )
+    async with trio.open_nursery() as nursery, Http.open(own, context) as http:
+        addresses = await nursery.start(partial(http.serve, switch))
+        yield House(int(addresses[0].rpartition(":")[2]), switch, trusting)
+        switch.drain(drain)
+    assert switch.open == 0
+
+
+# What it serves
+
+
+async def test_a_client_of_httpx_calls_and_streams_over_http2_many_at_once(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house:
+        url = f"https://127.0.0.1:{house.port}/v1/chat/completions"
+        answers: list[str] = []
+        async with httpx.AsyncClient(http2=True, http1=False, verify=house.trusting, headers=JSON) as client:
+
+            async def call(body: bytes) -> None:
+                answer = await client.post(url, content=body)
+                answers.append(f"{answer.http_version} {answer.status_code} {answer.text[-14:]!r}")
+
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(40):
+                        nursery.start_soon(call, STREAMED)
+    assert answers == ["HTTP/2 200 'data: [DONE]\\n\\n'"] * 40
+
+
+async def test_http2_is_offered_only_where_it_was_asked_for(tmp_path: Path) -> None:
+    """S54."""
+    async with (
+        open_house(tmp_path, http2=False) as house,
+        httpx.AsyncClient(http2=True, verify=house.trusting, headers=JSON) as client,
+    ):
+        answer = await client.get(f"https://127.0.0.1:{house.port}/v1/models")
+    assert (answer.http_version, answer.status_code) == ("HTTP/1.1", 200)
+
+
+def test_http2_without_tls_is_refused() -> None:
+    with pytest.raises(InvalidAsk, match="over TLS alone"):
+        Settings(keys=(Secret(KEY),), http2=True)
+
+
+@pytest.mark.parametrize("size", [300_000, 3_000_000])
+async def test_a_body_larger_than_every_window_arrives_whole(tmp_path: Path, size: int) -> None:
+    async with open_house(tmp_path) as house, house.client() as client:
+        rest = memoryview(b'{"model":"fast","x":"' + b"x" * size + b'"}')
+        whole = bytes(rest)
+        number = await client.ask(body=b"", end=False)
+        with trio.fail_after(20):
+            while rest:
+                room = min(client.state.local_flow_control_window(number), client.state.max_outbound_frame_size)
+                if not room:
+                    await client.hear(h2.events.WindowUpdated)
+                piece, rest = rest[:room], rest[room:]
+                client.state.send_data(number, piece.tobytes(), end_stream=not rest)
+                await client.flush()
+        assert (await client.answer(number))[0] == 200
+    assert house.switch.asks[0].payload == whole
+
+
+@pytest.mark.parametrize("window", [1000, 2**20])
+async def test_an_answer_larger_than_every_window_arrives_whole(tmp_path: Path, window: int) -> None:
+    large = b'{"x":"' + b"y" * 500_000 + b'"}'
+
+    async def answer(_ask: Ask) -> Reply:
+        await trio.lowlevel.checkpoint()
+        return Reply(body=large)
+
+    async with (
+        open_house(tmp_path, ScriptedSwitch(on_execute=answer)) as house,
+        house.client(INITIAL_WINDOW_SIZE=window) as client,
+    ):
+        assert await client.answer(await client.ask()) == (200, large)
+
+
+async def test_the_body_behind_an_early_answer_is_dropped_and_the_connection_goes_on(tmp_path: Path) -> None:
+    """RFC 9113, 8.1: the rest is not wanted, and no error."""
+    wrong = [(name, "Bearer a-wrong-key-of-somebody" if name == "authorization" else value) for name, value in HEAD]
+    async with open_house(tmp_path) as house, house.client() as client:
+        number = await client.ask(wrong, b"x" * 10_000, end=False)
+        assert (await client.answer(number))[0] == 401
+        reset = await client.hear(h2.events.StreamReset, number)
+        assert reset.error_code == h2.errors.ErrorCodes.NO_ERROR
+        # What was on its way before the client knew
+        frame = struct.pack(">I", 1000)[1:] + b"\x00\x00" + struct.pack(">I", number) + b"x" * 1000
+        await client.stream.send_all(frame)
+        assert (await client.answer(await client.ask()))[0] == 200
+
+
+async def test_a_client_that_expects_to_be_told_to_continue_is(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, house.client() as client:
+        number = await client.ask([*HEAD, ("expect", "100-continue")], b"", end=False)
+        await client.hear(h2.events.InformationalResponseReceived, number)
+        client.state.send_data(number, ASKED, end_stream=True)
+        await client.flush()
+        assert (await client.answer(number))[0] == 200
+
+
+async def test_head_has_no_body(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, house.client() as client:
+        assert await client.answer(await client.ask([(":method", "HEAD"), (":path", "/healthz"), *HEAD[2:4]], b"")) == (
+            200,
+            b"",
+        )
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ([*LIST, ("x-much", "y" * 20_000)], 431),
+        ([*LIST, *((f"x-{number}", "y") for number in range(120))], 431),
+        ([(":method", "get"), *LIST[1:]], 400),
+        ([LIST[0], (":path", "/v1/mo dels"), *LIST[2:]], 400),
+        ([LIST[0], (":path", "/v1/mod\u00e9ls"), *LIST[2:]], 400),
+        ([LIST[0], (":path", "/v1/models%zz"), *LIST[2:]], 400),
+        ([(":method", "TRACE"), *LIST[1:]], 405),
+        ([(":method", "CONNECT"), (":authority", "127.0.0.1:80"), *JSON.items()], 405),
+        ([*LIST, ("origin", "https://elsewhere.example")], 403),
+        ([*LIST[:3], (":authority", "elsewhere.example"), *JSON.items()], 421),
+        ([*LIST, ("content-type", "a"), ("content-type", "b")], 400),
+    ],
+)
+async def test_a_head_that_is_refused_ends_only_its_stream(
+    tmp_path: Path, head: list[tuple[str, str]], status: int
+) -> None:
+    """A1, S50, S5: over HTTP/2 a path outside ASCII and a CONNECT end a plain hypercorn."""
+    async with open_house(tmp_path) as house, house.client() as client:
+        other = await client.ask(body=STREAMED)
+        client.state.config.validate_outbound_headers = False
+        client.state.config.normalize_outbound_headers = False
+        assert (await client.answer(await client.ask(head, b"")))[0] == status
+        assert (await client.answer(other))[0] == 200
+    assert len(house.switch.asks) == 1
+
+
+# Who leaves
+
+
+async def test_a_request_that_is_taken_back_is_cancelled_at_once_and_others_go_on(tmp_path: Path) -> None:
+    """C-1."""
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=endless)) as house, house.client() as client:
+        one, two = await client.ask(body=STREAMED), await client.ask(body=STREAMED)
+        await client.hear(h2.events.DataReceived, one)
+        client.state.reset_stream(one, h2.errors.ErrorCodes.CANCEL)
+        await client.flush()
+        with trio.fail_after(5):
+            while house.switch.open > 1:
+                await client.hear(h2.events.DataReceived, two)
+        await client.hear(h2.events.DataReceived, two)
+
+
+@pytest.mark.parametrize("how", ["goodbye", "end", "cut"])
+async def test_a_client_that_leaves_ends_all_its_calls(tmp_path: Path, how: str) -> None:
+    """C-1, C-2."""
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=endless)) as house, house.client() as client:
+        for _ in range(5):
+            await client.hear(h2.events.DataReceived, await client.ask(body=STREAMED))
+        if how == "goodbye":
+            client.state.close_connection()
+            await client.flush()
+        elif how == "end":
+            await client.stream.transport_stream.send_eof()
+        else:
+            await trio.aclose_forcefully(client.stream)
+        await house.settled()
+
+
+async def test_a_stream_whose_window_stays_shut_is_cut_and_others_go_on(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """C-3: whatever the other streams of its connection take."""
+    switch = ScriptedSwitch(on_stream=flood)
+    async with (
+        open_house(tmp_path, switch, write_stall=Seconds(5.0)) as house,
+        house.client(INITIAL_WINDOW_SIZE=0) as client,
+    ):
+        shut, taken = await client.ask(body=STREAMED), await client.ask(body=STREAMED)
+        began = trio.current_time()
+        reset = None
+        while reset is None and trio.current_time() < began + 20:
+            client.state.increment_flow_control_window(8000, taken)
+            await client.flush()
+            await client.hear(h2.events.DataReceived, taken)
+            reset = next((e for e in client.events if isinstance(e, h2.events.StreamReset)), None)
+            await trio.sleep(0.1)
+        assert reset is not None
+        assert reset.stream_id == shut
+        assert 5 <= trio.current_time() - began < 6
+        assert switch.open == 1
+
+
+async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """C-3: with windows that are never shut it is the socket that fills, and what we hold is bounded."""
+    switch = ScriptedSwitch(on_stream=flood)
+    async with (
+        open_house(tmp_path, switch, write_stall=Seconds(5.0)) as house,
+        house.client(INITIAL_WINDOW_SIZE=2**31 - 1) as client,
+    ):
+        client.state.increment_flow_control_window(2**31 - 1 - 65_535)
+        for _ in range(3):
+            await client.ask(body=STREAMED)
+        await house.settled(within=30)
+
+
+async def test_an_idle_connection_ends_with_a_goodbye(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    async with open_house(tmp_path, keep_alive=Seconds(7.0)) as house, house.client() as client:
+        await client.answer(await client.ask())
+        began = trio.current_time()
+        assert await client.goodbye() == h2.errors.ErrorCodes.NO_ERROR
+        assert 6 < trio.current_time() - began < 9
+
+
+async def test_a_drain_lets_streams_end_and_refuses_new_ones_so_that_they_may_be_sent_again(tmp_path: Path) -> None:
+    go_on = trio.Event()
+
+    async def waits(_ask: Ask) -> Reply:
+        await go_on.wait()
+        return Reply(body=b"{}")
+
+    async with (
+        open_house(tmp_path, ScriptedSwitch(on_execute=waits), drain=10.0) as house,
+        house.client() as client,
+    ):
+        number = await client.ask()
+        with trio.fail_after(5):
+            while not house.switch.open:  # noqa: ASYNC110  # observed from outside
+                await trio.sleep(0.005)
+        house.switch.drain(10.0)
+        await trio.testing.wait_all_tasks_blocked()
+        late = await client.ask()
+        assert (await client.hear(h2.events.StreamReset, late)).error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+        go_on.set()
+        assert await client.answer(number) == (200, b"{}")
+        assert await client.goodbye() == h2.errors.ErrorCodes.NO_ERROR
+
+
+# Floods
+
+
+async def rapid_reset(client: Client) -> None:
+    number = await client.ask(body=STREAMED)
+    client.state.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+
+
+async def pings(client: Client) -> None:
+    for _ in range(20):
+        client.state.ping(b"01234567")
+    await client.flush()
+
+
+async def settings(client: Client) -> None:
+    await client.stream.send_all((b"\x00\x00\x06\x04\x00" + b"\x00" * 4 + b"\x00\x04\x00\x00\xff\xff") * 20)
+
+
+async def priorities(client: Client) -> None:
+    await client.stream.send_all((b"\x00\x00\x05\x02\x00\x00\x00\x00\x05" + b"\x00\x00\x00\x03\x10") * 20)
+
+
+async def continuations(client: Client) -> None:
+    first = b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"
+    await client.stream.send_all(first + b"\x00\x00\x00\x09\x00\x00\x00\x00\x01" * 100)
+
+
+async def empty_data(client: Client) -> None:
+    number = await client.ask(body=b"", end=False)
+    frame = b"\x00\x00\x00\x00\x00" + struct.pack(">I", number)
+    for _ in range(100):
+        await client.stream.send_all(frame * 20)
+
+
+async def header_bomb(client: Client) -> None:
+    """One field of 4,000 bytes in the table, named 4,000 times."""
+    value = "b" * 4000
+    block = client.state.encoder.encode([*LIST, ("x-bomb", value)])
+    again = b"\xbe" * 4000
+    frame = struct.pack(">I", len(block + again))[1:] + b"\x01\x05" + struct.pack(">I", 1)
+    await client.stream.send_all(frame + block + again)
+
+
+async def unknown_frames(client: Client) -> None:
+    await client.stream.send_all(b"\x00\x00\x00\x77\x00\x00\x00\x00\x00" * 20)
+
+
+async def too_many_streams(client: Client) -> None:
+    for _ in range(120):
+        number = client.state.get_next_available_stream_id()
+        client.state.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+        client.state.send_headers(number, HEAD, end_stream=False)
+    await client.flush()
+
+
+FLOODS = [
+    *(rapid_reset, pings, settings, priorities, continuations, empty_data),
+    *(header_bomb, unknown_frames, too_many_streams),
+]
+
+
+@pytest.mark.parametrize("send", FLOODS, ids=lambda send: send.__name__)
+async def test_a_flood_ends_its_own_connection_and_nothing_else(tmp_path: Path, send: Any) -> None:
+    """S54."""
+    switch = ScriptedSwitch(on_stream=endless)
+    async with open_house(tmp_path, switch) as house, house.client() as bystander:
+        watched = await bystander.ask(body=STREAMED)
+        await bystander.hear(h2.events.DataReceived, watched)
+        async with house.client() as client:
+            ended = trio.Event()
+
+            async def listen() -> None:
+                try:
+                    while await client.stream.receive_some():
+                        pass
+                except trio.BrokenResourceError:
+                    pass
+                ended.set()
+
+            with trio.fail_after(30):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(listen)
+                    try:
+                        for _ in range(1200):
+                            if ended.is_set():
+                                break
+                            await send(client)
+                        await ended.wait()
+                    except trio.BrokenResourceError:
+                        pass  # the server has closed already
+        await house.serves()
+        await bystander.hear(h2.events.DataReceived, watched)
+
+
+async def test_windows_that_are_opened_byte_by_byte_use_up_the_patience(tmp_path: Path) -> None:
+    """S54."""
+    async with (
+        open_house(tmp_path, ScriptedSwitch(on_stream=flood)) as house,
+        house.client(INITIAL_WINDOW_SIZE=1) as client,
+    ):
+        number = await client.ask(body=STREAMED)
+        with trio.fail_after(20):
+            try:
+                for _ in range(3000):
+                    client.state.increment_flow_control_window(1, number)
+                    await client.flush()
+            except trio.BrokenResourceError:
+                pass
+            await house.settled()
+        await house.serves()
+
+
+async def test_a_client_that_takes_a_long_stream_keeps_our_patience(tmp_path: Path) -> None:
+    """Two windows opened for each event, as some do, are no flood."""
+
+    async def long(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        for number in range(1500):
+            yield Chunk(b"data: %d\n\n" % number)
+            await trio.lowlevel.checkpoint()
+        yield Chunk(b"data: [DONE]\n\n")
+
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=long)) as house, house.client() as client:
+        number = await client.ask(body=STREAMED)
+        heard = b""
+        while b"[DONE]" not in heard:
+            heard += (await client.hear(h2.events.DataReceived, number)).data
+            with suppress(h2.exceptions.StreamClosedError):  # its end is here already
+                client.state.increment_flow_control_window(10, number)
+                client.state.increment_flow_control_window(10)
+                await client.flush()
+        assert heard.count(b"data: ") == 1501
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_bytes_end_more_than_their_connection(tmp_path: Path, seed: int) -> None:
+    """J1, A1."""
+    draw = random.Random(seed)  # noqa: S311  # no secret comes of it
+    state = h2.connection.H2Connection()
+    state.initiate_connection()
+    for number in (1, 3):
+        state.send_headers(number, HEAD)
+        state.send_data(number, STREAMED, end_stream=True)
+    state.ping(b"01234567")
+    state.reset_stream(3)
+    sound = state.data_to_send()
+    async with open_house(tmp_path) as house:
+        house.trusting.set_alpn_protocols(["h2"])
+        for _ in range(100):
+            socket = await trio.open_tcp_stream("127.0.0.1", house.port)
+            stream = trio.SSLStream(socket, house.trusting, server_hostname="127.0.0.1")
+            with trio.move_on_after(0.05):
+                try:
+                    await stream.send_all(mutated(sound, [sound], draw))
+                    while await stream.receive_some():
+                        pass
+                except trio.BrokenResourceError:
+                    pass
+            await trio.aclose_forcefully(stream)
+        await house.serves()
+
+
+# Patience
+
+
+def test_patience_ends_with_one_more_than_it_holds_and_comes_back() -> None:
+    """S54."""
+    patience = Patience()
+    assert not patience.is_over(5.0)
+    patience.spend(int(BURST))
+    assert not patience.is_over(5.0)
+    patience.spend(1)
+    assert patience.is_over(5.0)
+    assert not patience.is_over(5.0 + 2 / RATE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400), st.floats(0, 10))))
+def test_patience_bears_a_burst_what_was_earned_and_what_comes_back(steps: list[tuple[int, int, float]]) -> None:
+    """S54: and no more, whatever the order."""
+    patience, now, spent_in_all, borne = Patience(), 0.0, 0, BURST
+    assert not patience.is_over(now)
+    for spent, earned, waited in steps:
+        patience.spend(spent)
+        patience.earn(earned)
+        now, spent_in_all, borne = now + waited, spent_in_all + spent, borne + earned + RATE * waited
+        if patience.is_over(now):
+            assert spent_in_all > BURST
+    patience.spend(int(borne) + 1)
+    assert patience.is_over(now)
