@@ -448,9 +448,9 @@ async def continuations(client: Client) -> None:
     await client.stream.send_all(first + b"\x00\x00\x00\x09\x00\x00\x00\x00\x01" * 100)
 
 
-async def empty_data(client: Client) -> None:
+async def crumbs(client: Client) -> None:
     number = await client.ask(body=b"", end=False)
-    frame = b"\x00\x00\x00\x00\x00" + struct.pack(">I", number)
+    frame = b"\x00\x00\x01\x00\x00" + struct.pack(">I", number) + b"{"
     for _ in range(100):
         await client.stream.send_all(frame * 20)
 
@@ -477,7 +477,7 @@ async def too_many_streams(client: Client) -> None:
 
 
 FLOODS = [
-    *(rapid_reset, pings, settings, priorities, continuations, empty_data),
+    *(rapid_reset, pings, settings, priorities, continuations, crumbs),
     *(header_bomb, unknown_frames, too_many_streams),
 ]
 
@@ -552,6 +552,21 @@ async def test_a_client_that_takes_a_long_stream_keeps_our_patience(tmp_path: Pa
                 client.state.increment_flow_control_window(10)
                 await client.flush()
         assert heard.count(b"data: ") == 1501
+
+
+async def test_requests_that_end_with_an_empty_frame_keep_our_patience(tmp_path: Path) -> None:
+    """As those of httpx do."""
+    async with open_house(tmp_path) as house, house.client() as client:
+        for _ in range(25):
+            numbers = [
+                await client.ask([(":method", "GET"), (":path", "/healthz"), *HEAD[2:4]], b"", end=False)
+                for _ in range(50)
+            ]
+            for number in numbers:
+                client.state.end_stream(number)
+            await client.flush()
+            for number in numbers:
+                assert (await client.answer(number))[0] == 200
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -34,6 +34,9 @@ LIST_BYTES = 64 * 1024
 RESET_COSTS = 4
 """What a stream that the client takes back costs of its patience: 250 at once, and eight a second (rapid reset)."""
 
+CRUMB = 16
+"""Bytes of a body below which a piece is one of those, unless it is the last: some clients end with an empty one."""
+
 Address: TypeAlias = tuple[str, int] | None
 
 _METHOD = re.compile(rb"[A-Z-]+")
@@ -166,6 +169,7 @@ class Http2:
             self._nursery.start_soon(self._serve, stream)
 
     def _refuse(self, id: int, code: h2.errors.ErrorCodes, *answer: tuple[bytes, bytes]) -> None:
+        self._patience.spend(1)
         with suppress(h2.exceptions.StreamClosedError):  # taken back in the same breath
             if answer:
                 self._h2.send_headers(id, answer, end_stream=True)
@@ -200,7 +204,7 @@ class Http2:
         }
 
     def _take_body(self, event: h2.events.DataReceived) -> None:
-        if not event.data:
+        if len(event.data) < CRUMB and event.stream_ended is None:
             self._patience.spend(1)
         stream = self._streams.get(event.stream_id)
         if stream is not None:

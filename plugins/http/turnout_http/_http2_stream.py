@@ -72,7 +72,7 @@ class Stream:
         self._line = line
         self._changed = trio.Event()
         self._expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in asgi["headers"])
-        self._pieces: list[bytes] = []
+        self._body = bytearray()  # pieces may be of a byte each
         self._unread = 0
         self._complete = False
         self._told_end = False
@@ -84,7 +84,7 @@ class Stream:
 
     def add(self, piece: bytes, counted: int) -> None:
         """A piece of the body has come; `counted` is what it takes of the windows, padding included."""
-        self._pieces.append(piece)
+        self._body += piece
         self._unread += counted
         self.tell()
 
@@ -104,14 +104,14 @@ class Stream:
 
     async def receive(self) -> Message:
         """The next message of ASGI. The client's leaving comes as cancellation."""
-        if self._expects and not (self._pieces or self._complete):
+        if self._expects and not (self._body or self._complete):
             self._expects = False
             self._line.h2.send_headers(self.id, [(b":status", b"100")])
             self._line.wake()
-        while not self._pieces and (self._told_end or not self._complete):
+        while not self._body and (self._told_end or not self._complete):
             await self._changed.wait()
-        body = b"".join(self._pieces)
-        self._pieces.clear()
+        body = bytes(self._body)
+        self._body.clear()
         self._acknowledge()
         self._told_end = self._complete
         return {"type": "http.request", "body": body, "more_body": not self._complete}
