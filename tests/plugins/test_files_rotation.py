@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,14 +15,14 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from store_setup import NOW, store_context
+from store_setup import NOW, KeysMeanwhile, store_context
 
 from turnout.errors import StoreError
 from turnout_files import Files
 from turnout_files._archive import BATCH, Archive
 from turnout_files._directory import TRY
 from turnout_files._envelope import pack, unpack
-from turnout_seal import KeyFile, KeyRing, KeySource, KeyVariable, new_key
+from turnout_seal import KeyFile, KeyVariable, new_key
 
 LOG = logging.getLogger("turnout.stores.files")
 
@@ -60,29 +60,6 @@ def of(ids: str) -> set[bytes]:
 
 def rotated(one: Archive) -> int:
     return sum(one.rotation(NOW))
-
-
-@attrs.define
-class Meanwhile(KeySource):
-    """The keys of a file; somebody does something just before they are read next."""
-
-    file: KeyFile
-    then: Callable[[], object] | None
-
-    def load(self) -> KeyRing | None:
-        work, self.then = self.then, None
-        if work is not None:
-            work()
-        return self.file.load()
-
-    def create(self) -> KeyRing:
-        return self.file.create()
-
-    def add(self, current: str) -> KeyRing:
-        return self.file.add(current)
-
-    def keep(self, id: str) -> None:
-        self.file.keep(id)
 
 
 def keys_in(place: Path) -> int:
@@ -251,7 +228,7 @@ def test_a_key_that_is_rotated_between_a_look_at_the_header_and_one_at_the_key_i
         for turn in range(2):
             file = KeyFile(key_of(place))
             with archive(place, guest=True) as command:
-                keys = Meanwhile(file, partial(rotated, command))
+                keys = KeysMeanwhile(file, partial(rotated, command))
                 one = Archive(place, LOG, keys, NOW, guest=True)
                 assert held(one) == of("abc")
                 keys.then = partial(rotated, command)

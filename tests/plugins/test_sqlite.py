@@ -4,7 +4,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from store_setup import (
     NOW,
     WHEN,
+    KeysMeanwhile,
     check_that_a_cancelled_save_is_whole,
     check_that_sessions_are_shared,
     check_that_states_outlive_a_restart,
@@ -26,10 +27,12 @@ from store_setup import (
 from turnout.abc import KeyRotator, Leaser, Watcher
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
-from turnout_seal import KeyFile
+from turnout_seal import KeyFile, Versions
 from turnout_sqlite import Sqlite
+from turnout_sqlite._database import connect
 from turnout_sqlite._leases import take
 from turnout_sqlite._opening import Opened
+from turnout_sqlite._records import Records
 
 CANARY = b"sk-canary-1234567890"
 LOG = logging.getLogger("turnout.stores.sqlite")
@@ -331,6 +334,38 @@ def test_a_rotation_that_was_cut_off_loses_nothing_and_can_be_done_again(place: 
     assert len(key(place).read_text().split()) == 1
     with opened(place) as one:
         assert len(held(one)) == 151
+
+
+def opened_meanwhile(place: Path, work: Callable[[], object]) -> dict[str, bytes]:
+    """What another process finds that opens the store, while this is done between its header and its key."""
+    keys = KeysMeanwhile(KeyFile(key(place)), work)
+    versions = Versions(place.with_name("store.versions"), LOG, alone=False)
+    connection = connect(place / "credentials.sqlite")
+    try:
+        return {one.id: one.data for one in Records(connection, keys, versions, "w", LOG).list(NOW)}
+    finally:
+        connection.close()
+        versions.close()
+
+
+def test_whoever_opens_the_store_keeps_no_writer_waiting_until_it_has_the_key(place: Path) -> None:
+    """G3: a command that prints the key may take seconds."""
+    with opened(place) as one:
+        one.records.save("secret", "a", b"x", 0, NOW)
+        assert opened_meanwhile(place, lambda: one.records.save("secret", "a", b"y", 1, NOW)) == {"a": b"y"}
+
+
+def test_a_key_that_is_rotated_between_a_look_at_the_header_and_one_at_the_key_is_taken_whole(place: Path) -> None:
+    """S22: whoever opens the store at that very moment sees neither a wrong key nor a missing one."""
+    with opened(place) as one:
+        one.records.save("secret", "a", b"x", 0, NOW)
+
+        def rotate() -> None:
+            one.records.begin_rotation()
+            one.records.rewrap_some(None, NOW)
+            one.records.end_rotation()
+
+        assert opened_meanwhile(place, rotate) == {"a": b"x"}
 
 
 def test_a_rotation_whose_end_cannot_be_seen_keeps_the_older_key(place: Path) -> None:

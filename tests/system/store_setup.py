@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -16,6 +17,7 @@ from turnout import Ask, Kernel, RateLimited, _write_behind
 from turnout.abc import Limits, PluginContext, Store
 from turnout.errors import CoolingDown, UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout_seal import KeyFile, KeyRing, KeySource
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 
@@ -123,3 +125,26 @@ async def check_that_a_cancelled_save_is_whole(open_store: OpenStore) -> None:
                 nursery.cancel_scope.cancel()
             held = [record.data for record in await store.list()]
             assert all(data == data[:1] * 1000 or data == data[:2] * 1000 for data in held)
+
+
+@attrs.define
+class KeysMeanwhile(KeySource):
+    """The keys of a file; somebody does something just before they are read next."""
+
+    file: KeyFile
+    then: Callable[[], object] | None
+
+    def load(self) -> KeyRing | None:
+        work, self.then = self.then, None
+        if work is not None:
+            work()
+        return self.file.load()
+
+    def create(self) -> KeyRing:
+        return self.file.create()
+
+    def add(self, current: str) -> KeyRing:
+        return self.file.add(current)
+
+    def keep(self, id: str) -> None:
+        self.file.keep(id)

@@ -44,7 +44,7 @@ class Records:
         self._log = log
         self._seq = 0
         self._data_version: int | None = None
-        with translated("the store cannot be opened"), writing(connection):
+        with translated("the store cannot be opened"):
             self._sealing = SharedSealing(connection, keys)
         if self._sealing.is_new and versions.kept:
             log.error("the store is new or was emptied; it held %d secrets: is a backup due?", versions.kept)

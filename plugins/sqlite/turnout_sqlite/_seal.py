@@ -4,6 +4,7 @@ from typing import final
 
 import attrs
 
+from turnout.errors import StoreError
 from turnout_seal import KeySource, Sealing, open_sealing
 from turnout_sqlite._database import Connection, writing
 
@@ -18,22 +19,45 @@ class SharedSealing:
     """
 
     def __init__(self, connection: Connection, keys: KeySource) -> None:
-        """Find the sealing, or make one; within a transaction. Raises StoreError."""
+        """Find the sealing, or make one; not within a transaction. Raises StoreError.
+
+        A command that prints the key takes its time, in which others write: only what is new is made within one.
+        """
         self._connection = connection
         self._keys = keys
-        self._header = self._kept()
-        self.is_new = self._header is None
-        untouched = connection.execute("SELECT 1 FROM records WHERE sealed_by <> '' LIMIT 1").fetchone() is None
-        self.now = open_sealing(keys, self._header, untouched=untouched)
-        if self.is_new:
-            self._keep(attrs.evolve(self.now, whole=True))
+        self.is_new = False
+        if self._kept() is None:
+            with writing(connection):
+                self._begin()
+        else:
+            self._take_keys()
 
     def follow(self) -> None:
         """Take the keys anew when the header is not the one that we know; within a transaction. Raises StoreError."""
-        header = self._kept()
-        if header != self._header:
-            self.now = open_sealing(self._keys, header, untouched=False)
-            self._header = header
+        if self._kept() != self._header:
+            self._take_keys()
+
+    def _begin(self) -> None:
+        """Make a sealing, unless somebody has just made one."""
+        self._header = self._kept()
+        self.is_new = self._header is None
+        sealed = self._connection.execute("SELECT 1 FROM records WHERE sealed_by <> '' LIMIT 1").fetchone()
+        self.now = open_sealing(self._keys, self._header, untouched=sealed is None)
+        if self.is_new:
+            self._keep(attrs.evolve(self.now, whole=True))
+
+    def _take_keys(self) -> None:
+        """Take the header and its key; when they do not fit, one may have been changed just before the other."""
+        while True:
+            header = self._kept()
+            try:
+                self.now = open_sealing(self._keys, header, untouched=False)
+            except StoreError:
+                if self._kept() == header:
+                    raise
+            else:
+                self._header = header
+                return
 
     def rotate(self) -> None:
         """Seal with a new key from now on, in every process: each looks at the header before it writes."""
