@@ -234,7 +234,8 @@ def test_a_clock_that_jumps_costs_at_most_one_early_refresh_and_no_sleep(jump: f
     for _ in range(10):
         due = due_at(credential, CLEAN, lead=HOUR, now=now, refreshes=refreshes)
         assert due is not None
-        assert due <= max(now, NOW) + 3 * HOUR, "it does not sleep for the length of the jump"
+        longest = max(now, NOW) if "expired" in metadata else now
+        assert due <= longest + 3 * HOUR, "it does not sleep for the length of the jump"
         early += due <= now
         now = max(now, due)
         renewed = login(**metadata) if "expired" not in metadata else login(expired=int(now + 3 * HOUR))
@@ -242,6 +243,14 @@ def test_a_clock_that_jumps_costs_at_most_one_early_refresh_and_no_sleep(jump: f
         refreshes = after_success(refreshes, credential, lead=HOUR, now=now)
 
     assert early <= 1
+
+
+@pytest.mark.parametrize("jump", [HOUR, 86_400.0, 10 * 86_400.0])
+def test_a_try_that_failed_before_the_clock_went_back_delays_the_next_one_no_longer_than_any(jump: float) -> None:
+    """E13."""
+    failed = after_failure(NONE_YET, NOW)
+    assert wait(login(expired=NOW - jump - 5), lead=HOUR, now=NOW - jump, refreshes=failed) == 0
+    assert wait(login(expired=NOW - 5), lead=HOUR, refreshes=failed) == 30
 
 
 # --- merge -----------------------------------------------------------------------------------------------------------

@@ -4,13 +4,19 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 from coredis.exceptions import ResponseError
 from coredis_marks import COREDIS
-from store_setup import check_that_sessions_are_shared, check_that_states_outlive_a_restart, store_context
+from store_setup import (
+    KeysMeanwhile,
+    check_that_sessions_are_shared,
+    check_that_states_outlive_a_restart,
+    store_context,
+)
 from valkey_server import LIMIT, Valkey, running
 
 from turnout import Record, Secret
@@ -18,8 +24,9 @@ from turnout.abc import KeyRotator, Leaser, Store, Watcher
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
 from turnout_redis import Redis, RedisSettings, _news
-from turnout_redis._keys import digest_of
-from turnout_redis._server import CONNECTIONS, Server
+from turnout_redis._keys import Keys, digest_of
+from turnout_redis._seal import SharedSealing
+from turnout_redis._server import CONNECTIONS, Server, open_server
 from turnout_redis._soundness import why_late, why_unsound
 from turnout_seal import KeyFile
 
@@ -557,6 +564,22 @@ async def test_a_secret_under_a_key_that_is_not_here_is_left_alone_and_a_rotatio
             await store.rotate_key()
         assert server.ask("HGET", store._keys.record(digest_of("secret", "a")), "data") == lies
     assert keys_in(key) == 2
+
+
+async def test_of_two_nodes_that_start_on_an_empty_server_at_once_one_makes_the_header(
+    server: Valkey, key: Path
+) -> None:
+    """S22: what the first one has sealed by then opens, and stays."""
+
+    async def another() -> None:
+        async with opened(server, key) as first:
+            await first.save("secret", "a", CANARY, 0)
+
+    async with open_server(RedisSettings(url=server.url)) as late:
+        keys = KeysMeanwhile(KeyFile(key), partial(trio.from_thread.run, another))
+        await SharedSealing(late, Keys("turnout"), keys).follow(untouched=True)
+    async with opened(server, key) as store:
+        assert (await held(store))["secret", "a"].data == CANARY
 
 
 async def test_a_header_that_is_gone_is_never_made_anew_over_what_is_sealed(server: Valkey, key: Path) -> None:

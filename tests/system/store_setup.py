@@ -129,19 +129,23 @@ async def check_that_a_cancelled_save_is_whole(open_store: OpenStore) -> None:
 
 @attrs.define
 class KeysMeanwhile(KeySource):
-    """The keys of a file; somebody does something just before they are read next."""
+    """The keys of a file; somebody does something just before they are read next, or made."""
 
     file: KeyFile
     then: Callable[[], object] | None
 
     def load(self) -> KeyRing | None:
-        work, self.then = self.then, None
-        if work is not None:
-            work()
+        self._meanwhile()
         return self.file.load()
 
     def create(self) -> KeyRing:
+        self._meanwhile()
         return self.file.create()
+
+    def _meanwhile(self) -> None:
+        work, self.then = self.then, None
+        if work is not None:
+            work()
 
     def add(self, current: str) -> KeyRing:
         return self.file.add(current)
