@@ -314,6 +314,7 @@ async def test_a_bug_of_the_transport_is_no_verdict() -> None:
         (JSON, [b""]),
         (JSON, [b"\xff" * 10]),
         (JSON, [b'{"a":' * 100_000]),
+        (JSON, [b'{"choices":[],"error":"\xff"}']),
         (SSE, [*events("hi")]),
     ],
 )
@@ -493,11 +494,13 @@ def test_payload_is_what_a_client_can_use(delta: str, payload: bool) -> None:
         b'data: {"choices":[null,{"delta":[]}]}\n\n',
         b"data: 7\n\n",
         b"data: {nonsense\n\n",
+        b'data: {"choices":"\xff"}\n\n',
+        b'data: {"choices":' + b"[" * 100_000 + b"\n\n",
         b"\n\n",
     ],
 )
 async def test_what_is_no_payload_is_passed_on_and_does_not_commit(block: bytes) -> None:
-    """B15: comments, pings, unknown fields, a byte order mark, data over two lines."""
+    """B15: comments, pings, unknown fields, a byte order mark, data over two lines, bytes of no text, endless depth."""
     chunks, found = await read(streaming(block, *events("a")))
     assert found is None
     assert chunks[0] == Chunk(block, payload=False)
@@ -594,6 +597,13 @@ async def test_what_is_not_a_stream_of_events_is_refused_before_it_is_read(heade
     """B14, B20."""
     transport = ScriptedTransport(Script(headers=headers, body=events("a")))
     assert isinstance((await read(transport))[1], Protocol)
+
+
+async def test_a_stream_that_does_not_say_what_it_is_is_judged_by_its_events() -> None:
+    """B14: small local servers leave the content type out."""
+    chunks, found = await read(ScriptedTransport(Script(headers={}, body=events("a"))))
+    assert found is None
+    assert b"".join(chunk.data for chunk in chunks) == b"".join(events("a"))
 
 
 @pytest.mark.parametrize("last", [b"data: [DONE]", b"data: [DONE]\n", b"data:[DONE]\r\n"])

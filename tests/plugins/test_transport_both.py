@@ -18,6 +18,7 @@ from peers import (
     CHUNKED,
     CONNECTS,
     OK,
+    Flight,
     Serve,
     always_ok,
     answering,
@@ -384,6 +385,37 @@ async def test_bytes_that_come_to_an_idle_connection_are_never_taken_for_an_answ
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert await call(transport, origin) == b"ok"
         assert CONNECTS[origin] == 2
+
+
+@pytest.mark.parametrize("way_of_coming", ["in one piece", "in one record of TLS", "in one flight of TLS"])
+async def test_what_came_behind_a_reply_never_answers_the_next_request(
+    open_way: OpenWay, tmp_path: Path, way_of_coming: str
+) -> None:
+    """B13, S50: the next request may be another client's."""
+    ca, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    evil = OK.replace(b"ok", b"no")
+
+    async def serve(stream: trio.SocketStream) -> None:
+        flight = Flight(stream)
+        wire = flight if way_of_coming == "in one piece" else trio.SSLStream(flight, context, server_side=True)
+        await read_request(wire)
+        if way_of_coming == "in one flight of TLS":
+            flight.holds = True
+            await wire.send_all(OK)
+            flight.holds = False
+            await wire.send_all(evil)
+        else:
+            await wire.send_all(OK + evil)
+        await read_request(wire)
+
+    async with peer(serve) as at, open_way(ca_file=str(tmp_path / "ca.pem")) as way:
+        origin = at if way_of_coming == "in one piece" else at.replace("http://127.0.0.1", "https://localhost")
+        transport = way.bound(origin)
+        for _ in range(3):
+            assert await call(transport, origin) == b"ok"
+        assert CONNECTS[at] == 3
 
 
 async def test_informational_replies_are_skipped_and_switching_is_refused(open_way: OpenWay) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import attrs
 import h2.config
@@ -13,6 +14,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.settings
+import httpcore
 import httpx
 import pytest
 import trio
@@ -25,6 +27,7 @@ from peers import body_of
 from turnout import Credential
 from turnout_transport import Httpx, HttpxSettings
 from turnout_transport._frames import Frames
+from turnout_transport._http2 import Connection
 
 OK = [(":status", "200")]
 
@@ -309,6 +312,56 @@ async def test_a_call_that_is_cancelled_while_it_writes_leaves_the_others_their_
         await house.wait_heard(h2.events.StreamReset)
 
     assert len(house.connections) == 1
+
+
+async def test_a_call_that_uploads_while_the_connection_breaks_hears_whose_fault_it_is(open_house: OpenHouse) -> None:
+    """B13: it is the upstream's, whoever of the calls finds it out."""
+    go_on = trio.Event()
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived) and path_of(event) == "/upload":
+            peer.machine.increment_flow_control_window(2**30)
+            peer.machine.increment_flow_control_window(2**30, event.stream_id)
+            await peer.flush()
+            await peer.tls.send_all(b"\x00\x00\x04\x03\x00\x00\x00\x00\x00\x00\x00\x00\x00")  # a reset of stream 0
+            await go_on.wait()
+
+    async with open_house(react) as house, trio.open_nursery() as nursery:
+
+        async def wait_for_nothing() -> None:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await house.call("/silent")
+            go_on.set()
+
+        nursery.start_soon(wait_for_nothing)
+        await house.wait_heard(h2.events.StreamEnded)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await house.call("/upload", bytes(64 * 1024 * 1024))
+
+
+class Wire:
+    """A connection of httpcore that speaks HTTP/2 and takes nothing."""
+
+    closed = False
+
+    def get_extra_info(self, _: str) -> "Wire":
+        return self
+
+    def selected_alpn_protocol(self) -> str:
+        return "h2"
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_connection_that_is_cancelled_before_it_has_said_anything_is_closed() -> None:
+    wire, origin = Wire(), httpcore.Origin(b"https", b"a.example", 443)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await Connection(origin).speak(cast("httpcore.AsyncNetworkStream", wire))
+
+    assert scope.cancelled_caught
+    assert wire.closed
 
 
 # An upstream that goes away

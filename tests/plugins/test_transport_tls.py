@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from peers import Flight
 
 from turnout import Credential
 from turnout_transport import Pool, PoolSettings, RawStream
@@ -276,13 +277,19 @@ async def test_a_handshake_that_hangs_ends_at_the_connect_limit(authority: trust
     assert isinstance(exc, httpx.ConnectTimeout)
 
 
-async def test_bytes_that_follow_a_reply_in_its_tls_flight_never_answer_the_next_request(authority: trustme.CA) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_bytes_that_follow_a_reply_over_tls_never_answer_the_next_request(
+    authority: trustme.CA, at_once: bool
+) -> None:
     context = server_context(authority.issue_cert("api.example.com"))
 
     async def serve(stream: trio.SocketStream) -> None:
-        tls = trio.SSLStream(stream, context, server_side=True)
+        flight = Flight(stream)
+        tls = trio.SSLStream(flight, context, server_side=True)
         await tls.receive_some()
+        flight.holds = at_once
         await tls.send_all(OK)
+        flight.holds = False
         await tls.send_all(OK.replace(b"ok", b"no"))
         await tls.receive_some()
 

@@ -52,7 +52,7 @@ def body_of(response: httpx.Response) -> httpx.AsyncByteStream:
     return response.stream
 
 
-async def read_request(stream: trio.SocketStream) -> bytes:
+async def read_request(stream: trio.abc.ReceiveStream) -> bytes:
     """One whole request, or nothing when the client closed."""
     data = b""
     while b"\r\n\r\n" not in data:
@@ -88,3 +88,30 @@ def reset(stream: trio.SocketStream) -> None:
     """Close with a reset instead of an end."""
     stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     stream.socket.close()
+
+
+class Flight(trio.abc.HalfCloseableStream):
+    """A connection that can hold what is sent back, so that it goes out in one piece."""
+
+    def __init__(self, below: trio.SocketStream) -> None:
+        self._below = below
+        self._held: list[bytes] = []
+        self.holds = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._held.append(bytes(data))
+        if not self.holds:
+            data, self._held = b"".join(self._held), []
+            await self._below.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._below.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._below.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._below.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._below.aclose()

@@ -21,6 +21,7 @@ import h2.exceptions
 import httpcore
 import trio
 
+from turnout_transport import _http1
 from turnout_transport._frames import Frames
 from turnout_transport._httpcore import COURSE
 from turnout_transport._replies import MAX_INFORMATIONAL
@@ -113,10 +114,7 @@ class Http2(httpcore.AsyncHTTP2Connection):
 
     async def _receive_remote_settings_change(self, _event: h2.events.RemoteSettingsChanged) -> None:
         settings = self._h2_state.remote_settings
-        most = min(settings.max_concurrent_streams, self._h2_state.local_settings.max_concurrent_streams)
-        self._streams.allow(most)
-        if not most:
-            self._part()  # with no stream open, nobody would read that some may be opened again
+        self._streams.allow(min(settings.max_concurrent_streams, self._h2_state.local_settings.max_concurrent_streams))
 
     async def _response_closed(self, stream_id: int) -> None:
         self._reset(stream_id)
@@ -221,24 +219,14 @@ class Http2(httpcore.AsyncHTTP2Connection):
         raise Answered
 
 
-class Connection(httpcore.AsyncHTTPConnection):
+class Connection(_http1.Connection):
     """A connection that speaks what was agreed on in its handshake."""
 
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """As httpcore's own, whose first call decides for a class of connections that it does not let anybody name."""
-        try:
-            async with self._request_lock:
-                if self._connection is None:
-                    self._connection = await self._speak(await self._connect(request))
-        except BaseException:
-            self._connect_failed = True
-            raise
-        return await self._connection.handle_async_request(request)
-
-    async def _speak(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncConnectionInterface:
+    async def speak(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncConnectionInterface:
+        """Begin to speak it."""
         tls = stream.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != "h2":
-            return httpcore.AsyncHTTP11Connection(self._origin, stream, self._keepalive_expiry)
+            return await super().speak(stream)
         connection = Http2(self._origin, stream, self._keepalive_expiry)
         greeted = False
         try:
@@ -250,15 +238,7 @@ class Connection(httpcore.AsyncHTTPConnection):
         return connection
 
 
-class Connections(httpcore.AsyncConnectionPool):
+class Connections(_http1.Connections):
     """A pool of these."""
 
-    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        """A connection to this origin that is not open yet."""
-        return Connection(
-            origin=origin,
-            ssl_context=self._ssl_context,
-            keepalive_expiry=self._keepalive_expiry,
-            http2=self._http2,
-            network_backend=self._network_backend,
-        )
+    kind = Connection

@@ -159,8 +159,14 @@ class Watched(httpcore.AsyncNetworkStream):
         return Watched(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """What the connection beneath knows of itself."""
-        return self._stream.get_extra_info(info)
+        """What the connection beneath knows of itself; what TLS holds that nobody has read counts as readable."""
+        return (info == "is_readable" and self._holds_more) or self._stream.get_extra_info(info)
+
+    @property
+    def _holds_more(self) -> bool:
+        """Whether records of TLS have come behind the one that was read last: trio reads as many as there are."""
+        stream = getattr(self._stream, "_stream", None)
+        return isinstance(stream, trio.SSLStream) and bool(stream._incoming.pending)  # noqa: SLF001  # told by no other
 
 
 @final

@@ -28,7 +28,7 @@ from turnout_transport._tls import tls_context, usable_ca_file
 try:
     from turnout_transport._http2 import Connections
 except ImportError:  # without the extra `http2`
-    Connections = httpcore.AsyncConnectionPool  # type: ignore[misc, assignment]  # what it is a kind of
+    from turnout_transport._http1 import Connections  # type: ignore[assignment]  # what it is a kind of
 
 TALKATIVE = ("httpx", "httpcore", "h2", "hpack")
 """Loggers that print URLs and headers, secrets included."""
