@@ -279,7 +279,7 @@ class Client:
             if self.taken != self.case.events + 1:
                 raise Wrong(f"client {self.number} got {self.taken} events of {self.case.events} and an end")
             self.run.ended(self)
-        elif count:
+        elif count and self.taken <= self.case.events:  # what comes behind the last would be nobody's answer
             self.run.upstream.go_on(self.number, self.taken)
             if self.case.holds:
                 self.run.left -= 1
