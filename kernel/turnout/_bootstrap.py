@@ -7,11 +7,13 @@ Leaving cancels the scope first and the provider's context manager second, so th
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import trio
 
+from turnout._handing_on import HandingOn, Take, hand_on_each
 from turnout._plugin_calls import offers, plugin_code
 from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk, Remaining
@@ -42,6 +44,7 @@ class StreamAttempt:
         "_held",
         "_held_bytes",
         "_idle",
+        "_late",
         "_next",
         "_ready",
         "_scope",
@@ -73,6 +76,7 @@ class StreamAttempt:
         self._held_bytes = held_bytes
         self._held: list[Chunk] = []  # few: a deque takes 760 bytes, for every stream that is open
         self._idle = limits.idle
+        self._late: BaseException | None = None
         self.failure: UpstreamFailed | None = None
         self.headers: Mapping[str, str] = EMPTY
         self.remaining: Remaining | None = None
@@ -132,19 +136,64 @@ class StreamAttempt:
                 while chunk is None:
                     await self._ready.wait()
                     chunk = self._ready.take_nowait()
-        except StopAsyncIteration:
-            self._ended = True
-            raise
         except BaseException as error:
-            try:
-                self._border.translate(error)
-            except UpstreamFailed as failure:
-                self.failure = failure
-                raise
-            self.failure = error if isinstance(error, UpstreamFailed) else None
+            self._note(error)
             raise
         finally:
             scope.waiting_since = math.inf
+        return self._checked(chunk)
+
+    async def hand_on(self, take: Take) -> bytes | None:
+        """See `abc.AnswerStream.hand_on`; a limit that passes does what it does in `next_chunk`."""
+        scope, ready = self._scope, self._ready
+        if ready is None:
+            return await hand_on_each(self.next_chunk, take)
+        if self._late is not None:
+            raise self._late
+        handing = HandingOn(take, partial(self._read_nowait, ready), self._unread, scope.waits)
+        scope.waits()
+        try:
+            while not handing.more():
+                try:
+                    await ready.wait(handing.more)
+                except BaseException as error:
+                    self._note(error)
+                    raise
+        finally:
+            scope.waiting_since = math.inf
+        if handing.refused:
+            self._late = handing.fault  # what came before it goes first
+        elif handing.fault is not None:
+            raise handing.fault
+        return handing.last
+
+    def _read_nowait(self, ready: TakesNowait) -> Chunk | None:
+        """The next chunk, None when it has not come; raises as `next_chunk` does."""
+        if self._held:
+            return self._held.pop(0)
+        try:
+            chunk = ready.take_nowait()
+        except BaseException as error:
+            self._note(error)
+            raise
+        return chunk if chunk is None else self._checked(chunk)
+
+    def _unread(self, chunk: Chunk) -> None:
+        self._held.insert(0, chunk)
+
+    def _note(self, error: BaseException) -> None:
+        """Take note of what the provider has raised, and raise what the kernel has words for in its place."""
+        if isinstance(error, StopAsyncIteration):
+            self._ended = True
+            return
+        try:
+            self._border.translate(error)
+        except UpstreamFailed as failure:
+            self.failure = failure
+            raise
+        self.failure = error if isinstance(error, UpstreamFailed) else None
+
+    def _checked(self, chunk: Chunk) -> Chunk:
         if type(chunk) is Chunk and type(chunk.data) is bytes:  # or no frontend could send it (acceptance H10)
             return chunk
         raise self._border.wrong(f"gave a {type(chunk).__name__} that is no Chunk of bytes")

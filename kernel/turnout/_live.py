@@ -7,6 +7,7 @@ from typing import Any, Self
 import trio
 
 from turnout._bootstrap import StreamAttempt
+from turnout._handing_on import Take, hand_on_each
 from turnout._judge import DONE
 from turnout._slot import Slot
 from turnout._values import Chunk, Decision
@@ -36,6 +37,10 @@ class LiveStream:
 
     def __anext__(self) -> Coroutine[Any, Any, Chunk]:
         return self._source.next_chunk()  # and not awaited here: one coroutine less for every chunk
+
+    def hand_on(self, take: Take) -> Coroutine[Any, Any, bytes | None]:
+        """See `abc.AnswerStream`."""
+        return self._source.hand_on(take)
 
     async def __aenter__(self) -> Self:
         return self
@@ -94,3 +99,7 @@ class HandedStream:
         if self._error is not None:
             raise self._error
         raise StopAsyncIteration
+
+    async def hand_on(self, take: Take) -> bytes | None:
+        """See `abc.AnswerStream`; each chunk has to be asked for, so that the other task reads no further."""
+        return await hand_on_each(self.__anext__, take)

@@ -154,8 +154,13 @@ class TakesNowait(Protocol):
         """The next chunk, if what it is made of has come; None otherwise. Raises as `__anext__` does."""
         ...
 
-    def wait(self) -> Coroutine[Any, Any, None]:
-        """Wait until `take_nowait`, which has just given None, has something; may raise `UpstreamFailed`."""
+    def wait(self, enough: Callable[[], bool] | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until `take_nowait`, which has just given None, has something; may raise `UpstreamFailed`.
+
+        It may wait longer where `enough` is given: whoever reads from the upstream asks that whenever something has
+        come, and wakes the waiting task only when it gives True. `enough` raises nothing, takes what has come, and
+        must not be asked inside of `take_nowait`. Who always wakes the task may leave it alone.
+        """
         ...
 
 
@@ -560,7 +565,8 @@ class Transport(Protocol):
         The stream of a response may say `closes_at_once = True` when its `aclose()` never waits and never fails:
         a provider then closes it without a shield and a limit. It may have two methods beside `__anext__`:
         `read_nowait()` gives the bytes that have come, empty at the end and None when there are none yet, and raises
-        what `__anext__` raises; `wait()`, once that has given None, waits until it has something.
+        what `__anext__` raises; `wait(enough=None)`, once that has given None, waits until it has something, and with
+        `enough` as `TakesNowait.wait` does.
 
         It may have a method `post(posting, body)` as well, for a POST that goes out again and again with another body.
         A posting has the `url`, the `headers` without the body's length, which nobody changes, and `made`, where the
@@ -592,6 +598,17 @@ class AnswerStream(Protocol):
     def __aiter__(self) -> AsyncIterator[Chunk]: ...
 
     async def __anext__(self) -> Chunk: ...
+
+    async def hand_on(self, take: Callable[[bytes], bool]) -> bytes | None:
+        """Give every chunk's bytes to `take` as soon as they have come, until it gives False or the stream ends.
+
+        `take` must not wait, and is called in whichever task has read the bytes, so that the one that waits here need
+        not be woken for each of them. When it gives False, it has taken them all the same, but wants no more for now:
+        None is given, and `hand_on` may be called again. Otherwise gives the bytes that came together with the end,
+        which `take` has not been given: often the whole stream, sometimes none. Raises what `__anext__` and `take`
+        raise, once what came before is taken.
+        """
+        ...
 
 
 class Places(Protocol):

@@ -2,15 +2,16 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import attrs
 import pytest
 import trio
 import trio.testing
 
-from turnout import Ask, ByteCount, Chunk, Phase, RateLimited, Readiness, Reply, Seconds, Secret, TimedOut
+from turnout import Ask, ByteCount, Chunk, Phase, Protocol, RateLimited, Readiness, Reply, Seconds, Secret, TimedOut
 from turnout.abc import Limits, PluginContext, Reconfigurable
 from turnout.errors import ConfigError, CoolingDown, UnknownModel, UpstreamFailed
 from turnout.testing._scripted_switch import ScriptedSwitch
@@ -463,6 +464,57 @@ async def test_an_upstream_that_falls_silent_after_the_first_payload_is_told_in_
 
     assert b'"upstream_timeout"' in exchange.chunks[-1]
     assert b"[DONE]" not in exchange.text
+
+
+@attrs.define(eq=False)
+class AtOnce:
+    """A switch whose streams come in one go, the last piece together with the end; `leave` is called on leaving."""
+
+    leave: Callable[[], None]
+    within: ScriptedSwitch = attrs.field(factory=ScriptedSwitch)
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    coming: list[bytes] = attrs.field(factory=lambda: [b"data: one\n\n"])
+
+    async def hand_on(self, take: Callable[[bytes], bool]) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        if self.coming and not take(self.coming.pop()):
+            return None
+        return b"data: [DONE]\n\n"
+
+    @asynccontextmanager
+    async def stream(self, _ask: Ask, _under: object = None) -> AsyncIterator["AtOnce"]:
+        yield self
+        self.leave()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.within, name)
+
+
+def at_once(leave: Callable[[], None]) -> App:
+    return make_app(cast(ScriptedSwitch, AtOnce(leave)))
+
+
+async def test_what_comes_with_the_end_of_a_stream_goes_out_with_it_once_the_stream_is_left() -> None:
+    sent: list[bytes] = []
+    exchange = Exchange(at_once(lambda: sent.extend(exchange.chunks)), body=STREAM)
+
+    await exchange.run()
+
+    assert sent == [b"data: one\n\n"]
+    assert exchange.chunks == [b"data: one\n\n", b"data: [DONE]\n\n"]
+    assert exchange.ended
+
+
+async def test_a_failure_behind_the_end_of_a_stream_loses_nothing_of_it() -> None:
+    def leave() -> None:
+        raise UpstreamFailed(Protocol(message="it broke"))
+
+    exchange = await Exchange(at_once(leave), body=STREAM).run()
+
+    *pieces, error = exchange.chunks
+    assert pieces == [b"data: one\n\n", b"data: [DONE]\n\n"]
+    assert b"error" in error
+    assert exchange.ended
 
 
 async def test_a_stream_that_fails_before_its_first_payload_has_a_status_of_its_own() -> None:

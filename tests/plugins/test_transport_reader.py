@@ -1,5 +1,6 @@
 """The task that reads for all plain connections of a pool: what comes while nobody waits for it, and who is told."""
 
+import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -7,6 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 import httpx
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 from peers import CHUNKED, OK, always_ok, ask, body_of, call, peer, read_request
 from trio.testing import wait_all_tasks_blocked
 
@@ -296,3 +299,114 @@ async def test_a_connection_that_is_closed_in_the_same_look_around_is_not_read()
             await wait_all_tasks_blocked()
             (rival,) = closed
             (one if rival is other else other).close()
+
+
+# Who says what is enough to be woken
+
+
+class Follower:
+    """Takes what comes of a body in the reader's own task; is woken for what `wants` says."""
+
+    def __init__(self, intake: WatchedIntake, wants: Callable[[bytes], bool]) -> None:
+        self.intake, self.wants = intake, wants
+        self.pieces: list[bytes] = []
+
+    def enough(self) -> bool:
+        piece = self.intake.read_nowait()
+        if piece is None:
+            return False
+        self.pieces.append(piece)
+        return self.wants(piece)
+
+    async def follow(self) -> None:
+        await self.intake.wait(self.enough)
+
+
+CHUNKS = [b"%x\r\n%b\r\n" % (len(PART[:size]), PART[:size]) for size in (1, 300, 7000, 2)]
+STREAMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(CHUNKS) + b"0\r\n\r\n"
+TOLD = b"".join(PART[:size] for size in (1, 300, 7000, 2))
+
+
+@given(cuts=st.sets(st.integers(1, len(STREAMED) - 1), max_size=12))
+async def test_however_a_body_is_cut_the_one_who_follows_it_gets_all_and_is_woken_once(cuts: set[int]) -> None:
+    """J4."""
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (intake, peer):
+            follower = Follower(intake, lambda _piece: False)  # at the end it is woken nevertheless
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follower.follow)
+                edges = [0, *sorted(cuts), len(STREAMED)]
+                for start, end in itertools.pairwise(edges):
+                    await wait_all_tasks_blocked()
+                    peer.send(STREAMED[start:end])
+            assert b"".join(follower.pieces) == TOLD
+            assert intake.read_nowait() == b""
+            intake.close()
+
+
+async def test_a_fault_of_who_follows_a_reply_is_raised_to_him_and_the_reader_goes_on() -> None:
+    def fail(_piece: bytes) -> bool:
+        raise ZeroDivisionError
+
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (bad, bad_peer), watched(readers, ReplyParser) as (good, good_peer):
+            bad_peer.send(HEAD + b"one")
+            await bad.wait(Follower(bad, fail).enough)
+            with pytest.raises(ZeroDivisionError):
+                bad.read_nowait()
+            good_peer.send(HEAD + b"one")
+            await good.read_head()
+            assert good.read_nowait() == b"one"
+            bad.close()
+            good.close()
+
+
+@pytest.mark.parametrize("wants", [True, False])
+async def test_who_is_cancelled_by_what_he_follows_may_wait_again(wants: bool) -> None:
+    """A client that turns out to have gone while a piece is sent to it ends the task that waits for the next one."""
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (intake, peer):
+            peer.send(HEAD)
+            await intake.read_head()
+
+            def cancel(_piece: bytes) -> bool:
+                scope.cancel()
+                return wants
+
+            with trio.CancelScope() as scope:
+                peer.send(b"one")
+                await intake.wait(Follower(intake, cancel).enough)
+            assert scope.cancelled_caught
+            peer.send(b"two")
+            await intake.wait()
+            assert intake.read_nowait() == b"two"
+            intake.close()
+
+
+@pytest.mark.parametrize("wants", [True, False])
+async def test_who_closes_a_connection_from_what_he_follows_is_woken_once(wants: bool) -> None:
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (intake, peer):
+            peer.send(HEAD + b"one")
+
+            def close(_piece: bytes) -> bool:
+                intake.close()
+                return wants
+
+            follower = Follower(intake, close)
+            with trio.fail_after(5):
+                await follower.follow()
+            assert follower.pieces == [b"one"]
+            with pytest.raises(httpx.ReadError, match="our side"):
+                intake.read_nowait()
+
+
+async def test_a_connection_that_is_closed_under_him_wakes_who_follows_it_and_asks_him_nothing() -> None:
+    async with running() as readers:
+        with watched(readers, ReplyParser) as (intake, _):
+            follower = Follower(intake, lambda _piece: False)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(follower.follow)
+                await wait_all_tasks_blocked()
+                intake.close()
+            assert follower.pieces == []

@@ -8,6 +8,7 @@ from typing import Self, final
 import attrs
 import trio
 
+from turnout._handing_on import hand_on_each
 from turnout._lasting import LastingScope
 from turnout._shared_limits import SharedLimits
 from turnout._values import EMPTY, Answer, Ask, Chunk, Decision, Model, Operation, Readiness, Reply
@@ -55,6 +56,10 @@ class ScriptedStream:
             first, self._first = self._first, None
             return first
         return await anext(self._script)
+
+    async def hand_on(self, take: Callable[[bytes], bool]) -> bytes | None:
+        """See `turnout.abc.AnswerStream`; the end never comes together with anything."""
+        return await hand_on_each(self.__anext__, take)
 
 
 @final

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol, final
 
-from turnout_http._visit import Answer, Message, Send, Visit
+from turnout_http._visit import DONE, Answer, Message, Send, Visit
 
 RawHeader = tuple[bytes, bytes]
 RawHeaders = list[RawHeader]
@@ -62,6 +62,26 @@ class Answering:
         head = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers]
         await self({"type": "http.response.start", "status": status, "headers": head})
         await self({"type": "http.response.body", "body": body})
+
+
+@final
+class Outgoing:
+    """The body of a stream on its way to a client: its pieces go as they come.
+
+    Attributes:
+        rest: waits until the client has taken the last piece.
+    """
+
+    __slots__ = ("_send", "rest")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.rest = DONE
+
+    def take(self, piece: bytes) -> bool:
+        """Send a piece, without waiting; False when `rest` is to be waited for before the next one."""
+        self.rest = self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        return self.rest is DONE
 
 
 def header_lines(headers: Iterable[RawHeader]) -> bytes:

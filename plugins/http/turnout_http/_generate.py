@@ -6,14 +6,14 @@ from typing import final
 
 import turnout_wire
 from turnout import Ask, LastingScope, Operation
-from turnout.abc import Switch
-from turnout_http._answering import Answering, RawHeaders
+from turnout.abc import AnswerStream, Switch
+from turnout_http._answering import Answering, Outgoing, RawHeaders
 from turnout_http._answers import decision_header, raw_headers
 from turnout_http._body import is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
 from turnout_http._stored import Stored, is_stored
-from turnout_http._visit import CANCELS, LASTING, VISIT, WHOLE_BODY, Receive, Scope, Visit, while_present
+from turnout_http._visit import CANCELS, LASTING, STREAMS, VISIT, WHOLE_BODY, Receive, Scope, Visit, while_present
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -97,20 +97,37 @@ class Generate:
     async def _stream(self, ask: Ask, visit: Visit, send: Answering, under: LastingScope | None = None) -> None:
         """Forward chunks untouched.
 
-        The answer begins when the first payload is here, so that a failure before it can still have a status.
+        The answer begins when the first payload is here, so that a failure before it can still have a status. What
+        comes with the end goes out with it, once the stream has been left.
         """
-        async with self._switch.stream(ask, under) as stream:
-            headers: RawHeaders = [EVENT_STREAM, UNCACHED, *raw_headers(stream.headers)]
-            if b"x-turnout-explain" in visit.head:
-                headers += decision_header(stream.decision)
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            visit.streaming = True
-            async for chunk in stream:
-                if self._stored and visit.storing:
-                    self._stored.note(visit, turnout_wire.stored_by_events(chunk.data), stream.decision.served_by)
-                await send.go_on({"type": "http.response.body", "body": chunk.data, "more_body": True})
+        outgoing = Outgoing(send.go_on)
+        last: bytes | None = None
+        try:
+            async with self._switch.stream(ask, under) as stream:
+                headers: RawHeaders = [EVENT_STREAM, UNCACHED, *raw_headers(stream.headers)]
+                if b"x-turnout-explain" in visit.head:
+                    headers += decision_header(stream.decision)
+                await send({"type": "http.response.start", "status": 200, "headers": headers, STREAMS: True})
+                visit.streaming = True
+                take = partial(self._note_and_take, visit, stream, outgoing) if visit.storing else outgoing.take
+                while (last := await stream.hand_on(take)) is None:
+                    await outgoing.rest
+                self._note(visit, last, stream)
+        except Exception:
+            if last:
+                await send.go_on({"type": "http.response.body", "body": last, "more_body": True})
+            raise
         visit.streaming = False
-        await send.go_on({"type": "http.response.body", "body": b"", "more_body": False})
+        await send.go_on({"type": "http.response.body", "body": last, "more_body": False})
+
+    def _note_and_take(self, visit: Visit, stream: AnswerStream, outgoing: Outgoing, piece: bytes) -> bool:
+        self._note(visit, piece, stream)
+        return outgoing.take(piece)
+
+    def _note(self, visit: Visit, piece: bytes, stream: AnswerStream) -> None:
+        """Take note of what the vendor keeps of a stream, if it does."""
+        if self._stored and visit.storing:
+            self._stored.note(visit, turnout_wire.stored_by_events(piece), stream.decision.served_by)
 
     def _forwarded(self, head: Head) -> Mapping[str, str]:
         """Those of the client's headers that may go upstream; nearly always none."""

@@ -1,14 +1,15 @@
 """One request and its answer on a connection of our own server, as ASGI's `receive` and `send`."""
 
 import http
-from collections.abc import Awaitable, Iterator, Sequence
-from typing import final
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import partial
+from typing import Any, final
 
 import trio
 
 from turnout_http._llhttp_outlet import COPIED, Outlet
 from turnout_http._llhttp_shared import Shared
-from turnout_http._visit import ANSWER, WHOLE_BODY, Message, Scope
+from turnout_http._visit import ANSWER, DONE, STREAMS, WHOLE_BODY, Message, Scope
 
 UNREAD = 256 * 1024
 """Bytes of a body that may wait for the application before the connection stops reading."""
@@ -30,15 +31,17 @@ BODYLESS = frozenset({204, 304})
 
 
 @final
-class Done:
-    """An awaitable for which there is nothing to wait."""
+class Later:
+    """An awaitable whose coroutine is made when it is awaited, so that it may be dropped."""
 
-    def __await__(self) -> Iterator[None]:
-        """Over at once."""
-        return iter(())
+    __slots__ = ("_begin",)
 
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._begin = begin
 
-DONE: Awaitable[None] = Done()  # type: ignore[assignment]  # an iterator will do (PEP 492), typeshed wants a generator
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Wait for the coroutine."""
+        return self._begin().__await__()
 
 
 @final
@@ -67,6 +70,7 @@ class Exchange:
         "_sent",
         "_shared",
         "_sized",
+        "_streams",
         "_told_end",
         "begun",
         "broken_off",
@@ -97,6 +101,7 @@ class Exchange:
         self._changed: trio.Event | None = None
         self._head = b""
         self._sized = False
+        self._streams = False
         self._bodyless = False
         self._chunked = False
         self._sent = 0
@@ -193,6 +198,7 @@ class Exchange:
                 head = [STATUS_LINES[SWITCHING], *(b"%b: %b\r\n" % pair for pair in message["headers"]), b"\r\n"]
                 return self._write(head)
             self._head = self._compose_head(message["status"], message["headers"])
+            self._streams = message.get(STREAMS, False)
             return DONE
         body, more = message.get("body", b""), message.get("more_body", False)
         if self._head:
@@ -205,7 +211,7 @@ class Exchange:
         self.begun = True
         rest = self._out.write_nowait(parts)
         if rest or (more and self._sent % YIELD_EVERY == 0):
-            return self._send_rest(rest, more=more)
+            return Later(partial(self._send_rest, rest, more=more))
         self.ended = not more
         return DONE
 
@@ -238,7 +244,7 @@ class Exchange:
         parts.append(self._end_of_head())
         if self._bodyless:
             return parts
-        return parts + (_chunk(body, last=False) if self._chunked else [body])
+        return parts + (_chunk(body, last=not more) if self._chunked else [body])
 
     def answer(self, status: int, lines: bytes, body: bytes, *, close: bool) -> Awaitable[None]:
         """Take a whole answer; see `Answer`. As in `send`, what the system takes at once needs no coroutine."""
@@ -260,7 +266,7 @@ class Exchange:
 
     def _framing(self, body: bytes, *, more: bool) -> bytes:
         """The header that says where the body ends; a client of HTTP/1.0 learns it from the end of the connection."""
-        if not more:
+        if not (more or self._streams):
             return b"content-length: %d\r\n" % len(body)
         self._chunked = self.scope["http_version"] == "1.1"
         self.keep = self.keep and self._chunked

@@ -4,20 +4,19 @@ The place is given back when the reply has been read to its end, when the caller
 cancellation before the caller has it; whichever comes first, once.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import httpx
 
 from turnout_transport._connections import Connection
 from turnout_transport._failures import mark_sent
+from turnout_transport._intakes import Enough
 from turnout_transport._limiters import Holder, Places
 from turnout_transport._origin_pool import OriginPool
 from turnout_transport._requests import Message, encode, posting_head
 
 Answer: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes, "ReplyBody | None"]
-
-Wait: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 EXTENSIONS = {"http_version": b"HTTP/1.1"}
 
@@ -72,6 +71,12 @@ class Place(Holder):
         return connection
 
 
+class Wait(Protocol):
+    """See `Intake.wait`."""
+
+    def __call__(self, enough: Enough | None = None, /) -> Coroutine[Any, Any, None]: ...
+
+
 class ReplyBody(httpx.AsyncByteStream):
     """The body of a reply: bytes as they arrive, undecoded, read from the network only when asked for.
 
@@ -80,7 +85,8 @@ class ReplyBody(httpx.AsyncByteStream):
 
     Attributes:
         closes_at_once: `aclose()` never waits and never fails, so that nobody needs to shield it.
-        wait: waits until `read_nowait`, which has just given None, has something to give or to raise.
+        wait: waits until `read_nowait`, which has just given None, has something to give or to raise; with `enough`
+            as `Intake.wait` does.
     """
 
     closes_at_once: ClassVar[bool] = True
@@ -89,7 +95,9 @@ class ReplyBody(httpx.AsyncByteStream):
         """The body as it is here already, or the place whose connection gives it."""
         self._whole = whole
         self._place = place
-        self.wait: Wait = _never if place is None or place.connection is None else place.connection.intake.wait
+        self.wait: Wait = _never
+        if place is not None and place.connection is not None:
+            self.wait = place.connection.intake.wait
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Itself: there is one reader."""
@@ -130,7 +138,7 @@ class ReplyBody(httpx.AsyncByteStream):
             place.release()
 
 
-def _never() -> Coroutine[Any, Any, None]:
+def _never(_enough: Enough | None = None) -> Coroutine[Any, Any, None]:
     raise RuntimeError("the whole reply is here: there is nothing to wait for")
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 import httpx
 import trio
@@ -15,6 +15,9 @@ from turnout_transport._sockets import READ_SIZE, SocketStream
 HELD = 64 * 1024
 """What may wait of a body before its connection is read no further; with the read that made it too much, a connection
 holds 320 KiB at the most."""
+
+Enough: TypeAlias = Callable[[], bool]
+"""Whether what has come is enough to wake who waits for it."""
 
 BUFFER = memoryview(bytearray(256 * 1024))
 """What is read is parsed before anybody else can run, so one for all is enough: nothing is allocated for each read, and
@@ -72,8 +75,12 @@ class Intake(ABC):
         self._paused = False
 
     @abstractmethod
-    def wait(self) -> Coroutine[Any, Any, None]:
-        """Wait until something has come, or an end; for one task at a time. Cancelled, it has lost nothing."""
+    def wait(self, enough: Enough | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until something has come, or an end; for one task at a time. Cancelled, it has lost nothing.
+
+        Whoever reads may ask `enough` as soon as something has come, instead of waking the task: it goes on waiting
+        unless that gives True. `enough` must not wait; it may read what has come, and close the connection.
+        """
 
     def close(self) -> None:
         """The connection is about to be closed, once."""
@@ -110,7 +117,7 @@ class AskedIntake(Intake):
         super().__init__(reply)
         self._stream = stream
 
-    async def wait(self) -> None:
+    async def wait(self, enough: Enough | None = None) -> None:  # noqa: ARG002  # it reads by itself
         """See `Intake.wait`."""
         try:
             data = await self._stream.receive_some(READ_SIZE)
@@ -124,7 +131,7 @@ class AskedIntake(Intake):
 class WatchedIntake(Intake):
     """Read by the transport's reader as soon as something comes; whoever wants it waits to be woken."""
 
-    __slots__ = ("_fd", "_readers", "_socket", "_waiter", "_watched")
+    __slots__ = ("_enough", "_fd", "_readers", "_socket", "_waiter", "_watched")
 
     def __init__(self, reply: ReplyParser, socket: SocketStream, readers: Readers) -> None:
         super().__init__(reply)
@@ -132,20 +139,23 @@ class WatchedIntake(Intake):
         self._fd = socket.fileno()
         self._readers = readers
         self._waiter: trio.lowlevel.Task | None = None
+        self._enough: Enough | None = None
         self._watched = False
         self._watch()
 
-    def wait(self) -> Coroutine[Any, Any, None]:
+    def wait(self, enough: Enough | None = None) -> Coroutine[Any, Any, None]:
         """See `Intake.wait`."""
         if self._waiter is not None:
             raise trio.BusyResourceError("another task reads this reply")
         self._waiter = trio.lowlevel.current_task()
+        self._enough = enough
         return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105  # the caller awaits it
 
     def close(self) -> None:
         """See `Intake.close`."""
         super().close()
         self._unwatch()
+        self._enough = None
         self._wake()
 
     def _resume(self) -> None:
@@ -189,10 +199,23 @@ class WatchedIntake(Intake):
             self._wake()
 
     def _wake(self) -> None:
+        """Wake the task that waits, unless it has said what is enough, and more may come and must."""
+        enough, self._enough = self._enough, None  # while it is asked, whatever else happens wakes the task
+        if enough is not None and not self._asked(enough) and not self.reply.complete:
+            self._enough = enough if self._waiter is not None else None
+            return
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
             trio.lowlevel.reschedule(waiter)
 
+    def _asked(self, enough: Enough) -> bool:
+        try:
+            return enough()
+        except Exception as exc:  # noqa: BLE001  # a fault of the one who waits; the reader goes on for the others
+            self._failure = exc
+            return True
+
     def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
         self._waiter = None
+        self._enough = None
         return trio.lowlevel.Abort.SUCCEEDED

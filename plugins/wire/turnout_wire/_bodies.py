@@ -1,6 +1,6 @@
 """What is left of an answer's body: taken as it comes where the transport can tell, else asked for."""
 
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Protocol
 
 import httpx
@@ -14,8 +14,11 @@ class Body(Protocol):
     def read_nowait(self) -> bytes | None:
         """What has come; empty at the end, None when there is nothing yet. Raises what reading raises."""
 
-    def wait(self) -> Coroutine[Any, Any, None]:
-        """Wait until `read_nowait`, which has just given None, has something to give or to raise."""
+    def wait(self, enough: Callable[[], bool] | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until `read_nowait`, which has just given None, has something to give or to raise.
+
+        Who reads may ask `enough` whenever something has come, and wake the waiting task only when that gives True.
+        """
 
 
 class Asked:
@@ -36,7 +39,7 @@ class Asked:
         piece, self._piece = self._piece, b""
         return piece if piece or self._ended else None
 
-    async def wait(self) -> None:
+    async def wait(self, enough: Callable[[], bool] | None = None) -> None:  # noqa: ARG002  # see `Body`
         """See `Body`."""
         try:
             self._piece = await anext(self._pieces)

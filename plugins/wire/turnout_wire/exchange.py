@@ -89,7 +89,8 @@ class Exchange:
         media_type: content type without its parameters, lower-case; empty when there is none.
         encoding: content encoding, lower-case; `identity` when there is none.
         closes_at_once: leaving never waits.
-        wait: waits until `more_nowait`, which has just given None, has something; may raise UpstreamFailed.
+        wait: waits until `more_nowait`, which has just given None, has something; may raise UpstreamFailed. It takes
+            `enough` as `Body.wait` does.
     """
 
     __slots__ = (

@@ -1,6 +1,7 @@
 """An open stream of events: reads the exchange, gives chunks. The thin shell around `PassedEvents`."""
 
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -78,9 +79,14 @@ class PassedStream:
                 self._ready.extend(events.feed(data) if data else events.end())
         return self._ready.pop(0)
 
-    def wait(self) -> Coroutine[Any, Any, None]:
-        """Wait until `take_nowait`, which has just given None, has something. May raise UpstreamFailed."""
-        return self._finish() if self._events.done else self._exchange.wait()
+    def wait(self, enough: Callable[[], bool] | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until `take_nowait`, which has just given None, has something; see `turnout.abc.TakesNowait`."""
+        if self._events.done:
+            return self._finish()
+        return self._exchange.wait(None if enough is None else partial(self._is_enough, enough))
+
+    def _is_enough(self, enough: Callable[[], bool]) -> bool:
+        return enough() or self._events.done  # after which the rest is waited for in another way
 
     async def _finish(self) -> None:
         """Wait for the end of the body a little: it only decides whether the connection can be used again."""
