@@ -30,7 +30,8 @@ def note(path: Path, what: str, ids: Sequence[str], now: float) -> None:
     try:
         for missing in reversed([one for one in path.parents if not os.path.lexists(one)]):
             missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would leave those in between to the umask
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path, flags | os.O_NONBLOCK, 0o600)  # a pipe without a reader must not hang us
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise StoreError(f"the audit file {path} is no plain file, so nothing is shown")

@@ -1,6 +1,7 @@
 """`turnout credentials …` on a real store, beside a real gateway."""
 
 import json
+import os
 import signal
 import stat
 from pathlib import Path
@@ -82,6 +83,74 @@ def test_an_export_shows_no_secret_unless_it_is_asked_to_and_the_audit_can_be_wr
     audit.unlink()
     audit.symlink_to(place.folder / "elsewhere")
     assert "cannot be written, so nothing is shown" in place.refused("export", "--reveal")
+
+
+SECRETS = [f"sk-canary-{number:02}-0123456789" for number in range(5)]
+WHOLE = {
+    "id": "anna",
+    "provider": "openai",
+    "label": "work",
+    "api_key": SECRETS[0],
+    "proxy_url": f"http://user:{SECRETS[1]}@127.0.0.1:9",
+    "attributes": {"header:X-Team": SECRETS[2], "priority": "7"},
+    "metadata": {"access_token": SECRETS[3], "vendor": {"refresh": SECRETS[4]}},
+}
+
+
+def test_nothing_that_may_be_a_secret_is_in_a_masked_export_or_comes_back_from_one(place: Place) -> None:
+    """S26: keys, proxies with passwords, headers, and whatever a vendor keeps; names and the rest stay readable."""
+    place.done("import", given=json.dumps([WHOLE]))
+    masked = place.done("export")
+
+    assert [secret for secret in SECRETS if secret in masked] == []
+    (fields,) = json.loads(masked)
+    assert fields["attributes"] == {"header:X-Team": "***", "priority": "7"}
+    assert fields["metadata"] == {"access_token": "***", "vendor": "***"}
+    assert (fields["proxy_url"], fields["label"]) == ("***", "work")
+    for name in ("api_key", "proxy_url", "metadata"):
+        spoiled = json.dumps([WHOLE | {name: fields[name]}])
+        assert "is masked: export it with --reveal" in place.refused("import", "--replace", given=spoiled)
+    (shown,) = json.loads(place.done("export", "--reveal"))
+    assert {name: shown[name] for name in WHOLE} == WHOLE
+
+
+def test_each_reveal_adds_a_row_that_names_what_was_shown(place: Place) -> None:
+    """S26, S73: also where no id was given; earlier rows stay, and a pipe in the file's place hangs nobody."""
+    for id in ("anna", "ben"):
+        place.done("add", "openai", "--id", id, given=CANARY)
+    audit = place.folder / "rows.jsonl"
+    audit.touch(0o644)
+    place.done("export", "ben", "--reveal", "--audit", str(audit))
+    place.done("export", "--reveal", "--audit", str(audit))
+
+    rows = [json.loads(line)["credentials"] for line in audit.read_text().splitlines()]
+    assert rows == [["ben"], ["anna", "ben"]]
+    assert stat.S_IMODE(audit.stat().st_mode) == 0o600
+    audit.unlink()
+    os.mkfifo(audit)
+    assert "so nothing is shown" in place.refused("export", "--reveal", "--audit", str(audit))
+    reader = os.open(audit, os.O_RDONLY | os.O_NONBLOCK)
+    assert "is no plain file, so nothing is shown" in place.refused("export", "--reveal", "--audit", str(audit))
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"created_at": SECRETS[0]},
+        {"api_key": [SECRETS[0]]},
+        {"metadata": SECRETS[0]},
+        {"attributes": {"header:X": [SECRETS[0]]}},
+        {"disabled": SECRETS[0]},
+        {"proxy_url": f"http://user:{SECRETS[0]}@ [/"},
+        {"provider": None, "label": SECRETS[0]},
+    ],
+)
+def test_what_is_wrong_with_an_import_is_said_without_quoting_it(place: Place, spoiled: dict[str, object]) -> None:
+    """S40."""
+    said = place.run("import", given=json.dumps([WHOLE | spoiled]))
+
+    assert [secret for secret in SECRETS if secret in said.out + said.err] == []
 
 
 def test_what_is_exported_can_be_imported_elsewhere(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
