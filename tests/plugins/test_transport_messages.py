@@ -51,7 +51,19 @@ def test_a_request_has_our_host_and_our_framing() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    ["Content-Length", "Transfer-Encoding", "Host", "Connection", "Upgrade", "TE", "Trailer", "Expect", "Keep-Alive"],
+    [
+        "Content-Length",
+        "Transfer-Encoding",
+        "Host",
+        "Connection",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Expect",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+    ],
 )
 def test_fields_that_frame_or_belong_to_one_connection_are_ours(field: str) -> None:
     request = httpx.Request("POST", "https://api.example.com/", content=b"hello", headers=[(field, "canary")])
