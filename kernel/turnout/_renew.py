@@ -15,7 +15,7 @@ from turnout._due import merge
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import Kept, Leasing
 from turnout._plugin_calls import offers, plugin_code
-from turnout._renewal import Held, Right, Step, after_refusal, mark_of, next_step, tokens
+from turnout._renewal import Held, Right, Step, after_refusal, mark_of, next_step, replaced, tokens
 from turnout._values import Credential
 from turnout._verdicts import Failure, Unauthorized
 from turnout.abc import HasTokenOrigin, Refresher
@@ -146,11 +146,13 @@ class Renewer:
         return step
 
     async def _keep(self, flight: Flight, held: Held, provider: ProviderInstance) -> Step:
-        """Keep what was renewed, then use it (E4)."""
+        """Keep what was renewed, then use it (E4). Another login that has come meanwhile stands."""
         id, now = flight.given.id, self._now()
         current = self._custody.credentials.get(id)
         if current is None:
             return Step.LEAVE
+        if replaced(flight.given, flight.result, current):
+            return Step.ADOPT
         renewed = merge(current, flight.result, given=flight.given, now=now)
         async with self._leasing.saved(renewed, flight.given, held) as kept:
             if kept is Kept.SUPERSEDED:
@@ -159,6 +161,8 @@ class Renewer:
                 return Step.WAIT
             before, current = current, self._custody.credentials.get(id)
             if current is not None:
+                if replaced(flight.given, flight.result, current):
+                    return Step.ADOPT
                 renewed = merge(current, flight.result, given=flight.given, now=now)
                 self._ends.renewed(renewed, provider, now, kept=current is before and kept is Kept.SAVED)
         return Step.KEEP

@@ -20,6 +20,9 @@ from turnout._values import EMPTY, Credential
 TOKEN_KEYS: Final = frozenset({"access_token", "refresh_token", "id_token", "scope", "token", "Token", *EXPIRY_KEYS})
 """What a refresh changes in metadata, whatever the vendor."""
 
+NO_LOGIN: Final = frozenset({"scope", *EXPIRY_KEYS})
+"""Of these, what makes no other login of one when somebody edits it."""
+
 LAST_MINUTE: Final = 60.0
 """Seconds to the end of a token within which a sole holder of the lease renews although the store is away (G2)."""
 
@@ -132,6 +135,18 @@ def moved(given: Credential, found: Credential) -> bool:
     if given.attributes.get(SEED) != found.attributes.get(SEED):
         return False
     return tokens(given) != tokens(found)
+
+
+def replaced(given: Credential, result: Credential | None, found: Credential) -> bool:
+    """Whether `found` is another login than `given`, whose renewal gave `result`: what that gave is not for it (E7).
+
+    So it is where somebody has changed a token meanwhile, or a key that the renewal has changed as well.
+    """
+    if given.attributes.get(SEED) != found.attributes.get(SEED):
+        return True
+    before, after, there = (one.metadata or EMPTY for one in (given, result or given, found))
+    renewed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    return any(before.get(key) != there.get(key) for key in (renewed | TOKEN_KEYS) - NO_LOGIN)
 
 
 def another_secret(before: Credential, after: Credential) -> bool:

@@ -36,6 +36,7 @@ class Leased:
         fenced: the lease is somebody else's now: no secret is taken from us.
         shut: no lease is given.
         giving: seconds until one is.
+        others: ids of which somebody else has the lease.
         reading: seconds that a look at a record takes.
         taking: seconds that a lease takes to be given back.
         deaf: every look at a record fails.
@@ -51,6 +52,7 @@ class Leased:
         self.slow = self.giving = self.reading = self.taking = 0.0
         self.away = self.deaf = self.mute = self.fenced = self.shut = False
         self.asked = 0
+        self.others: set[str] = set()
         self.ends: list[float] = []
         self.labels: list[str] = []
 
@@ -85,7 +87,7 @@ class Leased:
         await trio.sleep(self.giving)
         if self.shut:
             raise StoreError("away")
-        if self.held:
+        if self.held or id in self.others:
             yield None
             return
         number = len(self.ends)
@@ -105,10 +107,7 @@ class Leased:
 
 
 class Renewing(ScriptedProvider):
-    """Gives a new token each time, that lasts `lasts` seconds, or refuses; `befalls` the store at that moment.
-
-    `others` is what somebody else puts there then.
-    """
+    """Gives a new token each time, that lasts `lasts` seconds, or refuses; `befalls` the store at that moment."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +116,6 @@ class Renewing(ScriptedProvider):
         self.takes = 0.0
         self.refuses = self.fails = False
         self.befalls = dict[str, object]()
-        self.others: Credential | None = None
         self.store = Leased()
 
     def refresh_lead(self, credential: Credential) -> float | None:
@@ -128,8 +126,6 @@ class Renewing(ScriptedProvider):
         self.renewals += 1
         for name, value in self.befalls.items():
             setattr(self.store, name, value)
-        if self.others is not None:
-            await self.store.save("secret", "a", encode_credential(self.others), None)
         if self.fails:
             raise UpstreamFailed(Transient(message="busy"))
         if self.refuses:
@@ -370,15 +366,32 @@ async def test_a_token_in_hand_whose_lease_was_lost_waits_for_the_next_one_and_i
         assert b"token-1" in store.kept()
 
 
-async def test_a_login_that_came_during_a_renewal_stands(autojump_clock: MockClock) -> None:
-    """E7, E11: a person brought it, and what is renewed of the old one is worth nothing."""
+@pytest.mark.parametrize("when", ["before the answer", "before the save has landed"])
+@pytest.mark.parametrize("how", ["heard of", "here", "in the store"])
+async def test_a_login_that_came_during_a_renewal_stands(autojump_clock: MockClock, how: str, when: str) -> None:
+    """E7, E11: a person brought it, and what is renewed of the old one is worth nothing, least of all mixed with it."""
     provider = Renewing()
-    provider.others = login("of-a-person", 9000)
-    async with renewing(provider) as kernel:
-        renewed = await kernel.credentials.refresh("a")
-        assert token(kernel) == "of-a-person"
-        assert renewed.metadata == provider.others.metadata
-        assert b"of-a-person" in provider.store.kept()
+    store = provider.store
+    anew = login("of-a-person", 9000)
+    anew = attrs.evolve(anew, metadata=Metadata({**(anew.metadata or {}), "email": "b@example.test"}))
+    provider.takes, store.slow = 1.0, 1.0
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.sleep(0.5 if when == "before the answer" else 1.5)
+        assert provider.renewals == (0 if when == "before the answer" else 1)
+        if how == "here":
+            await kernel.credentials.register(anew)
+        else:
+            version = await store.memory.save("secret", "a", encode_credential(anew), None)
+            record = Record(kind="secret", id="a", data=store.kept(), version=version)
+            if how == "heard of":
+                kernel._storing.writer._hear([Change(kind="secret", id="a", record=record)])
+        await trio.sleep(10)
+        known = kernel.credentials.get("a")
+        assert known is not None
+        assert known.metadata == anew.metadata
+        assert decode_credential(store.kept()).metadata == anew.metadata
+        assert not store.held
 
 
 @pytest.mark.parametrize("of_the_file", [False, True])
@@ -700,3 +713,20 @@ async def test_a_credential_that_another_process_has_reset_is_tried_again(autoju
         kernel._storing.writer._hear([Change(kind="state", id="a", record=None)])
         await trio.sleep(60)
         assert token(kernel) == "token-2"
+
+
+async def test_those_who_wait_for_renewals_of_others_keep_nobody_else_waiting(autojump_clock: MockClock) -> None:
+    """E1, E2: they have no place at the origin meanwhile."""
+    provider = Renewing()
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        for number in range(20):
+            id = f"other-{number}"
+            provider.store.others.add(id)
+            await kernel.credentials.register(attrs.evolve(login("token-0", 10_000), id=id))
+            nursery.start_soon(kernel.credentials.refresh, id)
+        await trio.sleep(5.5)
+        began = trio.current_time()
+        await kernel.credentials.refresh("a")
+        assert trio.current_time() == began
+        assert token(kernel) == "token-1"
+        nursery.cancel_scope.cancel()

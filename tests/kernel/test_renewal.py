@@ -8,8 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from turnout import Credential, Metadata, Secret
+from turnout._entries import SEED
 from turnout._ledger_renewals import freed, refused_for_good
-from turnout._renewal import UNSHARED, Held, Right, Step, after_refusal, another_secret, mark_of, moved, next_step
+from turnout._renewal import (
+    UNSHARED,
+    Held,
+    Right,
+    Step,
+    after_refusal,
+    another_secret,
+    mark_of,
+    moved,
+    next_step,
+    replaced,
+)
 from turnout._values import CLEAN
 
 NOW = 1_800_000_000.0
@@ -123,3 +135,32 @@ def test_a_refusal_is_about_one_secret() -> None:
     assert freed(state, NOW + 1).needs_login == freed(state, NOW + 1).refused == ""
     keyed = [attrs.evolve(holder(), api_key=key) for key in (None, Secret("key-one"), Secret("key-two"))]
     assert len({mark_of(one) for one in keyed}) == 3
+
+
+def changed(credential: Credential, **metadata: Any) -> Credential:
+    return attrs.evolve(credential, metadata=Metadata({**(credential.metadata or {}), **metadata}))
+
+
+PLAIN = Credential(id="a", provider="p", metadata=Metadata({"session": "s0", "note": "n"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "result", "found", "other"),
+    [
+        (OLD, NEW, OLD, False),
+        (OLD, None, OLD, False),
+        (OLD, NEW, attrs.evolve(OLD, label="edited", disabled=True), False),
+        (OLD, NEW, changed(OLD, email="right@example.test", expires_at=1, scope="s"), False),
+        (OLD, NEW, changed(OLD, refresh_token="of a person"), True),
+        (OLD, None, changed(OLD, access_token="of a person"), True),
+        (OLD, NEW, attrs.evolve(OLD, metadata=None), True),
+        (OLD, NEW, attrs.evolve(OLD, attributes={SEED: "another"}), True),
+        (PLAIN, changed(PLAIN, session="s1"), changed(PLAIN, note="edited"), False),
+        (PLAIN, changed(PLAIN, session="s1"), changed(PLAIN, session="of a person"), True),
+    ],
+)
+def test_edits_during_a_renewal_are_no_other_login_and_another_token_is(
+    given: Credential, result: Credential | None, found: Credential, other: bool
+) -> None:
+    """E7, E11: also where a vendor names its tokens as nobody else does."""
+    assert replaced(given, result, found) is other

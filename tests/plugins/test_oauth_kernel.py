@@ -363,6 +363,26 @@ async def test_a_login_in_the_file_goes_on_over_restarts_and_reloads(world: Worl
     assert world.kept("f")["refresh_token"] in world.server.live()
 
 
+async def test_a_login_that_the_file_names_while_the_one_before_is_renewed_is_the_one_that_counts(
+    world: World, autojump_clock: MockClock
+) -> None:
+    """E7, E9: it is not given the tokens of the other."""
+    world.server.issue("refresh-1")
+    world.server.issue("refresh-2")
+    async with world.open(with_login("refresh-1")) as kernel, trio.open_nursery() as nursery:
+        await trio.sleep(100)
+        world.server.takes = 5
+        nursery.start_soon(kernel.credentials.refresh, "f")
+        await trio.sleep(2)
+        assert world.server.at_once == 1
+        await kernel.reload(scripted_config(with_login("refresh-2")))
+        await trio.sleep(60)
+        await kernel.credentials.refresh("f")
+        assert "refresh-2" not in world.server.live()
+        assert world.kept("f")["refresh_token"].startswith("refresh-2.")
+    assert world.server.reuses == 0
+
+
 async def test_an_operator_may_renew_at_once(world: World, autojump_clock: MockClock) -> None:
     """E10: not while it is disabled; and a reason for failing is told."""
     async with world.open() as kernel:
