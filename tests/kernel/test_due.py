@@ -226,10 +226,12 @@ def test_whatever_a_provider_answers_there_is_no_storm(
 
 @pytest.mark.parametrize("jump", [-86_400.0, -HOUR, HOUR, 86_400.0])
 @pytest.mark.parametrize("metadata", [{"refresh_interval": HOUR}, {}, {"expired": int(NOW + 3 * HOUR)}])
-def test_a_clock_that_jumps_costs_at_most_one_early_refresh_and_no_sleep(jump: float, metadata: dict[str, Any]) -> None:
-    """E13."""
+@pytest.mark.parametrize("refreshes", [Refreshes(succeeded_at=NOW), Refreshes(failed_at=NOW, failures=9)])
+def test_a_clock_that_jumps_costs_at_most_one_early_refresh_and_no_sleep(
+    jump: float, metadata: dict[str, Any], refreshes: Refreshes
+) -> None:
+    """E13: an expiry alone is judged by the clock as it is."""
     credential = attrs.evolve(login(**metadata), last_refreshed_at=NOW)
-    refreshes = Refreshes(succeeded_at=NOW)
     now, early = NOW + jump, 0
     for _ in range(10):
         due = due_at(credential, CLEAN, lead=HOUR, now=now, refreshes=refreshes)

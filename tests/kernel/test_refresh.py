@@ -349,6 +349,7 @@ async def test_an_expired_credential_whose_refresh_fails_is_not_called(autojump_
         with pytest.raises(PoolError) as caught:
             await kernel.execute(ASK)
         assert caught.value.until is not None
+        assert len(provider.refreshed) == 1, "its end is no reason to try again before its time"
         assert provider.calls == []
         await trio.sleep(40)
         tries = len(provider.refreshed)
@@ -360,6 +361,58 @@ async def test_an_expired_credential_whose_refresh_fails_is_not_called(autojump_
         provider.failure = None
         await trio.sleep(100)
         await kernel.execute(ASK)
+
+
+async def test_a_token_that_has_ended_is_renewed_for_the_call_that_needs_it(autojump_clock: MockClock) -> None:
+    """E3: nothing has failed, so it does not rest, though its record says to wait."""
+    provider = Renewing()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(attrs.evolve(oauth("a", 5), next_refresh_after=START + 1000.0))
+        await trio.sleep(20)
+        assert provider.refreshed == []
+        await kernel.execute(ASK)
+        assert [call.credential.metadata for call in provider.calls] == [metadata(kernel, "a")]
+        assert metadata(kernel, "a")["access_token"] == "token-1"
+
+
+async def test_many_that_wait_for_one_slow_origin_keep_nobody_else_waiting(autojump_clock: MockClock) -> None:
+    """E1: who waits for a place at an origin has none of the sixteen."""
+
+    class Slow(Renewing):
+        def token_origin(self, credential: Credential) -> str:
+            return f"https://{credential.label}.test"
+
+        async def refresh(self, credential: Credential, transport: object) -> Credential | None:
+            self.takes = 50 if credential.label == "slow" else 1
+            return await super().refresh(credential, transport)
+
+    provider = Slow()
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        for number in range(30):
+            await kernel.credentials.register(attrs.evolve(oauth(f"c{number}", 10_000), label="slow"))
+            nursery.start_soon(kernel.credentials.refresh, f"c{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        await kernel.credentials.register(attrs.evolve(oauth("quick", 10_000), label="quick"))
+        began = trio.current_time()
+        await kernel.credentials.refresh("quick")
+        assert trio.current_time() - began == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_credential_that_comes_anew_has_no_failures_behind_it(autojump_clock: MockClock) -> None:
+    """O57: another login under the same id is renewed when it is due."""
+    provider = Renewing()
+    provider.failure = Transient(message="busy")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 310))
+        while len(provider.refreshed) < 6:  # noqa: ASYNC110  # right after one the pause is at least a quarter of an hour
+            await trio.sleep(1)
+        await trio.sleep(5)
+        await kernel.credentials.remove("a")
+        provider.failure = None
+        await kernel.credentials.register(oauth("a", trio.current_time() + 310))
+        await trio.sleep(60)
+        assert len(provider.refreshed) == 7
 
 
 async def test_a_refused_refresh_token_needs_a_login_and_is_never_tried_again(autojump_clock: MockClock) -> None:
