@@ -339,13 +339,23 @@ async def test_a_request_that_is_taken_back_is_cancelled_at_once_and_others_go_o
         await client.hear(h2.events.DataReceived, two)
 
 
-@pytest.mark.parametrize("how", ["goodbye", "end", "cut"])
-async def test_a_client_that_leaves_ends_all_its_calls(tmp_path: Path, how: str) -> None:
-    """C-1, C-2."""
-    async with open_house(tmp_path, ScriptedSwitch(on_stream=endless)) as house, house.client() as client:
-        for _ in range(5):
-            await client.hear(h2.events.DataReceived, await client.ask(body=STREAMED))
-        if how == "goodbye":
+@pytest.mark.parametrize("how", ["reset", "goodbye", "end", "cut"])
+async def test_a_client_that_leaves_ends_its_calls_although_nothing_is_sent(tmp_path: Path, how: str) -> None:
+    """C-1, C-2: an upstream that is silent does not hide that nobody waits for it."""
+
+    async def silent(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        yield Chunk(b"data: 1\n\n")
+        await trio.sleep_forever()
+
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=silent)) as house, house.client() as client:
+        numbers = [await client.ask(body=STREAMED) for _ in range(5)]
+        for number in numbers:
+            await client.hear(h2.events.DataReceived, number)
+        if how == "reset":
+            for number in numbers:
+                client.state.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+            await client.flush()
+        elif how == "goodbye":
             client.state.close_connection()
             await client.flush()
         elif how == "end":
@@ -381,15 +391,24 @@ async def test_a_stream_whose_window_stays_shut_is_cut_and_others_go_on(
 
 async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     """C-3: with windows that are never shut it is the socket that fills, and what we hold is bounded."""
-    switch = ScriptedSwitch(on_stream=flood)
+    made = 0
+
+    async def counted(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        nonlocal made
+        while True:
+            made += 8000
+            yield Chunk(b"data: " + b"x" * 7992 + b"\n\n")
+            await trio.lowlevel.checkpoint()
+
     async with (
-        open_house(tmp_path, switch, write_stall=Seconds(5.0)) as house,
+        open_house(tmp_path, ScriptedSwitch(on_stream=counted), write_stall=Seconds(5.0)) as house,
         house.client(INITIAL_WINDOW_SIZE=2**31 - 1) as client,
     ):
         client.state.increment_flow_control_window(2**31 - 1 - 65_535)
         for _ in range(3):
             await client.ask(body=STREAMED)
         await house.settled(within=30)
+    assert made < 16 * 2**20, "more than the system's buffers take"
 
 
 async def test_an_idle_connection_ends_with_a_goodbye(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
