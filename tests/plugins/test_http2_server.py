@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import mutated
 
-from turnout import Ask, Chunk, Reply, Seconds, Secret
+from turnout import Ask, ByteCount, Chunk, Reply, Seconds, Secret
 from turnout.abc import Limits, PluginContext
 from turnout.errors import InvalidAsk
 from turnout.testing._scripted_switch import ScriptedSwitch
@@ -275,6 +275,15 @@ async def test_the_body_behind_an_early_answer_is_dropped_and_the_connection_goe
         frame = struct.pack(">I", 1000)[1:] + b"\x00\x00" + struct.pack(">I", number) + b"x" * 1000
         await client.stream.send_all(frame)
         assert (await client.answer(await client.ask()))[0] == 200
+
+
+async def test_an_answer_that_would_close_its_connection_is_one_over_http2_too(tmp_path: Path) -> None:
+    """RFC 9113, 8.2.2: with a `connection` header it would be malformed."""
+    async with open_house(tmp_path, body_bytes=ByteCount(10)) as house, house.client() as client:
+        number = await client.ask(body=ASKED)
+        head = dict((await client.hear(h2.events.ResponseReceived, number)).headers)
+        assert head[b":status"] == b"413"
+        assert b"connection" not in head
 
 
 async def test_a_client_that_expects_to_be_told_to_continue_is(tmp_path: Path) -> None:

@@ -22,9 +22,6 @@ uses up its patience."""
 EARNED_BY_ALL = 4
 """The same for a piece that they do not cut: some clients open both windows for every event that they get."""
 
-_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
-"""Headers that HTTP/2 has no use for; an answer that has one is malformed (RFC 9113, 8.2.2)."""
-
 _NO_ERROR, _CANCEL = h2.errors.ErrorCodes.NO_ERROR, h2.errors.ErrorCodes.CANCEL
 
 
@@ -128,8 +125,7 @@ class Stream:
     async def send(self, message: Message) -> None:
         """Take a message of ASGI; waits while the client takes nothing, and takes the answer back if it never does."""
         if message["type"] == "http.response.start":
-            sound = [pair for pair in message["headers"] if pair[0] not in _HOP_BY_HOP]
-            self._head = [(b":status", b"%d" % message["status"]), *sound]
+            self._head = [(b":status", b"%d" % message["status"]), *message["headers"]]  # h2 drops those of HTTP/1.1
             return
         last = not message.get("more_body", False)
         body = b"" if self._bodyless else message.get("body", b"")
