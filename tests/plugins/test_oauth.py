@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import attrs
@@ -276,6 +276,8 @@ PASSING: dict[str, tuple[Answer | Exception, type[Failure]]] = {
     "too many": (told(429, error="slow_down"), RateLimited),
     "a fault that names the grant": (told(500, error="invalid_grant"), Transient),
     "unavailable": (told(503), Transient),
+    "too slow for it": (told(408), Transient),
+    "a redirect with a token": (told(302, access_token="at"), Protocol),
     "a redirect": (Answer(status=302, headers={"location": "http://elsewhere.test/"}), Protocol),
     "a redirect that keeps the form": (Answer(status=307, headers={"location": "http://elsewhere.test/"}), Protocol),
     "HTML": (Answer(body=b"<!doctype html><title>Sign in</title>", headers={"content-type": "text/html"}), Protocol),
@@ -310,6 +312,62 @@ async def test_every_other_failure_passes(answer: Answer | Exception, verdict: t
     assert len(server.forms) == 1
     assert found.message
     assert found.blame is not Blame.REQUEST
+
+
+@pytest.mark.parametrize(
+    "error", [{"code": "invalid_grant"}, {"type": "invalid_grant", "message": "ended"}], ids=["code", "type"]
+)
+async def test_an_error_may_be_an_object(error: dict[str, str]) -> None:
+    """E7: some servers wrap it as their API does."""
+    server = knowing()
+    server.instead = told(400, error=error)
+
+    assert isinstance(await failed(server), Unauthorized)
+
+
+async def test_what_a_server_says_is_one_short_line() -> None:
+    """S51: it is shown in lists and logs."""
+    server = knowing()
+    server.instead = told(400, error="invalid_grant", error_description="gone\n\tfor\r\ngood " + "x" * 5000)
+
+    message = (await failed(server)).message
+
+    assert "gone for good" in message
+    assert len(message) <= 300
+
+
+async def test_what_is_granted_is_kept_and_not_asked_for_again() -> None:
+    """RFC 6749, 5.1 and 6: a server would have to refuse more than it granted."""
+    server = knowing()
+    await refreshed(server, attrs.evolve(SETTINGS, scopes=("a", "b")))
+    assert "scope" not in server.forms[0]
+
+    server = knowing()
+    server.instead = told(200, access_token="at", scope="a")
+    assert merged(Metadata({"scope": "a b"}), await refreshed(server)) == Metadata(
+        {"scope": "a", "access_token": "at", "expires_at": int(NOW + 900)}
+    )
+
+
+async def test_a_service_account_goes_before_a_token_beside_it_and_its_key_is_not_shown(
+    rsa_key: rsa.RSAPrivateKey,
+) -> None:
+    """S40: a server may quote the assertion that it refuses."""
+
+    class Quoting(OAuthServer):
+        def answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+            super().answer(body, headers)
+            return told(400, error="invalid_request", error_description=f"not {self.forms[-1]['assertion']}")
+
+    server = Quoting()
+    key_file = {"client_email": "robot@example.test", "private_key": pem(rsa_key)}
+    with pytest.raises(UpstreamFailed) as caught:
+        await drive(
+            renewal(SETTINGS, credential({**key_file, "refresh_token": CANARY}), now=NOW), OAuthTransport(server)
+        )
+    assert server.forms[0]["grant_type"].endswith("jwt-bearer")
+    assert server.forms[0]["assertion"][:200] not in str(caught.value)
+    assert "invalid_request" in str(caught.value)
 
 
 async def test_an_error_inside_a_success_is_an_error() -> None:
