@@ -20,16 +20,20 @@ from turnout import (
     Metadata,
     Plugins,
     RateLimited,
+    Record,
     Unauthorized,
     load_config,
     open_kernel,
     parse_config,
 )
+from turnout._cooldown import Policy
 from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
-from turnout._records import encode_credential
+from turnout._ledger import record
+from turnout._records import encode_credential, encode_state
+from turnout._values import CLEAN, Outcome
 from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
-from turnout.testing._house import scripted_config
+from turnout.testing._house import scripted_config, wall
 
 ASK = Ask(model="m")
 TOML = """
@@ -77,6 +81,18 @@ async def test_a_cooldown_survives_a_restart(autojump_clock: MockClock) -> None:
         await trio.sleep(100)
         await kernel.execute(ASK)
     assert store.records == {}
+
+
+async def test_a_cooldown_that_was_kept_by_a_clock_a_year_ahead_is_over_within_a_day(autojump_clock: MockClock) -> None:
+    """K3, D5: at the next start, when the clock is right."""
+    limited = Outcome(credential="a", provider="scripted", model="m", verdict=RateLimited(retry_after=600))
+    kept = encode_state(record(CLEAN, limited, wall() + 365 * 86_400.0, Policy()).state)
+    store = MemoryStore([Record(kind="state", id="a", data=kept, version=1)])
+    async with scripted_kernel(TOML, {"scripted": ScriptedProvider()}, store=store) as kernel:
+        with pytest.raises(CoolingDown):
+            await kernel.execute(ASK)
+        await trio.sleep(86_400)
+        await kernel.execute(ASK)
 
 
 async def test_what_changes_is_written_behind_and_together(autojump_clock: MockClock) -> None:
