@@ -224,6 +224,15 @@ def test_a_key_file_that_is_no_plain_file_is_refused(file: KeyFile, tmp_path: Pa
         KeyFile(tmp_path / "pipe.key").load()
 
 
+@pytest.mark.root
+def test_a_key_file_of_somebody_else_is_refused(file: KeyFile) -> None:
+    """S23: whoever owns it can read and change it."""
+    file.create()
+    os.chown(file.path, 12345, 12345)
+    with pytest.raises(StoreError, match="belongs to user 12345"):
+        file.load()
+
+
 def test_a_damaged_key_file_is_never_overwritten(file: KeyFile) -> None:
     """S22: not even an empty one: a crash leaves none, so somebody else did that."""
     file.path.parent.mkdir()
