@@ -438,6 +438,17 @@ async def test_a_node_that_lost_its_lease_cannot_write(server: Valkey, key: Path
         assert (await held(slow))["secret", "a"].data == b"new"
 
 
+async def test_a_lease_that_ends_later_than_any_can_is_no_hindrance(server: Valkey, key: Path) -> None:
+    """G8: the server's clock was ahead when it was given; a lease that may be true is one."""
+    async with opened(server, key) as store:
+        lease = store._keys.lease("a")
+        for hours, taken in ((0.5, False), (2.0, True)):
+            ends = int((time.time() + hours * 3600) * 1000)
+            server.ask("HSET", lease, "fence", "7", "until", str(ends))
+            async with store.lease("a", 30) as got:
+                assert (got is not None and got.fence == 8) is taken
+
+
 async def test_a_lease_that_ended_untaken_may_still_write(server: Valkey, key: Path) -> None:
     async with opened(server, key) as store, store.lease("a", 0.01) as lease:
         assert lease is not None
