@@ -160,6 +160,16 @@ def test_a_planted_symlink_is_not_followed(place: Path, tmp_path: Path) -> None:
     assert not (place / "anna.secret.jsonl").is_symlink()
 
 
+def test_a_symlink_in_place_of_the_file_that_gives_turns_is_refused(place: Path, tmp_path: Path) -> None:
+    """S23, F-10: its lock would be one of another file."""
+    with archive(place):
+        (place / TURNS).unlink()
+    (tmp_path / "outside").write_bytes(b"")
+    (place / TURNS).symlink_to(tmp_path / "outside")
+    with pytest.raises(StoreError, match="cannot use"):
+        Archive(place, LOG, keys(place), NOW)
+
+
 def test_a_planted_pipe_or_directory_does_not_hang_the_store(place: Path) -> None:
     with archive(place) as one:
         os.mkfifo(place / "pipe.secret.jsonl")
