@@ -292,7 +292,7 @@ class WriteBehind:
             self._custody.stored[id] = decode_credential(data)
 
     def _data(self, kind: str, id: str) -> bytes | None:
-        """What the store should hold; None for nothing: it is gone, not kept (C3.7), or as good as new."""
+        """What the store should hold; None for nothing: gone, not kept (C3.7), or as good as new and not there."""
         if kind in {AFFINITY, KEEPERS}:
             table = self._custody.affinity if kind == AFFINITY else self._custody.keepers
             preferences = table.bucket(id, self._custody.now())
@@ -303,8 +303,9 @@ class WriteBehind:
         if kind == "secret":
             return encode_credential(credential)
         state = self._custody.states[id]
-        as_new = _as_good_as_new(state) and not self._known.unknown((kind, id))
-        return None if as_new else encode_state(state)
+        # One that the store has is written over, not removed: a removal compares nothing, and might take what another
+        # process has written since, such as that a token was refused (E7)
+        return encode_state(state) if self._known.version((kind, id)) or not _as_good_as_new(state) else None
 
 
 class Turn:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -26,10 +27,13 @@ from turnout import (
     open_kernel,
     parse_config,
 )
+from turnout._aggregate import clear
 from turnout._cooldown import Policy
 from turnout._events import CallDecided, CredentialRegistered, Event, OutcomeRecorded
 from turnout._ledger import record
-from turnout._records import encode_credential, encode_state
+from turnout._ledger_renewals import refused_for_good
+from turnout._records import decode_state, encode_credential, encode_state
+from turnout._renewal import mark_of
 from turnout._values import CLEAN, Outcome
 from turnout.errors import ConfigError, CoolingDown, Draining, InvalidAsk, PluginError, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
@@ -80,7 +84,28 @@ async def test_a_cooldown_survives_a_restart(autojump_clock: MockClock) -> None:
             await kernel.execute(ASK)
         await trio.sleep(100)
         await kernel.execute(ASK)
-    assert store.records == {}
+    assert set(store.records) == {("state", "a")}
+    assert all(map(clear, decode_state(store.records["state", "a"].data).models.values()))
+
+
+async def test_a_state_that_is_as_good_as_new_takes_nothing_that_another_process_wrote(
+    autojump_clock: MockClock,
+) -> None:
+    """E7, C3.6: that a token was refused is not removed together with a cooldown that is over."""
+    store = MemoryStore()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=300)))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await trio.sleep(290)
+        ours, credential = store.records["state", "a"], kernel.credentials.get("a")
+        assert credential is not None
+        theirs = refused_for_good(decode_state(ours.data), "invalid_grant", wall(), secret=mark_of(credential))
+        store.records["state", "a"] = attrs.evolve(ours, data=encode_state(theirs), version=ours.version + 1)
+        await trio.sleep(20)
+        provider.script(Script())
+        await kernel.execute(ASK)
+    assert decode_state(store.records["state", "a"].data).needs_login == "invalid_grant"
 
 
 async def test_a_cooldown_that_was_kept_by_a_clock_a_year_ahead_is_over_within_a_day(autojump_clock: MockClock) -> None:

@@ -525,7 +525,7 @@ async def test_a_rotation_takes_nothing_back_that_others_write_meanwhile(server:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
-            assert await one.rotate_key() < 40, "some were written before it came to them"
+            await one.rotate_key()
         for store in (one, two):
             assert {record.data for record in await store.list()} == {b"new"}
             assert len(await held(store)) == 40
