@@ -23,7 +23,7 @@ from turnout_http._http2_stream import Line, Stream
 from turnout_http._patience import Patience
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits
-from turnout_http._visit import CANCELS, Scope
+from turnout_http._visit import ASGI, EXTENSIONS, Scope
 
 UNREAD = 1024 * 1024
 """Bytes of bodies that may wait on one connection, of all its streams together; 64 KiB of each (RFC 9113, 6.9.2)."""
@@ -189,7 +189,7 @@ class Http2:
             headers = [(b"host", pseudo[b":authority"]), *(pair for pair in headers if pair[0] != b"host")]
         return {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "asgi": ASGI,
             "http_version": "2",
             "method": pseudo[b":method"].decode("latin-1"),
             "scheme": "https",
@@ -200,7 +200,7 @@ class Http2:
             "headers": headers,
             "client": self._client,
             "server": self._server,
-            "extensions": {CANCELS: {}},
+            "extensions": EXTENSIONS,
         }
 
     def _take_body(self, event: h2.events.DataReceived) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, final
+from typing import final
 
 import httptools
 
@@ -12,11 +12,7 @@ from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_exchange import Exchange
 from turnout_http._llhttp_outlet import Outlet
 from turnout_http._llhttp_shared import Shared
-from turnout_http._visit import CANCELS, HEAD, Scope
-
-EXTENSIONS: dict[str, dict[str, Any]] = {CANCELS: {}}
-
-ASGI = {"version": "3.0", "spec_version": "2.4"}
+from turnout_http._visit import ASGI, EXTENSIONS, HEAD, Scope
 
 MISSES = 8
 """Heads in a row that were none of the one before them, after which a connection's heads are not compared any more:

@@ -19,6 +19,11 @@ VISIT = "turnout.visit"
 CANCELS = "turnout.cancels"
 """ASGI extension of a server that cancels the application itself when the client goes: no watcher is needed."""
 
+EXTENSIONS: dict[str, dict[str, Any]] = {CANCELS: {}}
+"""In the scope of a server that does."""
+
+ASGI = {"version": "3.0", "spec_version": "2.4"}
+
 WHOLE_BODY = "turnout.body"
 """Key in the ASGI scope: the request's body, when the server had all of it before it called the application."""
 
