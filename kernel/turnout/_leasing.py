@@ -233,15 +233,22 @@ class Leasing:
         except _Superseded:
             return Kept.SUPERSEDED
         except AWAY as error:
-            if held.over(trio.current_time()) or (isinstance(error, StoreConflict) and replaced is not None):
+            conflict = isinstance(error, StoreConflict) and replaced is not None
+            if conflict or not self.owe(id, held):
                 log.warning("the secret of %s is not saved: %s", id, str(error) or "its lease ended meanwhile")
                 return Kept.LOST
             writer.not_saved("secret", id, error)
-            self._custody.dirty.mark("secret", id)
-            if id in self._leased:
-                self._leased[id].owes = True
             return Kept.AWAY
         return Kept.SAVED
+
+    def owe(self, id: str, held: Held) -> bool:
+        """What was renewed is used before it is saved: hold on to its lease. False, and nothing, once that is over."""
+        if held.over(trio.current_time()):
+            return False
+        self._custody.dirty.mark("secret", id)
+        if id in self._leased:
+            self._leased[id].owes = True
+        return True
 
     def _data(self, credential: Credential, given: Credential | None, base: Credential | None) -> bytes | None:
         """A renewed credential, on top of what others wrote since `base` was read; None once it was removed."""

@@ -263,6 +263,8 @@ class RefreshRoom:
         flight.scope = trio.CancelScope(shield=True, deadline=trio.current_time() + LIMIT)
         with flight.scope:
             return await self._renewer.attempt(flight, provider, refresher)
+        if flight.in_hand:
+            return flight.step
         self.failed(flight, Failure(message=f"took longer than {LIMIT:g} s"))
         return Step.LEAVE
 

@@ -29,6 +29,7 @@ class Flight:
         given: the credential as it was when its renewal was wanted, or was begun.
         result: what the upstream gave, once it has; None also where that is the credential as it was.
         in_hand: the upstream has answered.
+        step: where it got with that, if its time was over while it was kept.
         insists: somebody asked for it although only a person was said to be able to renew it.
         landed: it is over.
         news: something about the credential has changed.
@@ -39,6 +40,7 @@ class Flight:
         self.given = given
         self.result: Credential | None = None
         self.in_hand = False
+        self.step = Step.WAIT
         self.insists = insists
         self.landed = trio.Event()
         self.news = trio.Event()
@@ -154,17 +156,28 @@ class Renewer:
         if replaced(flight.given, flight.result, current):
             return Step.ADOPT
         renewed = merge(current, flight.result, given=flight.given, now=now)
-        async with self._leasing.saved(renewed, flight.given, held) as kept:
-            if kept is Kept.SUPERSEDED:
-                return Step.ADOPT
-            if kept is Kept.LOST:
-                return Step.WAIT
-            before, current = current, self._custody.credentials.get(id)
-            if current is not None:
-                if replaced(flight.given, flight.result, current):
+        try:
+            async with self._leasing.saved(renewed, flight.given, held) as kept:
+                if kept is Kept.SUPERSEDED:
                     return Step.ADOPT
-                renewed = merge(current, flight.result, given=flight.given, now=now)
-                self._ends.renewed(renewed, provider, now, kept=current is before and kept is Kept.SAVED)
+                if kept is Kept.LOST:
+                    return Step.WAIT
+                return self._put_in_force(flight, provider, now, saved=current if kept is Kept.SAVED else None)
+        except trio.Cancelled:  # while the store writes, but the old token is spent: what came for it must not go too
+            if self._leasing.owe(id, held):
+                flight.step = self._put_in_force(flight, provider, now, saved=None)
+            raise
+
+    def _put_in_force(
+        self, flight: Flight, provider: ProviderInstance, now: float, *, saved: Credential | None
+    ) -> Step:
+        """Use what was renewed; `saved` is the credential on top of which it was saved, None where it was not."""
+        current = self._custody.credentials.get(flight.given.id)
+        if current is not None:
+            if replaced(flight.given, flight.result, current):
+                return Step.ADOPT
+            renewed = merge(current, flight.result, given=flight.given, now=now)
+            self._ends.renewed(renewed, provider, now, kept=current is saved)
         return Step.KEEP
 
 

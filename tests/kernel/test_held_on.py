@@ -14,7 +14,7 @@ from turnout import Ask, Credential, Kernel, Metadata, Record, Transient, Unauth
 from turnout._leasing import LEASE
 from turnout._ledger_renewals import refused_for_good
 from turnout._records import decode_credential, decode_state, encode_credential, encode_state
-from turnout._refresh import PATIENCE
+from turnout._refresh import CLOSING_LIMIT, LIMIT, PATIENCE
 from turnout._renewal import mark_of
 from turnout._values import CLEAN, CredentialState, ModelState
 from turnout._write_behind import STORE_LIMIT
@@ -43,6 +43,7 @@ class Leased:
         asked: how often somebody asked for a lease.
         ends: on Trio's clock, of each lease that was given; moved up to when it is given back.
         labels: of the credential, at each save.
+        given_back: what there was of its secret when each lease was given back.
     """
 
     api: ClassVar[int] = 1
@@ -55,6 +56,7 @@ class Leased:
         self.others: set[str] = set()
         self.ends: list[float] = []
         self.labels: list[str] = []
+        self.given_back: list[bytes] = []
 
     async def list(self) -> Iterable[Record]:
         return await self.memory.list()
@@ -96,6 +98,7 @@ class Leased:
             yield Lease(id=id, fence=number + 1, until=self.ends[-1])
         finally:
             await trio.sleep(self.taking)
+            self.given_back.append(self.kept())
             self.ends[number] = min(self.ends[number], trio.current_time())
 
     @property
@@ -230,7 +233,6 @@ async def test_a_kernel_that_closes_saves_before_it_gives_the_lease_back(
     """H6, E2: or another process would have a moment to spend the old token, however late the save lands."""
     provider = Renewing()
     provider.befalls = {"away": True}
-    given_back: list[bytes] = []
 
     class Watched(Leased):
         """Fails some more saves while the kernel closes, which makes three: at once, for the lease, and at the end."""
@@ -243,14 +245,6 @@ async def test_a_kernel_that_closes_saves_before_it_gives_the_lease_back(
                 raise StoreError("away")
             return await super().save(kind, id, data, if_version)
 
-        @asynccontextmanager
-        async def lease(self, id: str, seconds: float) -> AsyncIterator[Lease | None]:
-            async with super().lease(id, seconds) as lease:
-                try:
-                    yield lease
-                finally:
-                    given_back.append(self.kept())
-
     closing = False
     store = provider.store = Watched()
     async with renewing(provider) as kernel:
@@ -258,7 +252,54 @@ async def test_a_kernel_that_closes_saves_before_it_gives_the_lease_back(
             await kernel.credentials.refresh("a")
         store.away, closing = False, True
     assert not store.held
-    assert b"token-1" in given_back[-1]
+    assert b"token-1" in store.given_back[-1]
+
+
+async def test_a_token_that_came_late_is_used_and_saved_though_no_time_is_left_for_its_renewal(
+    autojump_clock: MockClock,
+) -> None:
+    """E2, E4: what came for a token that is spent is not given up with the wait for its save."""
+    provider = Renewing()
+    provider.takes, provider.store.slow = LIMIT - 0.5, 1.0
+    async with renewing(provider) as kernel:
+        began = trio.current_time()
+        await kernel.credentials.refresh("a")
+        assert trio.current_time() - began == pytest.approx(LIMIT + provider.store.slow)
+        assert (token(kernel), provider.renewals) == ("token-1", 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not provider.store.held
+    assert [b"token-1" in kept for kept in provider.store.given_back] == [True]
+
+
+async def test_a_token_that_came_when_the_kernel_had_nearly_closed_is_saved_before_the_lease_is_given_back(
+    autojump_clock: MockClock,
+) -> None:
+    """H6, E2, E4: closing gives up the wait for the upstream, not what came from it."""
+    provider = Renewing()
+    provider.takes, provider.befalls = CLOSING_LIMIT + 0.5, {"slow": 1.0}
+    async with renewing(provider, ends=10):
+        await trio.sleep(1)
+    assert trio.current_time() == pytest.approx(1 + CLOSING_LIMIT + 1)
+    assert [b"token-1" in kept for kept in provider.store.given_back] == [True]
+    assert provider.renewals == 1
+
+
+async def test_a_token_that_came_before_its_process_was_stopped_is_kept_under_the_next_lease(
+    autojump_clock: MockClock,
+) -> None:
+    """E6, E4: its lease may be somebody else's by then, so it is not used before; nor is it thrown away."""
+    provider = Renewing()
+    provider.takes = provider.store.slow = 1.0
+    async with renewing(provider) as kernel, trio.open_nursery() as nursery:
+        nursery.start_soon(kernel.credentials.refresh, "a")
+        await trio.sleep(1.5)
+        autojump_clock.jump(LEASE + 10)
+        await trio.sleep(0.1)
+        assert token(kernel) == "token-0"
+        await trio.sleep(3)
+        assert (token(kernel), provider.renewals) == ("token-1", 1)
+        assert b"token-1" in provider.store.kept()
+    assert len(provider.store.ends) == 2
 
 
 async def test_a_lease_is_given_back_though_its_kernel_closes_without_having_saved(autojump_clock: MockClock) -> None:
