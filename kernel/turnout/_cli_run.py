@@ -13,6 +13,7 @@ from turnout._cli_common import config_argument, plugins_of
 from turnout._cli_garbage import rare_collections
 from turnout._cli_listening import listening
 from turnout._cli_log import LEVELS, log_to_stderr
+from turnout._cli_memory import keep_freed_memory
 from turnout._cli_processes import own_command, supervise, tell
 from turnout._cli_reload import Hangups, Stamp, follow, read
 from turnout._cli_stop import CLOSING_LIMIT, Stop
@@ -66,6 +67,7 @@ def run(context: click.Context, config: Path | None, log_level: str, processes: 
     if not settled.tables("frontends"):
         raise ConfigError([f"{settled.source}: no frontend is named, so nobody could be served; add [frontends.http]"])
     if processes == 1:
+        keep_freed_memory(os.environ)
         return trio.run(serve, settled, stamps, plugins_of(context), handed)
     _warn_root()
     with listening(settled, plugins_of(context)) as sockets:
