@@ -329,15 +329,15 @@ class Load:
     def call_at(self, rate: float, count: int) -> None:
         """So many calls, begun at a fixed rate whatever has ended.
 
-        A call's time begins when it is sent, which epoll's milliseconds delay a little, or was due while every client
-        waited for an answer.
+        A call's time begins when it is sent, or was due while every client waited for an answer. The last two
+        milliseconds before it is due are not slept, because epoll counts in whole ones: calls would come in bunches.
         """
         self.paced = True
         self.idle.extend(self.clients)
         self.left, asked, began = count, 0, time.perf_counter()
         while self.left > 0:
             due = began + asked / rate if asked < count and self.idle else math.inf
-            self.loop.turn(min(1.0, max(0.0, due - time.perf_counter())))
+            self.loop.turn(min(1.0, max(0.0, due - time.perf_counter() - 0.002)))
             now = time.perf_counter()
             while asked < count and self.idle and now >= (due := began + asked / rate):
                 self.idle.popleft().ask(now if now - due < 0.002 else due)
