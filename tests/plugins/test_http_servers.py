@@ -1122,6 +1122,43 @@ async def test_a_slow_head_and_an_idle_connection_are_cut(serve: Serve) -> None:
     assert 0.25 < idle - cut < 2
 
 
+async def test_a_head_that_begins_before_the_connection_is_idle_has_no_longer_than_any_other(bare: Serve) -> None:
+    """A6: a client that has the last byte of an answer may go on before we know that it was sent."""
+    begun = trio.Event()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await send({"type": "http.response.body", "body": b"fine"})
+        await begun.wait()
+
+    async with bare(app, header_timeout=0.5, keep_alive=60) as house, await house.connect() as stream:
+        await stream.send_all(GET)
+        await read_until(stream, b"fine")
+        await stream.send_all(b"GET /v1/mo")
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        begun.set()
+        assert await read_all(stream) == b""
+
+
+async def test_quick_clients_that_begin_a_head_and_stop_are_cut_by_the_limit_of_a_head(serve: Serve) -> None:
+    """A6: of many at once, some begin before the server has noticed that it had answered."""
+    ended: list[bytes] = []
+    async with serve(limits={"header_timeout": 0.5, "keep_alive": 60}) as house:
+
+        async def begin() -> None:
+            async with await house.connect() as stream:
+                await stream.send_all(GET)
+                await read_until(stream, b'"list"')
+                await stream.send_all(b"GET /v1/mo")
+                ended.append(await read_all(stream))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(16):
+                nursery.start_soon(begin)
+
+    assert all(answer == b"" or status(answer) == 408 for answer in ended)
+
+
 async def test_a_long_answer_outlives_the_limits_of_an_idle_connection(serve: Serve) -> None:
     async def slow(_ask: Ask) -> Reply:
         await trio.sleep(0.6)

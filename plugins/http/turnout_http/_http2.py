@@ -97,6 +97,11 @@ class Http2:
         """A request is being served."""
         return bool(self._streams)
 
+    @property
+    def patience(self) -> float:
+        """Seconds for which nothing need be served from now on."""
+        return self._limits.keep_alive
+
     async def handle(self, event: Event) -> None:
         """Take in what was read, or that the connection has ended."""
         if isinstance(event, RawData):

@@ -152,10 +152,10 @@ class Connection:
     def _set_idle(self, idle: bool) -> None:
         if not idle:
             self._reading.deadline = math.inf
-        elif self._eof or self._context.terminated.is_set():
+        elif self._protocol is None or self._eof or self._context.terminated.is_set():
             self._reading.cancel()
         else:
-            self._reading.deadline = trio.current_time() + self._limits.keep_alive
+            self._reading.deadline = trio.current_time() + self._protocol.patience
 
     @property
     def idle(self) -> bool:

@@ -130,6 +130,11 @@ class Protocol(H11Protocol):
         return bool(self._head)
 
     @property
+    def patience(self) -> float:
+        """Seconds for which nothing need be served from now on. What came early is the next head, or a part of it."""
+        return self._limits.header_timeout if self._early else self._limits.keep_alive
+
+    @property
     def request_complete(self) -> bool:
         """The whole request has been read."""
         return self.connection.their_state in {h11.DONE, h11.MUST_CLOSE}

@@ -96,6 +96,10 @@ class Connection:
 
     # Reading
 
+    def _head_due(self) -> float:
+        """When a head that has begun now must have come."""
+        return trio.current_time() + self._shared.limits.header_timeout
+
     def _take(self) -> None:
         """Take what has come. A fault of ours ends this connection, never the reader."""
         try:
@@ -124,7 +128,7 @@ class Connection:
         if requests.current is not None and requests.current.upgraded:
             requests.current.add(bytes(data))
         elif requests.feed(data):  # a head that comes whole, as nearly all do, needs no limit
-            self.due = trio.current_time() + self._shared.limits.header_timeout
+            self.due = self._head_due()
         if requests.refused:
             self._refuse(requests.refused)
         if requests.current is not None and requests.current.full:
@@ -195,7 +199,7 @@ class Connection:
             exchange.finish()
             if requests.current is exchange:  # a quick client's next request may be here already
                 requests.current = None
-                self.due = self._shared.idle_until
+                self.due = self._head_due() if requests.head_begun else self._shared.idle_until
             if not (exchange.ended and exchange.keep) or requests.ahead or self._shared.closing:
                 requests.ahead = True
                 self._hang_up()

@@ -87,6 +87,11 @@ class Requests:
 
     # What has been read
 
+    @property
+    def head_begun(self) -> bool:
+        """A part of a request has come, of which more has to come."""
+        return bool(self._head_bytes)
+
     def has_come_again(self, count: int) -> bool:
         """Whether the first bytes of the buffer are a request with the last one's head, and no more: then it begins."""
         last = self._last_head
