@@ -1,7 +1,11 @@
 """What a store is known to hold: nothing that is heard of late, or twice, is news (G5)."""
 
-from turnout import Record
+import json
+
+from turnout import Credential, Record
 from turnout._known_records import KnownRecords
+from turnout._records import encode_credential
+from turnout._unknown_fields import NOTHING
 from turnout.abc import Change
 
 KEY = "secret", "a"
@@ -34,6 +38,7 @@ def test_what_we_have_written_is_no_news_to_us() -> None:
     assert records.news([written(2)]) == []
     assert records.news([written(3)]) == [written(3)]
     assert not records.saved(KEY, 2), "somebody else was heard of since"
+    assert not records.saved(KEY, 3)
     assert records.version(KEY) == 3
 
 
@@ -52,3 +57,13 @@ def test_all_that_a_store_lists_may_be_news_and_so_is_what_it_lists_no_more() ->
         GONE,
     ]
     assert records.news(records.differs({("state", "b"): other})) == []
+
+
+def test_what_a_later_version_of_us_writes_beside_is_kept_as_it_was_heard_of_last() -> None:
+    """G10: also while this one runs; of a record that is gone nothing is."""
+    records = known(1)
+    later = encode_credential(Credential(id="a", provider="p"))
+    records.news([written(2, later[:-1] + b', "team": 7}')])
+    assert json.loads(records.unknown(KEY).kept_in(later))["team"] == 7
+    records.news([GONE])
+    assert records.unknown(KEY) is NOTHING

@@ -30,7 +30,7 @@ def record(kind: str, data: bytes, version: int = 1) -> Record:
     return Record(kind=kind, id="anna", data=data, version=version)
 
 
-def later(data: bytes, **fields: Any) -> bytes:
+def later(data: bytes, /, **fields: Any) -> bytes:
     """The record as a later version writes it."""
     return json.dumps({**json.loads(data), **fields}).encode()
 

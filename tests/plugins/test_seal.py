@@ -434,6 +434,15 @@ def test_a_record_older_than_it_was_is_told_at_each_start_until_it_is_saved_anew
     assert b"anna" not in path.read_bytes()
 
 
+def test_the_file_of_versions_is_private_whatever_its_mode_was(tmp_path: Path) -> None:
+    """F-10, S23."""
+    path = tmp_path / "store.versions"
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    Versions(path, LOG, alone=True).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_the_file_of_versions_is_written_anew_when_it_has_grown(tmp_path: Path) -> None:
     path = tmp_path / "store.versions"
     path.write_text("".join(f"{0:032x} {version}\n" for version in range(3000)))

@@ -437,6 +437,26 @@ def test_what_others_may_enter_or_planted_is_refused(place: Path, tmp_path: Path
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize("name", ["credentials.sqlite", "lock"])
+def test_a_file_that_has_another_name_elsewhere_is_refused(place: Path, tmp_path: Path, name: str) -> None:
+    """F-10, S25: whoever has the other name reads, or keeps others out, past the directory's mode."""
+    with opened(place):
+        pass
+    (tmp_path / "elsewhere").hardlink_to(place / name)
+    with pytest.raises(StoreError, match=f"{name} is no plain file of its own"):
+        Opened(Sqlite.Settings(path=str(place)), NOW, LOG)
+
+
+def test_a_directory_of_others_files_that_others_may_enter_is_left_as_it_is(place: Path) -> None:
+    """F-10: it is somebody's, and to close it is not ours to do."""
+    place.mkdir(parents=True)
+    (place / "somebody's").touch()
+    place.chmod(0o755)
+    with pytest.raises(StoreError, match=r"others may enter it \(mode 0755\).*chmod 700"):
+        Opened(Sqlite.Settings(path=str(place)), NOW, LOG)
+    assert mode(place) == 0o755
+
+
 def test_a_database_that_others_could_read_is_made_private(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     """F-10: and it is said."""
     with opened(place):
