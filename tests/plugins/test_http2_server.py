@@ -277,6 +277,61 @@ async def test_the_body_behind_an_early_answer_is_dropped_and_the_connection_goe
         assert (await client.answer(await client.ask()))[0] == 200
 
 
+async def sent(client: Client, number: int, pieces: Sequence[bytes], **how: int) -> None:
+    """A body piece by piece, as the windows let it, and its end."""
+    for piece in pieces:
+        while client.state.local_flow_control_window(number) < len(piece) + 1 + how.get("pad_length", -1):
+            await client.hear(h2.events.WindowUpdated)
+        client.state.send_data(number, piece, end_stream=piece is pieces[-1], **how)
+        await client.flush()
+
+
+async def test_bodies_that_nobody_reads_leave_the_connection_its_window(tmp_path: Path) -> None:
+    """S54: 2 MB in all, of which no page took a byte."""
+    nowhere = [(name, "/v1/nowhere" if name == ":path" else value) for name, value in HEAD]
+    async with open_house(tmp_path) as house, house.client() as client:
+        for _ in range(40):
+            number = client.state.get_next_available_stream_id()
+            client.state.send_headers(number, nowhere)
+            client.state.send_data(number, b"x" * 16_000)
+            client.state.send_data(number, b"x" * 16_000)
+            await sent(client, number, [b"x" * 16_000, b"x"])
+            assert (await client.answer(number))[0] == 404
+
+
+async def test_padding_of_a_body_gives_its_window_back(tmp_path: Path) -> None:
+    """RFC 9113, 6.9.1: what pads a frame counts."""
+    text = b'{"model":"fast","x":"' + b"x" * 8000 + b'"}'
+    pieces = [text[at : at + 20] for at in range(0, len(text), 20)]
+    async with open_house(tmp_path) as house, house.client() as client:
+        number = await client.ask(body=b"", end=False)
+        await sent(client, number, pieces, pad_length=255)
+        assert (await client.answer(number))[0] == 200
+    assert house.switch.asks[0].payload == text
+
+
+async def test_an_answer_that_can_be_sent_to_nobody_any_more_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C-2: a client says goodbye while answers are on their way to it."""
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=flood)) as house:
+        for _ in range(20):
+            async with house.client(INITIAL_WINDOW_SIZE=2**31 - 1) as client:
+                client.state.increment_flow_control_window(2**30)
+                for number in [await client.ask(body=STREAMED) for _ in range(3)]:
+                    await client.hear(h2.events.DataReceived, number)
+                client.state.close_connection()
+                await client.flush()
+                await client.stream.transport_stream.send_eof()
+                with suppress(trio.BrokenResourceError):
+                    while await client.stream.receive_some():
+                        pass
+        await house.settled()
+        await house.serves()
+
+    assert "failed" not in caplog.text
+
+
 async def test_an_answer_that_would_close_its_connection_is_one_over_http2_too(tmp_path: Path) -> None:
     """RFC 9113, 8.2.2: with a `connection` header it would be malformed."""
     async with open_house(tmp_path, body_bytes=ByteCount(10)) as house, house.client() as client:

@@ -170,6 +170,20 @@ async def test_a_compressed_reply_is_decoded_or_refused(tmp_path: Path, play: Pl
     assert "choices" in json.loads(reply.text) or error_code(reply) == "upstream_protocol"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("code", "told"), [(400, 400), (429, 429), (500, 502)])
+async def test_a_compressed_error_is_told_in_our_own_words(tmp_path: Path, code: int, told: int, stream: bool) -> None:
+    """B20: its status says enough, and none of its bytes reach a client."""
+    more = "[retry]\npasses = 1\n"
+    async with open_house(tmp_path, all_bad(plays.gzipped_error(code)), names=("only",), more=more) as house:
+        reply = await house.chat(stream=stream)
+
+    assert reply.status_code == told
+    message = json.loads(reply.text)["error"]["message"]
+    assert message.isascii()
+    assert message.isprintable()
+
+
 # --- Too much --------------------------------------------------------------------------------------------------------
 
 
@@ -178,6 +192,8 @@ async def test_a_compressed_reply_is_decoded_or_refused(tmp_path: Path, play: Pl
     [
         pytest.param(plays.endless_line(), True, 8 * MIB, id="B16"),
         pytest.param(plays.gzip_bomb(), False, 16 * MIB, id="B20"),
+        pytest.param(attrs.evolve(plays.gzip_bomb(), status=500), False, 8 * MIB, id="B20-error"),
+        pytest.param(attrs.evolve(plays.gzip_bomb(), status=400), True, 8 * MIB, id="B20-error-streamed"),
         pytest.param(plays.huge_error(500), False, 8 * MIB, id="B21"),
     ],
 )

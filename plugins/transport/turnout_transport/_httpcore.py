@@ -177,9 +177,10 @@ class Network(httpcore.AsyncNetworkBackend):
         private: the host may have an address outside the public internet.
     """
 
-    def __init__(self, *, private: bool) -> None:
+    def __init__(self, *, private: bool, backend: httpcore.AsyncNetworkBackend | None = None) -> None:
+        """`backend` makes the connections; Trio's own unless given."""
         self.private = private
-        self._trio = httpcore.TrioBackend()
+        self._backend = backend or httpcore.TrioBackend()
 
     async def connect_tcp(
         self,
@@ -190,7 +191,7 @@ class Network(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """A connection; raises ConnectError, ConnectTimeout."""
-        stream = await self._trio.connect_tcp(host, port, timeout, local_address, socket_options)
+        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
         if not may_connect(stream.get_extra_info("server_addr")[0], private=self.private):
             await stream.aclose()
             raise httpcore.ConnectError(f"{host} has no address that may be connected to")
@@ -198,7 +199,7 @@ class Network(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        await self._trio.sleep(seconds)
+        await self._backend.sleep(seconds)
 
 
 @contextmanager

@@ -203,6 +203,15 @@ def gzip_bomb(size: int = 512 * MIB) -> Play:
     return Play(body=member, repeat=size // MIB, headers=(("content-encoding", "gzip"),))
 
 
+def gzipped_error(code: int, message: str = "this request is wrong") -> Play:
+    """B20: an error compressed unasked."""
+    return Play(
+        status=code,
+        body=_gzip.compress(_format.error(code, message), mtime=0),
+        headers=(("content-encoding", "gzip"),),
+    )
+
+
 def mislabelled() -> Play:
     """B20: says gzip and is not."""
     return Play(headers=(("content-encoding", "gzip"),))
