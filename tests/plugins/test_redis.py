@@ -451,6 +451,23 @@ async def test_a_lease_that_ends_later_than_any_can_is_no_hindrance(server: Valk
                 assert (got is not None and got.fence == 8) is taken
 
 
+async def test_a_lease_asked_for_longer_than_any_may_last_is_held_all_the_same(server: Valkey, key: Path) -> None:
+    """G8: it is cut to the longest; were it not, the next node would take its end for a clock that ran ahead."""
+    async with opened(server, key) as one, opened(server, key) as two, one.lease("a", 7200) as first:
+        assert first is not None
+        async with two.lease("a", 30) as second:
+            assert second is None
+
+
+async def test_a_node_whose_lease_the_server_forgot_cannot_write(server: Valkey, key: Path) -> None:
+    """G5, G8: who else was given it since, nobody knows."""
+    async with opened(server, key) as store, store.lease("a", 30) as lease:
+        assert lease is not None
+        server.ask("DEL", store._keys.lease("a"))
+        with pytest.raises(StoreConflict, match="lease was lost"):
+            await store.save("secret", "a", b"late", 0)
+
+
 async def test_a_lease_that_ended_untaken_may_still_write(server: Valkey, key: Path) -> None:
     async with opened(server, key) as store, store.lease("a", 0.01) as lease:
         assert lease is not None
