@@ -24,7 +24,7 @@ CALL = Call(ask=Ask(model="m"), credential=Credential(id="a", provider="scripted
 
 @attrs.frozen
 class Terms:
-    """A call without a deadline."""
+    """A call, without a deadline unless it has one."""
 
     deadline: float = math.inf
     total: float = math.inf
@@ -258,6 +258,16 @@ async def test_a_stream_that_has_ended_may_take_a_second_to_close(autojump_clock
         await drain(stream)
     assert math.isclose(trio.current_time() - began, ENDED_LIMIT)
     assert provider.open_streams == 0
+
+
+async def test_closing_a_stream_that_has_ended_takes_no_longer_than_its_call_may(autojump_clock: MockClock) -> None:
+    """D4."""
+    provider: ScriptedProvider = SlowToClose(Script(chunks=[Chunk(b"a")]))
+    began = trio.current_time()
+    ends_soon = CallScope(Open(), Terms(deadline=began + ENDED_LIMIT / 2), phase=Phase.FIRST_PAYLOAD)
+    async with StreamAttempt(provider, CALL, LIMITS, ends_soon, BORDER, held_bytes=HELD_BYTES) as stream:
+        await drain(stream)
+    assert math.isclose(trio.current_time() - began, ENDED_LIMIT / 2)
 
 
 class WithNursery(ScriptedProvider):

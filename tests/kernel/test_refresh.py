@@ -26,7 +26,7 @@ from turnout import (
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential
 from turnout._values import CLEAN, ErrorRecord
-from turnout.errors import NotSupported, PoolError, UpstreamFailed
+from turnout.errors import DeadlineExceeded, NotSupported, PoolError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel, scripted_plugins
 from turnout.testing._house import scripted_config
 
@@ -373,6 +373,23 @@ async def test_a_token_that_has_ended_is_renewed_for_the_call_that_needs_it(auto
         await kernel.execute(ASK)
         assert [call.credential.metadata for call in provider.calls] == [metadata(kernel, "a")]
         assert metadata(kernel, "a")["access_token"] == "token-1"
+
+
+@pytest.mark.parametrize("why", ["it has ended", "it was refused"])
+async def test_no_call_waits_for_a_refresh_beyond_its_deadline(autojump_clock: MockClock, why: str) -> None:
+    """D4."""
+    provider = Renewing()
+    provider.takes = math.inf
+    provider.script(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(
+            attrs.evolve(oauth("a", 5 if why == "it has ended" else 10_000), next_refresh_after=START + 1000.0)
+        )
+        await trio.sleep(20)
+        began = trio.current_time()
+        with pytest.raises((DeadlineExceeded, UpstreamFailed)):
+            await kernel.execute(attrs.evolve(ASK, deadline=7.0))
+        assert trio.current_time() - began == pytest.approx(7)
 
 
 async def test_many_that_wait_for_one_slow_origin_keep_nobody_else_waiting(autojump_clock: MockClock) -> None:
