@@ -168,7 +168,7 @@ async def test_bytes_that_make_no_chunk_do_not_postpone_the_idle_limit(autojump_
     source = StreamAttempt(DrippingProvider(), CALL, LIMITS, limited(open_scopes), BORDER, held_bytes=HELD_BYTES)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(open_scopes.watch)
-        with pytest.raises(UpstreamFailed) as caught:
+        with pytest.raises(UpstreamFailed) as caught, trio.fail_after(100):
             async with source as stream:
                 began = trio.current_time()
                 await drain(stream)

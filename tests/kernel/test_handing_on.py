@@ -302,11 +302,12 @@ async def test_silence_is_measured_from_chunk_to_chunk(autojump_clock: MockClock
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("polite", [True, False])
 async def test_bytes_that_make_no_chunk_do_not_postpone_the_limit_of_who_is_handed_chunks(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, *, polite: bool
 ) -> None:
-    """F8: progress is a whole event."""
-    told, client, open_scopes = Told(), Client(), Open()
+    """B17, F8: progress is a whole event, and a task that was woken for less has waited no shorter."""
+    told, client, open_scopes = Told(polite=polite), Client(), Open()
 
     async def drip() -> None:
         while True:
@@ -317,7 +318,7 @@ async def test_bytes_that_make_no_chunk_do_not_postpone_the_limit_of_who_is_hand
         nursery.start_soon(open_scopes.watch)
         nursery.start_soon(drip)
         began = trio.current_time()
-        with pytest.raises(UpstreamFailed):
+        with pytest.raises(UpstreamFailed), trio.fail_after(100):
             async with attempt(ToldProvider(told), open_scopes) as stream:
                 await client.follow(stream)
         assert trio.current_time() - began <= LIMITS.idle + 0.6
