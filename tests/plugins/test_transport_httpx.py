@@ -162,10 +162,23 @@ async def test_an_address_that_a_name_hides_is_refused_before_anything_is_sent()
             seen.extend(data)
 
     async with peer(serve) as port, opened(HttpxSettings()) as transport:
-        with pytest.raises(httpx.ConnectError, match="no address") as caught:
+        with pytest.raises(httpx.ConnectError, match="no address") as caught, trio.fail_after(10):
             await call(transport, f"http://127.1:{port}")
         assert caught.value.request_sent is False  # type: ignore[attr-defined]
     assert seen == b""
+
+
+async def test_a_name_that_hides_a_private_address_is_called_where_the_operator_allows_it() -> None:
+    """S12."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await wait_request(stream)
+        await stream.send_all(OK)
+
+    async with peer(serve) as port, opened(HttpxSettings(allow_private=True)) as transport:
+        with trio.fail_after(10):
+            body, _ = await call(transport, f"http://127.1:{port}")
+    assert body == b"ok"
 
 
 @attrs.define
