@@ -30,7 +30,7 @@ from turnout.testing import check_store
 from turnout_seal import KeyFile, Versions
 from turnout_sqlite import Sqlite
 from turnout_sqlite._database import connect
-from turnout_sqlite._leases import take
+from turnout_sqlite._leases import LONGEST, store_now, take
 from turnout_sqlite._opening import Opened
 from turnout_sqlite._records import Records
 
@@ -645,6 +645,49 @@ def test_a_lease_that_ran_out_can_be_taken_and_its_first_holder_ends_nothing(pla
         assert second is not None
         assert second.fence == 2
         assert take(one.connection, "anna", 60.0) is None
+
+
+def test_a_lease_that_ends_later_than_any_can_is_no_hindrance(place: Path) -> None:
+    """G8: the clock was ahead when it was given; a lease that may be true is one."""
+    with opened(place) as one, raw(place) as database:
+        assert take(one.connection, "anna", 60.0) is not None
+        for longer, taken in ((LONGEST - 60, False), (LONGEST + 60, True)):
+            database.execute("UPDATE leases SET until = ?", (store_now(one.connection) + longer,))
+            assert (take(one.connection, "anna", 60.0) is not None) is taken
+
+
+def test_a_lease_asked_for_longer_than_any_may_last_is_held_all_the_same(place: Path) -> None:
+    """G8: it is cut to the longest; were it not, the next process would take its end for a clock that ran ahead."""
+    with opened(place) as one, opened(place) as two:
+        assert take(one.connection, "anna", 2 * LONGEST) is not None
+        assert take(two.connection, "anna", 60.0) is None
+
+
+async def test_one_whose_lease_is_forgotten_cannot_write(place: Path) -> None:
+    """E6, G5: who else was given it since, nobody knows."""
+    async with sqlite(place) as store, store.lease("a", 60):
+        with raw(place) as database:
+            database.execute("DELETE FROM leases")
+        with pytest.raises(StoreConflict, match="lease was lost"):
+            await store.save("secret", "a", b"late", 0)
+
+
+async def test_one_that_has_let_go_of_its_lease_writes_by_version_again(place: Path) -> None:
+    """E11: an operator's edit needs no lease, and is not to be refused because of one that is over."""
+    async with sqlite(place) as one, sqlite(place) as other:
+        async with one.lease("a", 60):
+            pass
+        async with other.lease("a", 60):
+            assert await one.save("secret", "a", b"edit", 0) == 1
+
+
+async def test_a_lease_that_cannot_be_given_back_ends_by_itself(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """G2: what was done under it stands."""
+    async with sqlite(place) as store:
+        async with store.lease("a", 60):
+            with raw(place) as database:
+                database.execute("DROP TABLE leases")
+        assert "it ends by itself" in caplog.text
 
 
 async def test_a_lease_is_given_back_when_its_block_is_cancelled(place: Path) -> None:
