@@ -459,6 +459,27 @@ async def test_a_lease_asked_for_longer_than_any_may_last_is_held_all_the_same(s
             assert second is None
 
 
+async def test_one_that_has_let_go_of_its_lease_writes_by_version_again(server: Valkey, key: Path) -> None:
+    """E11: an operator's edit needs no lease, and is not to be refused because of one that is over."""
+    async with opened(server, key) as one, opened(server, key) as other:
+        async with one.lease("a", 60):
+            pass
+        async with other.lease("a", 60):
+            assert await one.save("secret", "a", b"edit", 0) == 1
+
+
+async def test_a_lease_that_cannot_be_given_back_ends_by_itself(
+    server: Valkey, key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G2: what was done under it stands."""
+    async with opened(server, key) as store:
+        async with store.lease("a", 60):
+            name = store._keys.lease("a")
+            server.ask("DEL", name)
+            server.ask("SET", name, "no lease")
+        assert "it ends by itself" in caplog.text
+
+
 async def test_a_node_whose_lease_the_server_forgot_cannot_write(server: Valkey, key: Path) -> None:
     """G5, G8: who else was given it since, nobody knows."""
     async with opened(server, key) as store, store.lease("a", 30) as lease:
