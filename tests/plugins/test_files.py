@@ -87,6 +87,18 @@ def test_files_and_directories_are_private_whatever_the_umask(place: Path, mask:
     assert mode(place / "anna.secret.jsonl") == 0o600
 
 
+def test_the_file_that_gives_turns_is_private_and_ours_whatever_the_umask(place: Path) -> None:
+    """F-10, S23."""
+    place.mkdir(parents=True, mode=0o700)
+    old = os.umask(0o777)
+    try:
+        with archive(place):
+            pass
+    finally:
+        os.umask(old)
+    assert mode(place / TURNS) == 0o600
+
+
 def test_a_file_that_others_can_read_is_made_private(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     """F-10: and it is said."""
     with archive(place) as one:
@@ -589,23 +601,58 @@ def test_on_a_disk_that_became_read_only_saves_fail_clearly_and_reading_goes_on(
         assert one.save("secret", "anna", b"new", 1, NOW) == 2
 
 
-def test_a_save_brings_the_content_to_disk_before_the_name_and_the_name_before_it_returns(place: Path) -> None:
-    """What survives a power loss: what was synced. So each rename stands between two syncs."""
+@contextmanager
+def system_calls() -> Iterator[list[str]]:
+    """The names of what is asked of the system while the block runs."""
     calls: list[str] = []
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call" and arg.__module__ == "posix":
             calls.append(arg.__name__)
 
-    with archive(place) as one:
-        sys.setprofile(profile)
-        one.save("secret", "anna", b"x", 0, NOW)
+    sys.setprofile(profile)
+    try:
+        yield calls
+    finally:
         sys.setprofile(None)
+
+
+def test_a_save_brings_the_content_to_disk_before_the_name_and_the_name_before_it_returns(place: Path) -> None:
+    """What survives a power loss: what was synced. So each rename stands between two syncs."""
+    with archive(place) as one, system_calls() as calls:
+        one.save("secret", "anna", b"x", 0, NOW)
 
     assert [call for call in calls if call in {"write", "fsync", "rename"}] == [
         *("write", "fsync", "rename", "fsync"),
         "write",  # a line of the file of versions: what is older than its line tells, and so it may be lost
     ]
+
+
+def test_that_a_file_is_gone_or_set_aside_is_on_the_disk_before_it_is_told(place: Path) -> None:
+    """F-6: or a power loss would bring back what was removed, or what is damaged under its old name."""
+    with archive(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+        one.save("state", "anna", b"x", 0, NOW)
+        (place / "anna.state.jsonl").write_bytes(b"no record")
+        with system_calls() as removing:
+            one.delete("secret", "anna")
+        with system_calls() as listing:
+            assert one.list(NOW) == ()
+
+    for calls, step in ((removing, "unlink"), (listing, "rename")):
+        assert [call for call in calls if call in {step, "fsync"}] == [step, "fsync"]
+
+
+def test_a_file_that_is_larger_than_any_record_is_set_aside_unread(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F-6: a start does not take in whatever lies there."""
+    with archive(place) as one:
+        one.save("secret", "anna", b"x", 0, NOW)
+        os.truncate(place / "anna.secret.jsonl", LARGEST + 1)
+        assert one.list(NOW) == ()
+    assert f"it is larger than {LARGEST} bytes" in caplog.text
+    assert (place / f"anna.secret.jsonl.corrupt-{WHEN}").stat().st_size == LARGEST + 1
 
 
 async def test_a_cancelled_save_that_has_begun_is_whole(place: Path) -> None:
