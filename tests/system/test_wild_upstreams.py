@@ -276,16 +276,21 @@ async def test_any_retry_after_is_survived_and_told_on_in_our_own_words(tmp_path
     assert seen == 1
 
 
-async def test_a_reply_before_the_request_body_stops_the_upload(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def large_body() -> bytes:
+    """More than a connection takes that nobody reads; made outside a test, whose steps are watched."""
+    return b'{"model":"m","pad":"' + b"x" * (16 * MIB) + b'"}'
+
+
+async def test_a_reply_before_the_request_body_stops_the_upload(tmp_path: Path, large_body: bytes) -> None:
     """B31."""
-    body = b'{"model":"m","pad":"' + b"x" * (16 * MIB) + b'"}'
     async with open_house(tmp_path, all_bad(plays.reply_before_body(413)), names=("only",)) as house:
-        reply = await house.chat(body=body)
+        reply = await house.chat(body=large_body)
         await settled(house)
         received = house.upstream.log.endings[0].received
 
     assert reply.status_code == 413
-    assert received < len(body)
+    assert received < len(large_body)
 
 
 async def test_a_connection_that_hangs_at_accept_does_not_hang_the_call(tmp_path: Path) -> None:
