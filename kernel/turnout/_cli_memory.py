@@ -14,7 +14,7 @@ LARGE: Final = 4 << 20
 """Bytes of a block that is mapped for itself and goes back to the system when freed: no usual body is as large."""
 
 KEPT: Final = 32 << 20
-"""Free bytes at the heap's end that stay with the process: what the bodies of some 50 calls at once take."""
+"""Free bytes at the heap's end that stay with the process: as many as a hundred bodies of 300 KB have."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt` (malloc.h). Either one ends its own adjusting of both, so both are set."""

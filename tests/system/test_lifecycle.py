@@ -19,9 +19,14 @@ from processes import LIMIT, TURNOUT, Answer, Gateway, Process, RemoteUpstream, 
 from turnout_upstream import Rule, Script, plays
 
 
+def accounts(pid: int) -> list[str]:
+    """What the system keeps of a process, from its state on (proc(5): the third field of `stat`, and the next ones)."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+
+
 def cpu_seconds(pid: int) -> float:
     """What a process has used so far (proc(5): utime and stime)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    fields = accounts(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -169,7 +174,7 @@ def test_a_hundred_starts_on_the_same_port_are_ready_within_two_seconds_of_work(
 
 def page_faults(pid: int) -> int:
     """How often the system had to give it memory so far (proc(5): minflt)."""
-    return int(Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[7])
+    return int(accounts(pid)[7])
 
 
 def faults_per_call(folder: Path, upstream: RemoteUpstream, env: Mapping[str, str]) -> float:
