@@ -52,12 +52,14 @@ class Judge:
     def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
         """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector."""
         before = self._custody.states.get(credential.id)
-        heard = run.generation.observe is not None or bool(self._observers)
-        if not heard and type(verdict) is Done and before is not None and settled(before, recorded):
+        changes = True
+        if type(verdict) is Done and before is not None and settled(before, recorded):
             self._origins.succeeded(credential.origin)
-            return  # nothing changes and nobody listens, so that the outcome is not even made
+            changes = False
+            if run.generation.observe is None and not self._observers:
+                return  # nobody listens, so that the outcome is not even made
         outcome = _Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
-        if before is not None:
+        if changes and before is not None:
             self._settle(run, credential, outcome, before, took)
         if run.generation.observe is not None:
             _teach(run.generation, outcome, took)
@@ -69,8 +71,6 @@ class Judge:
         verdict = outcome.verdict
         if isinstance(verdict, Done):
             self._origins.succeeded(credential.origin)
-            if settled(before, outcome.model):
-                return
             if policy.half_open and benched_since(before, outcome.model, self._now(), took):
                 return
         if isinstance(verdict, Unauthorized) and self._renewed_since(credential):

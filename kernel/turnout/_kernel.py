@@ -252,6 +252,7 @@ class Kernel:
                                 yield self
                             finally:  # before a plugin can keep the rooms from ever ending
                                 await self._storing.flush()
+                            await self._observers.end()
                             self._rooms.cancel_scope.cancel()
                     finally:
                         await self._end_calls()

@@ -46,6 +46,7 @@ __all__ = [
     "Allotment",
     "Allotter",
     "AnswerStream",
+    "BatchObserver",
     "Binder",
     "Candidate",
     "Change",
@@ -735,6 +736,15 @@ class Observer(Protocol):
 
     async def hear(self, event: Event) -> None:
         """Take notice of one event."""
+        ...
+
+
+@runtime_checkable
+class BatchObserver(Protocol):
+    """An observer that takes events many at a time, at a third of what they cost one by one; `hear` is not called."""
+
+    async def hear_batch(self, events: Sequence[Event]) -> None:
+        """Take notice of some events, in order; at least one. What it raises counts for all of them."""
         ...
 
 

@@ -36,6 +36,10 @@ async def test_a_sound_observer_passes(autojump_clock: MockClock) -> None:
     await check_observer(partial(open_plugin, "observers", Counts))
 
 
+async def test_one_that_takes_batches_passes(autojump_clock: MockClock) -> None:
+    await check_observer(partial(open_plugin, "observers", TakesBatches))
+
+
 class Knows(Counts):
     async def hear(self, event: Any) -> None:
         {OutcomeRecorded: 1, CallDecided: 2}[type(event)]
@@ -88,6 +92,30 @@ class BreaksWhenCancelled(Counts):
         self.busy = False
 
 
+class TakesBatches(Counts):
+    """Sound."""
+
+    async def hear_batch(self, events: Any) -> None:
+        for event in events:
+            await self.hear(event)
+
+
+class BatchesAtOnce(TakesBatches):
+    def hear_batch(self, events: Any) -> Any:
+        return None
+
+
+class BatchesOfOutcomes(TakesBatches):
+    async def hear_batch(self, events: Any) -> None:
+        for event in events:
+            event.outcome.verdict  # noqa: B018
+
+
+class BatchesForEver(TakesBatches):
+    async def hear_batch(self, events: Any) -> None:
+        await trio.sleep_forever()
+
+
 LEFT_BEHIND = "no task of an observer outlives"
 
 BROKEN: tuple[tuple[type[Observer], str], ...] = (
@@ -98,6 +126,9 @@ BROKEN: tuple[tuple[type[Observer], str], ...] = (
     (ShowsLater, "`expose` is a plain function"),
     (ShowsBytes, "each with its text"),
     (ShowsWhenItCan, "`expose` raises nothing"),
+    (BatchesAtOnce, "`hear_batch` is an async function"),
+    (BatchesOfOutcomes, "`hear_batch` takes any events, as `hear` does; it raised AttributeError"),
+    (BatchesForEver, "`hear_batch` is done with some events within 5 s"),
     (CountsStrangers, "does not grow with what clients ask for"),
 )
 """Each with the law that it breaks."""

@@ -1,5 +1,6 @@
 """One observer's queue: each event has its own limit, and none is lost to the lateness of another."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import pytest
@@ -7,7 +8,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from turnout import CredentialRegistered, Event
-from turnout._observers import HEAR_LIMIT, QUEUE, Observers
+from turnout._observers import BATCH, FAREWELL, GATHER, HEAR_LIMIT, LARGE_BATCH, QUEUE, Observers
 
 
 def event(number: int) -> Event:
@@ -84,9 +85,104 @@ async def test_an_observer_that_never_waits_lets_others_have_their_turn(autojump
         await wait_all_tasks_blocked()
         for number in range(QUEUE):
             observers.tell(event(number))
+        await trio.sleep(GATHER)
         before = 0
         while before < QUEUE:
             await trio.lowlevel.checkpoint()
-            assert len(ear.heard) - before <= 64
+            assert len(ear.heard) - before <= 2 * BATCH
             before = len(ear.heard)
         nursery.cancel_scope.cancel()
+
+
+async def test_events_that_come_together_wake_an_observer_once(autojump_clock: MockClock) -> None:
+    """The first of a crowd waits for the rest, for no longer than `GATHER`."""
+    ear, observers = Ear([0] * 3), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            await trio.sleep(GATHER / 4)
+            observers.tell(event(number))
+            await wait_all_tasks_blocked()
+            assert not ear.heard
+        await trio.sleep(GATHER / 2)
+        await wait_all_tasks_blocked()
+        assert ear.heard == ["0", "1", "2"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_waits_at_the_end_is_heard_at_once(autojump_clock: MockClock) -> None:
+    ear, observers = Ear([0] * 40), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        await wait_all_tasks_blocked()
+        for number in range(40):
+            observers.tell(event(number))
+        began = trio.current_time()
+        await observers.end()
+        assert (len(ear.heard), trio.current_time()) == (40, began)
+    assert trio.current_time() == began  # and nobody had to end the observer's task
+
+
+async def test_the_end_does_not_wait_for_an_observer_that_is_slow(autojump_clock: MockClock) -> None:
+    observers = Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": Ear([0.3] * 9), "idle": Ear([])}, nursery)
+        for number in range(9):
+            observers.tell(event(number))
+        began = trio.current_time()
+        await observers.end()
+        assert trio.current_time() == began + FAREWELL
+        nursery.cancel_scope.cancel()
+
+
+class Crowd(Ear):
+    """Takes batches, each in a while of its own."""
+
+    def __init__(self, takes: list[float]) -> None:
+        super().__init__(takes)
+        self.batches: list[int] = []
+
+    async def hear_batch(self, events: Sequence[Event]) -> None:
+        self.batches.append(len(events))
+        await trio.sleep(self.takes.pop(0))
+        for event in events:
+            assert isinstance(event, CredentialRegistered)
+            self.heard.append(event.credential)
+            assert event.credential != "bad"
+
+
+async def test_one_that_takes_batches_gets_what_waits_in_one_go_and_in_order(autojump_clock: MockClock) -> None:
+    ear = Crowd([0, 0])
+    observers = await heard_by(ear, LARGE_BATCH + 2)
+    assert ear.heard == [str(number) for number in range(LARGE_BATCH + 2)]
+    assert (ear.batches, observers.lost()) == ([LARGE_BATCH, 2], {"ear": 0})
+
+
+async def test_a_batch_that_takes_too_long_is_lost_alone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """H9: the next batch has a limit of its own."""
+    ear = Crowd([HEAR_LIMIT + 1, HEAR_LIMIT - 1])
+    observers = await heard_by(ear, LARGE_BATCH + 2)
+    assert ear.heard == [str(number) for number in range(LARGE_BATCH, LARGE_BATCH + 2)]
+    assert observers.lost() == {"ear": LARGE_BATCH}
+    assert f"observer 'ear' lost {LARGE_BATCH} events: took longer than 5 s" in caplog.text
+
+
+async def test_what_a_batch_raises_is_told_once_for_all_of_it(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """H8, O25."""
+    ear, observers = Crowd([0, 0]), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        for name in ("good", "bad", "behind"):
+            observers.tell(CredentialRegistered(at=0.0, credential=name, provider="p"))
+        await trio.sleep(1)
+        observers.tell(event(4))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert ear.heard == ["good", "bad", "4"]
+    assert observers.lost() == {"ear": 3}
+    assert caplog.text.count("lost 3 events: ") == 1

@@ -21,7 +21,7 @@ from turnout._events import (
 )
 from turnout._values import Attempt, Decision, Operation, Outcome
 from turnout._verdicts import Done, Phase, RateLimited, TimedOut, Unreachable
-from turnout.abc import Exposer, Observer
+from turnout.abc import BatchObserver, Exposer, Observer
 from turnout.testing._law import Laws
 
 _law = Laws("Observer", "Observers")
@@ -56,6 +56,8 @@ async def check_observer(open_observer: OpenObserver) -> None:
         _check_exposition(observer, "before the first event")
         for event in _events():
             await _heard(observer, event)
+        if isinstance(observer, BatchObserver):
+            await _check_batches(observer)
         _check_exposition(observer, "after events")
         await _check_cancellation(observer)
         await _check_strangers(observer)
@@ -116,6 +118,20 @@ async def _awaited(observer: Observer, event: Event) -> None:
     hearing = observer.hear(event)
     _law(inspect.isawaitable(hearing), "`hear` is an async function")
     await hearing
+
+
+async def _check_batches(observer: BatchObserver) -> None:
+    with trio.move_on_after(PATIENCE) as scope:
+        for batch in (tuple(_events()), (Reloaded(at=AT, generation=2),)):
+            try:
+                hearing = observer.hear_batch(batch)
+                _law(inspect.isawaitable(hearing), "`hear_batch` is an async function")
+                await hearing
+            except AssertionError:
+                raise
+            except Exception as error:  # noqa: BLE001 # any of them breaks the law
+                _law(False, f"`hear_batch` takes any events, as `hear` does; it raised {error!r:.100}")
+    _law(not scope.cancelled_caught, f"`hear_batch` is done with some events within {PATIENCE:g} s")
 
 
 async def _check_cancellation(observer: Observer) -> None:

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from turnout._kernel import Kernel, open_kernel
+from turnout._observers import GATHER
 from turnout._plugins import Plugins
 from turnout._values import Ask, Credential
 from turnout.errors import TurnoutError
@@ -196,6 +197,7 @@ class _World:
         """Everybody is gone, and nothing is left over."""
         referee = self.referee
         referee.at_rest()
+        await self.clock.sleep(GATHER)
         await self.clock.wait_blocked()
         referee.recorded(self._ear.outcomes())
         for decision in self._ear.decisions():
