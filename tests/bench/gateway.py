@@ -9,7 +9,7 @@ Each side is a process on one core; clients and upstream are this process on ano
 within each row, so that what else the machine does hits all of them; figures are medians of the rounds, ratios the
 median of the ratios of neighbouring runs. CPU is user and system time of the side's process. `calls/s` is what came
 through in closed loop, and a call that streams has 100 events. Client keys, routing, the whole attempt loop, outcome
-recording and decision records are on, the pool has 100 credentials, and admission limits are raised.
+recording, decision records and metrics are on, the pool has 100 credentials, and admission limits are raised.
 """
 
 import argparse

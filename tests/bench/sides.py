@@ -33,6 +33,7 @@ connect = "60s"
 path = "{state}"
 [transports.pool]
 max_connections = 5000
+[observers.prometheus]
 [providers.openai]
 base_url = "http://{upstream}/v1"
 [[providers.openai.models]]
@@ -78,7 +79,7 @@ def turnout(upstream: str, folder: Path, environment: Path = Path(sys.prefix)) -
 
 
 def turnout_file(upstream: str, folder: Path) -> Path:
-    """Client keys, routing, the whole attempt loop, outcomes and decision records on; admission limits raised."""
+    """Client keys, routing, the whole attempt loop, outcomes, decision records, metrics; admission limits raised."""
     credentials = "".join(CREDENTIAL.format(number=number) for number in range(CREDENTIALS))
     file = folder / "turnout.toml"
     text = CONFIG.format(key=KEY, state=folder / "state", upstream=upstream, credentials=credentials)

@@ -292,7 +292,7 @@ def test_plugins_lists_what_is_installed_with_broken_ones(
     assert states["turnout.observers", "unused"] == ("available", "")
     assert states["turnout.observers", "bad"][0] == "broken"
     assert "SystemExit" in states["turnout.observers", "bad"][1]
-    assert states["turnout.observers", "gone"] == ("broken", "not installed; installed: bad, unused")
+    assert states["turnout.observers", "gone"] == ("broken", "not installed; installed: bad, prometheus, unused")
     assert "selector" in run("plugins")[1]
 
 

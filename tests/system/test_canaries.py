@@ -20,6 +20,8 @@ path = "{folder}/store"
 listen = ["127.0.0.1:0"]
 keys = ["${{TURNOUT_KEY}}", "{canaries.second_client}"]
 
+[observers.prometheus]
+
 [retry]
 passes = 1
 
@@ -136,6 +138,7 @@ def every_flow(gateway: Gateway, canaries: Secrets) -> dict[str, Answer]:
         "two keys": gateway.ask("GET", "/v1/models", headers={"x-api-key": canaries.wrong_client}),
         "basic": http_ask(gateway.url, "GET", "/v1/models", headers={"authorization": f"Basic {canaries.client}"}),
         "ready": http_ask(gateway.url, "GET", "/readyz"),
+        "metrics": gateway.ask("GET", "/metrics"),
     }
 
 
@@ -170,9 +173,11 @@ def assert_they_did_happen(answers: Mapping[str, Answer]) -> None:
         "wrong key": 401,
         "key in query": 200,
         "two keys": 401,
+        "metrics": 200,
     }
     assert {name: statuses[name] for name in expected} == expected
     assert [name for name, answer in answers.items() if '"internal"' in answer.body] == []
+    assert 'turnout_calls_total{model="sound"' in answers["metrics"].body
     for echo in ("echo-400", "echo-422", "echo-400, streaming"):
         assert "Incorrect API key provided" in answers[echo].body
 
