@@ -149,6 +149,7 @@ class CallScope:
     """
 
     __slots__ = (
+        "_ended",
         "_idled",
         "_lender",
         "_open",
@@ -173,6 +174,7 @@ class CallScope:
         self._open = open_scopes
         self._terms = terms
         self._phase = phase
+        self._ended = False
         self._idled = False
         self._until = until = min(until, terms.deadline)
         self._lender = None if under is None or under.lent else under
@@ -201,7 +203,12 @@ class CallScope:
     def close(self, error: BaseException | None) -> bool:
         """Leave the scope; gives whether `error` was its own cancellation. May raise what else `error` holds."""
         self._open.leave(self)
-        return left(self._scope, error) if self._lender is None else self._lender.give_back(error)
+        if self._lender is None:
+            return left(self._scope, error)
+        if not self._ended:
+            self._lender.lent = False  # and no question whether it is cancelled, which reads the clock: 1 µs less
+            return False
+        return self._lender.give_back(error)
 
     def limit(self, seconds: float, phase: Phase) -> None:
         """From now, wait at most so many seconds."""
@@ -231,20 +238,21 @@ class CallScope:
         if until < self._open.look:
             self._open.expect(until)
         if until == self._terms.deadline and until <= self._open.time():
-            self._scope.cancel()  # now, as Trio does
+            self.cancel()  # now, as Trio does
 
     def end_idle(self) -> None:
         """Cancel it because the stream has been silent for too long."""
         self._idled = True
-        self._scope.cancel()
+        self.cancel()
 
     def end_watched(self) -> None:
         """Cancel it because a limit has passed that is watched."""
         self.watched = math.inf
-        self._scope.cancel()
+        self.cancel()
 
     def cancel(self) -> None:
         """Cancel what runs in it."""
+        self._ended = True
         self._scope.cancel()
 
     @property

@@ -5,6 +5,7 @@ cancellation can come in their middle.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import final
 
@@ -67,11 +68,12 @@ class IdleShelf:
 
     def __init__(self, keepalive: float) -> None:
         self._keepalive = keepalive
+        self._time: Callable[[], float] = trio.lowlevel.current_clock().current_time  # a third of `trio.current_time()`
         self._owners: OrderedDict[Connection, OriginPool] = OrderedDict()
 
     def put(self, connection: Connection, owner: "OriginPool") -> None:
         """Keep a connection from now on."""
-        connection.idle_since = trio.current_time()
+        connection.idle_since = self._time()
         self._owners[connection] = owner
 
     def take(self, connection: Connection) -> None:
@@ -80,7 +82,7 @@ class IdleShelf:
 
     def expire(self) -> None:
         """Close what has been idle for too long: O(1) for each that goes."""
-        horizon = trio.current_time() - self._keepalive
+        horizon = self._time() - self._keepalive
         while self._owners:
             connection = next(iter(self._owners))
             if connection.idle_since > horizon:
