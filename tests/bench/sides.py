@@ -51,6 +51,7 @@ http {{
   upstream bench {{ server {upstream}; keepalive 2000; }}
   server {{ listen 127.0.0.1:{port} backlog=4096; location / {{
     proxy_pass http://bench; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+    proxy_read_timeout 300s;
   }} }}
 }}
 """
