@@ -87,10 +87,11 @@ async def test_an_observer_that_never_waits_lets_others_have_their_turn(autojump
             observers.tell(event(number))
         await trio.sleep(GATHER)
         before = 0
-        while before < QUEUE:
+        for _ in range(QUEUE):
             await trio.lowlevel.checkpoint()
             assert len(ear.heard) - before <= 2 * BATCH
             before = len(ear.heard)
+        assert before == QUEUE
         nursery.cancel_scope.cancel()
 
 
@@ -122,6 +123,27 @@ async def test_what_waits_at_the_end_is_heard_at_once(autojump_clock: MockClock)
         await observers.end()
         assert (len(ear.heard), trio.current_time()) == (40, began)
     assert trio.current_time() == began  # and nobody had to end the observer's task
+
+
+async def test_what_finds_no_room_is_lost_and_counted(autojump_clock: MockClock) -> None:
+    ear, observers = Ear([0] * (QUEUE + 3)), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        for number in range(QUEUE + 3):
+            observers.tell(event(number))
+        await observers.end()
+    assert ear.heard == [str(number) for number in range(QUEUE)]
+    assert observers.lost() == {"ear": 3}
+
+
+async def test_an_observer_that_has_nothing_to_hear_ends_at_once(autojump_clock: MockClock) -> None:
+    observers = Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": Ear([])}, nursery)
+        await trio.sleep(1)
+        began = trio.current_time()
+        await observers.end()
+        assert trio.current_time() == began
 
 
 async def test_the_end_does_not_wait_for_an_observer_that_is_slow(autojump_clock: MockClock) -> None:
