@@ -11,7 +11,8 @@ from turnout_http._settings import ClientLimits
 
 
 @lru_cache(maxsize=1024)
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether a client with this address is on our host."""
     try:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
@@ -60,7 +61,7 @@ class Gate:
     @contextmanager
     def hold(self, address: str) -> Iterator[bool]:
         """Whether one more connection of this address may stay; while inside it is counted."""
-        counted = "" if _is_loopback(address) else address
+        counted = "" if is_loopback(address) else address
         if counted and self._by_address[counted] >= self._limits.per_address:
             yield False
             return

@@ -249,6 +249,16 @@ class Exchange:
     def answer(self, status: int, lines: bytes, body: bytes, *, close: bool) -> Awaitable[None]:
         """Take a whole answer; see `Answer`. As in `send`, what the system takes at once needs no coroutine."""
         self.keep = self.keep and not close
+        burst = self._out.burst
+        if burst is not None and burst.goes_on():
+            return self._answer_together(status, lines, body)
+        return self._answer(status, lines, body)
+
+    async def _answer_together(self, status: int, lines: bytes, body: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        await self._answer(status, lines, body)
+
+    def _answer(self, status: int, lines: bytes, body: bytes) -> Awaitable[None]:
         parts = [STATUS_LINES[status], lines, self._shared.date, self._end_of_head()]
         if status not in BODYLESS and self.scope["method"] != "HEAD":
             parts.append(body)

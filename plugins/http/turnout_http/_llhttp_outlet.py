@@ -5,6 +5,7 @@ from typing import final
 
 import trio
 
+from turnout_http._bursts import Burst
 from turnout_http._settings import ClientLimits
 
 COPIED = 32 * 1024
@@ -13,11 +14,18 @@ COPIED = 32 * 1024
 
 @final
 class Outlet:
-    """The outgoing side of one connection. When nobody takes any more, the connection's scope is cancelled."""
+    """The outgoing side of one connection. When nobody takes any more, the connection's scope is cancelled.
 
-    __slots__ = ("_connection", "_limits", "_sock", "_torn")
+    Attributes:
+        burst: that answers on this connection may be part of; None for a client on another host.
+    """
 
-    def __init__(self, sock: socket.socket, limits: ClientLimits, connection: trio.CancelScope) -> None:
+    __slots__ = ("_connection", "_limits", "_sock", "_torn", "burst")
+
+    def __init__(
+        self, sock: socket.socket, limits: ClientLimits, connection: trio.CancelScope, burst: Burst | None
+    ) -> None:
+        self.burst = burst
         self._sock = sock
         self._limits = limits
         self._connection = connection

@@ -4,6 +4,7 @@ from typing import final
 
 import trio
 
+from turnout_http._bursts import Burst
 from turnout_http._llhttp_readers import Readers
 from turnout_http._settings import ClientLimits
 
@@ -19,6 +20,7 @@ class Shared:
         date: line of the `date` header now.
         idle_until: when a connection ends that is idle from now on, on Trio's clock; a little later than after
             `keep_alive`, because it is looked at now and then only: asking for the time costs 0.4 µs a request.
+        burst: of answers to clients on this host.
         closing: no connection serves another request.
         buffer: what is read is parsed before anybody else can run, so one is enough.
         view: the same, to read into.
@@ -27,6 +29,7 @@ class Shared:
     def __init__(self, limits: ClientLimits, readers: Readers) -> None:
         self.limits = limits
         self.readers = readers
+        self.burst = Burst()
         self.date = b""
         self.idle_until = trio.current_time() + limits.keep_alive
         self.closing = False

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import httpx
+import trio
 
 from turnout_transport._connections import Connection
 from turnout_transport._failures import mark_sent
@@ -198,6 +199,8 @@ class BoundTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, message: Message) -> Answer:
         pool = self.pool
+        if pool.burst is not None and pool.burst.goes_on():
+            await trio.lowlevel.checkpoint()
         place = Place(pool)
         answer = None
         try:

@@ -13,6 +13,7 @@ import attrs
 import httpx
 import trio
 
+from turnout_transport._bursts import Burst, is_local
 from turnout_transport._connections import Connection
 from turnout_transport._dial import Dialer
 from turnout_transport._failures import failure
@@ -55,6 +56,7 @@ class Terms:
         max_wait: seconds to wait for a place.
     """
 
+    burst: Burst
     dialer: Dialer
     places: int
     max_wait: float
@@ -95,10 +97,14 @@ class OriginPool:
 
     A place is the right to one connection in use. Idle ones hold none, and a new one is made only when none is idle,
     so there are never more connections than places.
+
+    Attributes:
+        burst: that requests to this origin may be part of; None for one on another host.
     """
 
     def __init__(self, origin: Origin, proxy: Proxy | None, terms: Terms, shelf: IdleShelf) -> None:
         self.origin = origin
+        self.burst = terms.burst if proxy is None and is_local(origin.host) else None
         self.terms = terms
         self.places = Places(terms.places)
         self._proxy = proxy

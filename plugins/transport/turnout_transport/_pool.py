@@ -11,6 +11,7 @@ import trio
 
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
+from turnout_transport._bursts import Burst
 from turnout_transport._dial import Dialer, Opener, Resolver, resolve
 from turnout_transport._exchanges import BoundTransport
 from turnout_transport._limiters import CredentialLimiters
@@ -77,6 +78,7 @@ class Pool:
         self._proxy = settings.proxy
         self._shelf = IdleShelf(settings.keepalive)
         self._terms = Terms(
+            burst=Burst(),
             dialer=Dialer(
                 tls=tls or tls_context(settings.ca_file),
                 limit=connect_limit,

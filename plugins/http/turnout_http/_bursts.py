@@ -1,0 +1,31 @@
+"""Answers that are ready close after one another go out together, if their clients are on this host.
+
+To send to a process that sleeps is to wake it, which takes 20 µs of our CPU time, three times the sending itself. In a
+crowd each answer would find its client asleep again, because the next one takes longer to make than this one to read.
+An answer in a burst waits for one pass of the loop, in which those that are ready by then go out one after the other:
+with the same in the transport a call of 1 KB costs 0.93 times as much at 8 clients, 0.80 at 32 and 0.82 at 200.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+import trio
+
+CLOSE = 0.0004
+"""Seconds after one answer in which another one makes a burst: a single client that makes one call after another has none."""
+
+
+@final
+class Burst:
+    """When answers were ready lately; one for all clients of a server that are on its host."""
+
+    __slots__ = ("_last", "_time")
+
+    def __init__(self) -> None:
+        self._time: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        self._last = -CLOSE
+
+    def goes_on(self) -> bool:
+        """Take note that an answer is ready, and say whether it is one of a burst."""
+        last, self._last = self._last, self._time()
+        return self._last - last < CLOSE

@@ -1,0 +1,174 @@
+"""What is ready at nearly the same time goes out together: answers and requests to others on this host."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from peers import OK, peer, read_request
+from trio.testing import MockClock
+
+from turnout import Credential, Secret
+from turnout_http import _bursts as http
+from turnout_http._llhttp_connection import Connection
+from turnout_http._llhttp_exchange import Exchange
+from turnout_http._llhttp_outlet import Outlet
+from turnout_http._llhttp_readers import Readers
+from turnout_http._llhttp_shared import Shared
+from turnout_http._settings import ClientLimits
+from turnout_http._visit import DONE
+from turnout_transport import Pool
+from turnout_transport import _bursts as transport
+from turnout_transport._exchanges import BoundTransport
+from turnout_wire.exchange import Posting
+
+
+@pytest.mark.parametrize("module", [http, transport])
+async def test_a_burst_goes_on_as_long_as_one_comes_close_after_another(module: Any, autojump_clock: MockClock) -> None:
+    burst = module.Burst()
+    found = []
+    for pause in (0.0, module.CLOSE / 2, module.CLOSE / 2, module.CLOSE * 2, 0.0):
+        await trio.sleep(pause)
+        found.append(burst.goes_on())
+    assert found == [False, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("10.0.0.1", False),
+        ("localhost.example", False),
+        ("api.example", False),
+    ],
+)
+def test_only_names_of_this_host_are_local(host: str, local: bool) -> None:
+    assert transport.is_local(host) is local
+
+
+def bound(pool: Pool, origin: str, proxy: str = "") -> BoundTransport:
+    secret = Secret(proxy) if proxy else None
+    found = pool.for_credential(Credential(id="a", provider="p", origin=origin, proxy_url=secret))
+    assert isinstance(found, BoundTransport)
+    return found
+
+
+@contextmanager
+def answering(burst: http.Burst | None) -> Iterator[tuple[Exchange, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Readers() as readers:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        out = Outlet(ours, ClientLimits(), trio.CancelScope(), burst)
+        exchange = Exchange({"method": "POST"}, out, Shared(ClientLimits(), readers), keep=True, expects=False)
+        exchange.complete = True
+        yield exchange, theirs
+
+
+def came(sock: socket.socket) -> bytes:
+    try:
+        return sock.recv(4096)
+    except BlockingIOError:
+        return b""
+
+
+@pytest.mark.parametrize("burst", [True, False])
+async def test_the_first_answer_goes_out_at_once_and_so_does_any_to_another_host(
+    burst: bool, autojump_clock: MockClock
+) -> None:
+    with answering(http.Burst() if burst else None) as (exchange, client):
+        assert exchange.answer(200, b"", b"ok", close=False) is DONE
+        assert came(client).endswith(b"\r\n\r\nok")
+        if not burst:
+            assert exchange.answer(200, b"", b"ok", close=False) is DONE
+
+
+async def test_an_answer_in_a_burst_goes_out_in_the_next_pass(autojump_clock: MockClock) -> None:
+    burst = http.Burst()
+    assert not burst.goes_on()
+    order: list[str] = []
+    with answering(burst) as (exchange, client):
+
+        async def answer() -> None:
+            order.append("ready")
+            await exchange.answer(200, b"", b"ok", close=False)
+            order.append("sent")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(answer)
+        assert order == ["ready"] * 3 + ["sent"] * 3
+        assert exchange.ended
+        assert came(client).count(b"\r\n\r\nok") == 3
+
+
+async def test_an_answer_whose_client_has_left_meanwhile_is_not_sent(autojump_clock: MockClock) -> None:
+    """C-5: it never says that it has begun, either."""
+    burst = http.Burst()
+    burst.goes_on()
+    with answering(burst) as (exchange, client):
+        with trio.CancelScope() as left:
+            left.cancel()
+            await exchange.answer(200, b"", b"ok", close=False)
+        assert left.cancelled_caught
+        assert (came(client), exchange.begun, exchange.ended) == (b"", False, False)
+
+
+async def test_requests_of_a_burst_are_sent_one_after_the_other_once_all_are_ready() -> None:
+    """And one that is cancelled in that pass is not sent, and holds no place."""
+    seen: list[bytes] = []
+    in_use: list[int] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        while request := await read_request(stream):
+            seen.append(request)
+            await stream.send_all(OK)
+
+    async with peer(serve) as origin, Pool().opened() as pool:
+        bound_one, again = bound(pool, origin), Posting(httpx.URL(f"{origin}/v1"), httpx.Headers())
+        burst = bound_one.pool.burst
+        assert burst is not None
+        await bound_one.post(again, b"{}")
+        burst.goes_on()
+        with trio.CancelScope() as left:
+            left.cancel()
+            await bound_one.post(again, b"never")
+        assert left.cancelled_caught
+        (numbers,) = pool.statistics()
+        assert (numbers.in_use, numbers.idle) == (0, 1)
+
+        async def post(body: bytes) -> None:
+            in_use.append(pool.statistics()[0].in_use)
+            await bound_one.post(again, body)
+
+        burst.goes_on()
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(post, b"%d" % number)
+    assert in_use == [0, 0, 0]
+    assert sorted(request[-1:] for request in seen) == sorted([b"0", b"1", b"2", b"}"])
+
+
+async def test_an_upstream_on_another_host_or_behind_a_proxy_has_no_bursts() -> None:
+    async with Pool().opened() as pool:
+        assert bound(pool, "https://api.example").pool.burst is None
+        assert bound(pool, "http://127.0.0.1:9", "http://127.0.0.1:8").pool.burst is None
+
+
+async def test_a_client_on_another_host_has_no_bursts() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Readers() as readers:
+        shared = Shared(ClientLimits(), readers)
+        for address, burst in (("10.0.0.9", None), ("2001:db8::1", None), ("127.0.0.1", shared.burst)):
+            connection = Connection(nobody, ours, (address, 9), shared)
+            assert connection._requests._out.burst is burst
+
+
+async def nobody(*_: object) -> None:
+    raise AssertionError("nothing is asked here")
