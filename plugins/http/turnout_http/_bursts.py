@@ -12,7 +12,7 @@ from typing import final
 import trio
 
 CLOSE = 0.0004
-"""Seconds after one answer in which another one makes a burst: a single client that makes one call after another has none."""
+"""Seconds after one answer in which another one makes a burst: one client by itself makes none."""
 
 
 @final

@@ -13,7 +13,7 @@ from typing import final
 import trio
 
 CLOSE = 0.0004
-"""Seconds after one request in which another one makes a burst: one call after another makes none."""
+"""Seconds after one request in which another one makes a burst: one client by itself makes none."""
 
 
 @final
