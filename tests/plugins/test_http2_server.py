@@ -263,6 +263,17 @@ async def test_a_large_answer_arrives_whole_whatever_the_windows(tmp_path: Path,
         assert await client.answer(await client.ask()) == (200, large)
 
 
+async def test_windows_that_a_change_of_settings_opens_let_an_answer_go_on(tmp_path: Path) -> None:
+    """RFC 9113, 6.9.2: such a change opens every stream's window, and no WINDOW_UPDATE says so."""
+    async with open_house(tmp_path) as house, house.client(INITIAL_WINDOW_SIZE=0) as client:
+        number = await client.ask()
+        await client.hear(h2.events.ResponseReceived, number)
+        await trio.testing.wait_all_tasks_blocked(0.02)  # the answer waits for room
+        client.state.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 100_000})
+        await client.flush()
+        await client.hear(h2.events.StreamEnded, number)
+
+
 async def test_the_body_behind_an_early_answer_is_dropped_and_the_connection_goes_on(tmp_path: Path) -> None:
     """RFC 9113, 8.1: the rest is not wanted, and no error."""
     wrong = [(name, "Bearer a-wrong-key-of-somebody" if name == "authorization" else value) for name, value in HEAD]
