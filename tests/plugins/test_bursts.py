@@ -3,12 +3,12 @@
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 import httpx
 import pytest
 import trio
-from peers import OK, peer, read_request
+from peers import OK, always_ok, peer, read_request
 from trio.testing import MockClock
 
 from turnout import Credential, Secret
@@ -26,14 +26,20 @@ from turnout_transport._exchanges import BoundTransport
 from turnout_wire.exchange import Posting
 
 
-@pytest.mark.parametrize("module", [http, transport])
-async def test_a_burst_goes_on_as_long_as_one_comes_close_after_another(module: Any, autojump_clock: MockClock) -> None:
-    burst = module.Burst()
+async def test_a_burst_goes_on_as_long_as_one_comes_close_after_another(autojump_clock: MockClock) -> None:
+    answers, requests = http.Burst(), transport.Burst()
+    assert http.CLOSE == transport.CLOSE
     found = []
-    for pause in (0.0, module.CLOSE / 2, module.CLOSE / 2, module.CLOSE * 2, 0.0):
+    for pause in (0.0, http.CLOSE / 2, http.CLOSE / 2, http.CLOSE * 2, 0.0):
         await trio.sleep(pause)
-        found.append(burst.goes_on())
-    assert found == [False, True, True, False, True]
+        found.append((answers.goes_on(object()), requests.goes_on()))
+    assert found == [(False, False), (True, True), (True, True), (False, False), (True, True)]
+
+
+async def test_answers_to_one_client_alone_are_no_burst(autojump_clock: MockClock) -> None:
+    burst, client, other = http.Burst(), "a client", "another"
+    found = [burst.goes_on(to) for to in (client, client, client, other, client, client)]
+    assert found == [False, False, False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -91,11 +97,12 @@ async def test_the_first_answer_goes_out_at_once_and_so_does_any_to_another_host
 
 async def test_an_answer_in_a_burst_goes_out_in_the_next_pass(autojump_clock: MockClock) -> None:
     burst = http.Burst()
-    assert not burst.goes_on()
+    assert not burst.goes_on("somebody else")
     order: list[str] = []
     with answering(burst) as (exchange, client):
 
         async def answer() -> None:
+            burst.goes_on("somebody else")
             order.append("ready")
             await exchange.answer(200, b"", b"ok", close=False)
             order.append("sent")
@@ -111,7 +118,7 @@ async def test_an_answer_in_a_burst_goes_out_in_the_next_pass(autojump_clock: Mo
 async def test_an_answer_whose_client_has_left_meanwhile_is_not_sent(autojump_clock: MockClock) -> None:
     """C-5: it never says that it has begun, either."""
     burst = http.Burst()
-    burst.goes_on()
+    burst.goes_on("somebody else")
     with answering(burst) as (exchange, client):
         with trio.CancelScope() as left:
             left.cancel()
@@ -142,12 +149,13 @@ async def test_requests_of_a_burst_are_sent_one_after_the_other_once_all_are_rea
         assert isinstance(bound_one.pool.burst, transport.Burst)
         await bound_one.post(again, b"{}")
         bound_one.pool.burst = cast(transport.Burst, Endless())
+        assert bound_one.pool.places.take_nowait()  # another request is under way from here on
         with trio.CancelScope() as left:
             left.cancel()
             await bound_one.post(again, b"never")
         assert left.cancelled_caught
         (numbers,) = pool.statistics()
-        assert (numbers.in_use, numbers.idle) == (0, 1)
+        assert (numbers.in_use, numbers.idle) == (1, 1)
 
         async def post(body: bytes) -> None:
             in_use.append(pool.statistics()[0].in_use)
@@ -156,8 +164,35 @@ async def test_requests_of_a_burst_are_sent_one_after_the_other_once_all_are_rea
         async with trio.open_nursery() as nursery:
             for number in range(3):
                 nursery.start_soon(post, b"%d" % number)
-    assert in_use == [0, 0, 0]
-    assert sorted(request[-1:] for request in seen) == sorted([b"0", b"1", b"2", b"}"])
+    assert in_use == [1, 1, 1]
+    assert sorted(request.rpartition(b"\r\n")[2] for request in seen) == [b"0", b"1", b"2", b"{}"]
+
+
+class Steps(trio.abc.Instrument):
+    """How often a task was woken."""
+
+    def __init__(self, task: trio.lowlevel.Task) -> None:
+        self.task = task
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task is self.task
+
+
+async def test_a_request_that_is_alone_waits_for_nobody() -> None:
+    found = []
+    async with peer(always_ok) as origin, Pool().opened() as pool:
+        to, again = bound(pool, origin), Posting(httpx.URL(f"{origin}/v1"), httpx.Headers())
+        await to.post(again, b"{}")
+        for burst, others in ((None, 0), (Endless(), 0), (Endless(), 1)):
+            to.pool.burst = cast(transport.Burst | None, burst)
+            to.pool.places.taken = others
+            steps = Steps(trio.lowlevel.current_task())
+            trio.lowlevel.add_instrument(steps)
+            await to.post(again, b"{}")
+            trio.lowlevel.remove_instrument(steps)
+            found.append(steps.count)
+    assert found == [1, 1, 2]
 
 
 async def test_an_upstream_on_another_host_or_behind_a_proxy_has_no_bursts() -> None:

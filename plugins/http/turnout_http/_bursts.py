@@ -11,21 +11,26 @@ from typing import final
 
 import trio
 
-CLOSE = 0.0004
-"""Seconds after one answer in which another one makes a burst: one client by itself makes none."""
+CLOSE = 0.001
+"""Seconds after one answer in which another one makes a burst."""
 
 
 @final
 class Burst:
-    """When answers were ready lately; one for all clients of a server that are on its host."""
+    """When answers were ready lately, and for whom; one for all clients of a server that are on its host."""
 
-    __slots__ = ("_last", "_time")
+    __slots__ = ("_last", "_time", "_to")
 
     def __init__(self) -> None:
         self._time: Callable[[], float] = trio.lowlevel.current_clock().current_time
         self._last = -CLOSE
+        self._to: object = None
 
-    def goes_on(self) -> bool:
-        """Take note that an answer is ready, and say whether it is one of a burst."""
+    def goes_on(self, to: object) -> bool:
+        """Take note that an answer to somebody is ready, and say whether it is one of a burst.
+
+        One to whoever got the last one is not: a client by itself, which makes one call after another.
+        """
         last, self._last = self._last, self._time()
-        return self._last - last < CLOSE
+        before, self._to = self._to, to
+        return self._last - last < CLOSE and before is not to

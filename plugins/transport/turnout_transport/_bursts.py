@@ -12,8 +12,8 @@ from typing import final
 
 import trio
 
-CLOSE = 0.0004
-"""Seconds after one request in which another one makes a burst: one client by itself makes none."""
+CLOSE = 0.001
+"""Seconds after one request in which another one makes a burst."""
 
 
 @final

@@ -199,7 +199,7 @@ class BoundTransport(httpx.AsyncBaseTransport):
 
     async def _exchange(self, message: Message) -> Answer:
         pool = self.pool
-        if pool.burst is not None and pool.burst.goes_on():
+        if pool.burst is not None and pool.burst.goes_on() and pool.places.taken:  # by others, who are not alone then
             await trio.lowlevel.checkpoint()
         place = Place(pool)
         answer = None
