@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from logging import getLogger
+from typing import TypeVar
 
 import trio
 
@@ -11,6 +12,8 @@ from turnout._events import Event
 from turnout._plugin_calls import offers, plugin_code
 from turnout.abc import BatchObserver, Exposer, Observer
 from turnout.errors import TurnoutError
+
+T = TypeVar("T")
 
 QUEUE = 1024
 """Events that wait for one observer at most."""
@@ -104,7 +107,7 @@ class Listener:
         if self._hear_batch is not None:
             self._heard = batch = [queue.popleft() for _ in range(min(LARGE_BATCH, len(queue)))]
             limit.deadline = trio.current_time() + HEAR_LIMIT
-            await self._hear(self._hear_batch(batch))
+            await self._hear(self._hear_batch, batch)
             return
         for _ in range(min(BATCH, len(queue))):
             latest = trio.current_time() + HEAR_LIMIT
@@ -112,14 +115,14 @@ class Listener:
                 limit.deadline = latest + SLACK
             event = queue.popleft()
             self._heard = (event,)
-            await self._hear(self.observer.hear(event))
+            await self._hear(self.observer.hear, event)
             if limit.cancel_called:
                 return
 
-    async def _hear(self, hearing: Awaitable[None]) -> None:
+    async def _hear(self, hear: Callable[[T], Awaitable[None]], what: T) -> None:
         try:
             with self._border:
-                await hearing
+                await hear(what)
         except TurnoutError as error:
             self._lose(str(error))
 

@@ -208,3 +208,18 @@ async def test_what_a_batch_raises_is_told_once_for_all_of_it(
     assert ear.heard == ["good", "bad", "4"]
     assert observers.lost() == {"ear": 3}
     assert caplog.text.count("lost 3 events: ") == 1
+
+
+@pytest.mark.parametrize("name", ["hear", "hear_batch"])
+async def test_one_that_raises_before_it_gives_something_to_wait_for_harms_nobody(
+    name: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """H8: a plain function where an async one is due."""
+
+    def raising(_self: object, _what: object) -> None:
+        raise ValueError("a bug")
+
+    broken: type[Ear] = type("Broken", (Ear,), {name: raising})
+    observers = await heard_by(broken([]), 3)
+    assert observers.lost() == {"ear": 3}
+    assert "raised ValueError" in caplog.text

@@ -43,7 +43,7 @@ class PrometheusSettings:
 
     buckets: tuple[float, ...] = attrs.field(default=BUCKETS, validator=_rising)
     models: int = attrs.field(default=200, validator=_not_negative)
-    credentials: int = attrs.field(default=1000, validator=_not_negative)
+    credentials: int = attrs.field(default=200, validator=_not_negative)
 
 
 @final
