@@ -232,7 +232,7 @@ class Client:
         self.case = case
         self.request = case.request(key, number)
         self.began = self.first = 0.0
-        self.missing = self.taken = 0
+        self.missing = self.taken = self.calls = 0
         self.status = b""
 
     def ask(self, began: float) -> None:
@@ -303,6 +303,7 @@ class Load:
 
     def ended(self, client: Client) -> None:
         now = time.perf_counter()
+        client.calls += 1
         self.left -= 1
         self.waits.append(now - client.began)
         if client.first:

@@ -1,6 +1,6 @@
 """What a second process costs: CPU per call of `turnout run --processes N` against one process, in one run.
 
-    python tests/bench/processes.py                    a minute on a quiet machine
+    python tests/bench/processes.py                    two minutes on a quiet machine
     python tests/bench/processes.py --processes 4 --rounds 5 --json FILE
 
 Both gateways are up for the whole run and take turns within each row; ratios are the median of those of neighbouring
@@ -9,7 +9,9 @@ nothing to do. On fewer than four cores both sides share one core and the load h
 nothing about scaling and are not shown; with four or more each process may use any core but the load's.
 Several processes share the clients, so that fewer requests are found at each look for what has come. What that costs
 is told apart: the single process at as many clients as each of several has (`spread`), and the ratio to that.
-`share` is the part of the calls' CPU time that the busiest process took.
+`share` is the part of the calls' CPU time that the busiest process took. Processes that take turns on one core also
+find its caches full of each other's; so in a further run the first one has a core to itself, the others are beside the
+load and are not counted, and `own core` is what a call of the first one's own clients costs it, with both ratios again.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -87,6 +89,40 @@ def measure(loop: Loop, upstream: Upstream, side: Gateway, case: Case, clients: 
     return Figures(sum(used) / calls, calls / took, max(used) / sum(used), idle)
 
 
+def measure_on_own_core(
+    loop: Loop, upstream: Upstream, side: Gateway, case: Case, clients: int, calls: int, cores: Sequence[int]
+) -> float:
+    """Seconds of CPU that a call costs the first process where nobody shares its core."""
+    first = side.serving[0]
+    load = Load(loop, upstream, side.url, KEY, case, clients)
+    try:
+        for one in side.serving:
+            os.sched_setaffinity(one.pid, {cores[0]} if one is first else os.sched_getaffinity(0))
+        load.call(clients + 5)
+        ports = accepted_by(first)
+        own = [client for client in load.clients if client.sock.getsockname()[1] in ports]
+        before, used = sum(client.calls for client in own), first.cpu()
+        load.call(calls * len(side.serving))
+        return (first.cpu() - used) / (sum(client.calls for client in own) - before)
+    finally:
+        load.close()
+        load.settle(0.02)
+        for one in side.serving:
+            os.sched_setaffinity(one.pid, cores)
+
+
+def accepted_by(side: Side) -> set[int]:
+    """The ports of the clients whose connections a process has (proc(5): /proc/PID/fd, /proc/net/tcp)."""
+    found: set[str] = set()
+    for descriptor in Path(f"/proc/{side.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(descriptor.readlink()))
+    own = int(side.url.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    places = [(row[1].partition(":")[2], row[2].partition(":")[2], row[9]) for row in rows]
+    return {int(peer, 16) for here, peer, inode in places if int(here, 16) == own and f"socket:[{inode}]" in found}
+
+
 def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -> list[dict[str, object]]:
     loop = Loop()
     upstream = Upstream(loop)
@@ -94,7 +130,7 @@ def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -
     rows: list[dict[str, object]] = []
     many = arguments.processes
     heads = f"{'case':20}{'clients':>8}{'µs CPU/call: 1':>16}{many:>6}{'ratio':>8}{'spread':>8}{'ratio':>8}"
-    print(f"{heads}{'share':>7}{'calls/s ratio':>15}")
+    print(f"{heads}{'own core':>10}{'ratios':>14}{'share':>7}{'calls/s ratio':>15}")
     with (
         gateway(1, upstream.address, folder, cores) as one,
         gateway(many, upstream.address, folder, cores) as several,
@@ -102,10 +138,11 @@ def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -
         for case, calls in CASES.items():
             for clients in COUNTS:
                 turns = ((one, clients), (several, clients), (one, clients // many))
-                runs = [
-                    [measure(loop, upstream, side, case, at, max(calls, 2 * clients)) for side, at in turns]
-                    for _ in range(arguments.rounds)
-                ]
+                runs, own_core = [], []
+                for _ in range(arguments.rounds):
+                    many_calls = max(calls, 2 * clients)
+                    runs.append([measure(loop, upstream, side, case, at, many_calls) for side, at in turns])
+                    own_core.append(measure_on_own_core(loop, upstream, several, case, clients, many_calls, cores))
                 pairs = [run[:2] for run in runs]
                 row = {
                     "case": case.name,
@@ -115,6 +152,13 @@ def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -
                     "cpu_ratio": statistics.median(multiple.cpu / single.cpu for single, multiple in pairs),
                     "spread_us": statistics.median(spread.cpu for _, _, spread in runs) * 1e6,
                     "cpu_ratio_spread": statistics.median(multiple.cpu / spread.cpu for _, multiple, spread in runs),
+                    "own_core_us": statistics.median(own_core) * 1e6,
+                    "cpu_ratio_own_core": statistics.median(
+                        own / single.cpu for own, (single, *_) in zip(own_core, runs, strict=True)
+                    ),
+                    "cpu_ratio_own_core_spread": statistics.median(
+                        own / spread.cpu for own, (*_, spread) in zip(own_core, runs, strict=True)
+                    ),
                     "share": statistics.median(multiple.share for _, multiple in pairs),
                     "rate_ratio": statistics.median(multiple.rate / single.rate for single, multiple in pairs),
                     "supervisor_s": sum(multiple.supervisor for _, multiple in pairs),
@@ -122,7 +166,11 @@ def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -
                 rows.append(row)
                 rate = f"{row['rate_ratio']:15.2f}" if scales else f"{'-':>15}"
                 costs = f"{row['one_us']:16.1f}{row['several_us']:6.1f}{row['cpu_ratio']:8.2f}"
-                costs += f"{row['spread_us']:8.1f}{row['cpu_ratio_spread']:8.2f}{row['share']:7.2f}"
+                costs += f"{row['spread_us']:8.1f}{row['cpu_ratio_spread']:8.2f}"
+                costs += (
+                    f"{row['own_core_us']:10.1f}{row['cpu_ratio_own_core']:7.2f}{row['cpu_ratio_own_core_spread']:7.2f}"
+                )
+                costs += f"{row['share']:7.2f}"
                 print(f"{case.name:20}{clients:8}{costs}{rate}", flush=True)
         memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
         boss = several.supervisor.memory() / 1024 if several.supervisor else 0.0

@@ -98,8 +98,7 @@ class Side:
     """A running process and what it has used."""
 
     def __init__(self, name: str, url: str, pid: int) -> None:
-        self.name, self.url = name, url
-        self._pid = pid
+        self.name, self.url, self.pid = name, url, pid
         # The clock of a process's CPU time, in Linux's encoding (include/linux/posix-timers.h: CPUCLOCK_SCHED = 2)
         self._clock = ~pid << 3 | 2
 
@@ -109,11 +108,11 @@ class Side:
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        os.kill(self._pid, number)
+        os.kill(self.pid, number)
 
     def memory(self, field: str = "VmRSS") -> float:
         """KiB resident now; at its peak with `VmHWM`."""
-        text = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii")
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         found = re.search(rf"{field}:\s+(\d+) kB", text)
         return float(found[1]) if found else 0.0
 
