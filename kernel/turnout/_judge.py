@@ -52,14 +52,13 @@ class Judge:
     def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
         """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector."""
         before = self._custody.states.get(credential.id)
-        changes = True
-        if type(verdict) is Done and before is not None and settled(before, recorded):
+        as_before = type(verdict) is Done and before is not None and settled(before, recorded)
+        if as_before:
             self._origins.succeeded(credential.origin)
-            changes = False
             if run.generation.observe is None and not self._observers:
                 return  # nobody listens, so that the outcome is not even made
         outcome = _Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
-        if changes and before is not None:
+        if before is not None and not as_before:
             self._settle(run, credential, outcome, before, took)
         if run.generation.observe is not None:
             _teach(run.generation, outcome, took)

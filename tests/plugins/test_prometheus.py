@@ -14,6 +14,7 @@ from turnout import (
     Ask,
     Attempt,
     CallDecided,
+    Chunk,
     CredentialRemoved,
     Decision,
     Done,
@@ -76,6 +77,10 @@ async def shown(*events: Event, settings: PrometheusSettings | None = None) -> d
     return samples(observer)
 
 
+def only(metric: str, found: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in found.items() if name.startswith(f"{metric}{{")}
+
+
 def samples(observer: Prometheus) -> dict[str, float]:
     found = {}
     (text,) = observer.expose().values()
@@ -97,8 +102,7 @@ async def test_calls_are_counted_by_model_operation_and_result() -> None:
     found = await shown(
         decided(), decided(), decided(stream=True), decided(error="rate_limited"), decided(operation=Operation.EMBED)
     )
-    calls = {name: value for name, value in found.items() if name.startswith("turnout_calls_total")}
-    assert calls == {
+    assert only("turnout_calls_total", found) == {
         "turnout_calls_total{model=m,operation=generate,result=ok,stream=false}": 2,
         "turnout_calls_total{model=m,operation=generate,result=ok,stream=true}": 1,
         "turnout_calls_total{model=m,operation=generate,result=rate_limited,stream=false}": 1,
@@ -108,8 +112,7 @@ async def test_calls_are_counted_by_model_operation_and_result() -> None:
 
 async def test_attempts_are_counted_by_credential_and_verdict() -> None:
     found = await shown(ended(Done()), ended(Done(), "b"), ended(RateLimited()), ended(TimedOut()), ended(Done()))
-    attempts = {name: value for name, value in found.items() if name.startswith("turnout_attempts_total")}
-    assert attempts == {
+    assert only("turnout_attempts_total", found) == {
         "turnout_attempts_total{credential=a,provider=p,verdict=done}": 2,
         "turnout_attempts_total{credential=b,provider=p,verdict=done}": 1,
         "turnout_attempts_total{credential=a,provider=p,verdict=rate_limited}": 1,
@@ -208,8 +211,7 @@ async def test_the_calls_of_a_kernel_are_shown_with_their_attempts(autojump_cloc
                 await kernel.execute(Ask(model="m"))
             assert failed.value.code == code
     found = samples(observer)
-    calls = {name: value for name, value in found.items() if name.startswith("turnout_calls_total")}
-    assert calls == {
+    assert only("turnout_calls_total", found) == {
         "turnout_calls_total{model=m,operation=generate,result=ok,stream=false}": 1,
         "turnout_calls_total{model=m,operation=generate,result=upstream_error,stream=false}": 1,
         "turnout_calls_total{model=other,operation=generate,result=model_cooldown,stream=false}": 1,
@@ -221,3 +223,20 @@ async def test_the_calls_of_a_kernel_are_shown_with_their_attempts(autojump_cloc
         "b,provider=p,verdict=rate_limited}": 1,
     }
     assert "canary" not in str(observer.expose())
+
+
+async def test_a_stream_that_breaks_is_a_call_that_began_and_an_attempt_that_failed(autojump_clock: MockClock) -> None:
+    broken = Script(failure=TimedOut(), refuse=False, chunks=[Chunk(b"data: x\n\n")])
+    observer = Prometheus(PrometheusSettings())
+    async with scripted_kernel(POOL, {"p": ScriptedProvider(broken)}, observers={"prometheus": observer}) as kernel:
+        with pytest.raises(TurnoutError):
+            async with kernel.stream(Ask(model="m")) as stream:
+                async for _ in stream:
+                    pass
+    found = samples(observer)
+    assert only("turnout_calls_total", found) == {
+        "turnout_calls_total{model=m,operation=generate,result=ok,stream=true}": 1
+    }
+    assert only("turnout_attempts_total", found) == {
+        "turnout_attempts_total{credential=a,provider=p,verdict=timed_out}": 1
+    }

@@ -28,7 +28,7 @@ async def test_calls_and_attempts_of_a_gateway_can_be_scraped(tmp_path: Path) ->
     async with open_house(tmp_path, script, more="[observers.prometheus]") as house:
         await house.chat()
         await house.chat(stream=True)
-        text = await scraped(house, ',result="ok",stream="true"} 1.0')
+        text = await scraped(house, ',verdict="done"} 2.0')  # told last: a stream's attempt ends with it
         without = await house.client.get("/metrics", headers={"authorization": "Bearer wrong"})
     lines = [line for line in text.splitlines() if line.startswith((CALLS, "turnout_attempts_total{"))]
     ends = sorted(line.split("process=")[1].split(",", 1)[1] for line in lines)
