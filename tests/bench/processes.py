@@ -1,12 +1,13 @@
 """What a second process costs: CPU per call of `turnout run --processes N` against one process, in one run.
 
     python tests/bench/processes.py                    two minutes on a quiet machine
-    python tests/bench/processes.py --processes 4 --rounds 5 --json FILE
+    python tests/bench/processes.py --processes 4 --rounds 9 --json FILE
 
-Both gateways are up for the whole run and take turns within each row; ratios are the median of those of neighbouring
-runs. CPU is user and system time of all the processes that serve, without the supervisor, which is told apart: it has
-nothing to do. On fewer than four cores both sides share one core and the load has another, so calls per second say
-nothing about scaling and are not shown; with four or more each process may use any core but the load's.
+Each round starts both gateways anew, because two starts of the same code differ by up to a tenth, and both take turns
+within each row; figures are medians of the rounds, ratios the median of the ratios of neighbouring runs. CPU is user
+and system time of all the processes that serve, without the supervisor, which is told apart: it has nothing to do. On
+fewer than four cores both sides share one core and the load has another, so calls per second say nothing about scaling
+and are not shown; with four or more each process may use any core but the load's.
 Several processes share the clients, so that fewer requests are found at each look for what has come. What that costs
 is told apart: the single process at as many clients as each of several has (`spread`), and the ratio to that.
 `share` is the part of the calls' CPU time that the busiest process took. Processes that take turns on one core also
@@ -21,7 +22,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -123,61 +124,99 @@ def accepted_by(side: Side) -> set[int]:
     return {int(peer, 16) for here, peer, inode in places if int(here, 16) == own and f"socket:[{inode}]" in found}
 
 
-def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -> list[dict[str, object]]:
-    loop = Loop()
-    upstream = Upstream(loop)
-    scales = len(cores) + 1 >= SCALES_FROM
-    rows: list[dict[str, object]] = []
-    many = arguments.processes
-    heads = f"{'case':20}{'clients':>8}{'µs CPU/call: 1':>16}{many:>6}{'ratio':>8}{'spread':>8}{'ratio':>8}"
-    print(f"{heads}{'own core':>10}{'ratios':>14}{'share':>7}{'calls/s ratio':>15}")
+@attrs.frozen
+class Round:
+    """What was measured of one row in one round: seconds of CPU a call, but for the figures of whole runs."""
+
+    one: Figures
+    several: Figures
+    spread: Figures
+    own_core: float
+
+
+@attrs.define
+class Measured:
+    """All rounds of all rows, and what the processes held in the last one, in MiB."""
+
+    rows: dict[tuple[Case, int], list[Round]] = attrs.field(factory=dict)
+    memory: list[float] = attrs.field(factory=list)
+    supervisor_memory: float = 0.0
+
+
+def play(measured: Measured, many: int, loop: Loop, upstream: Upstream, folder: Path, cores: Sequence[int]) -> None:
+    """One round: both gateways, from their start to their end."""
     with (
         gateway(1, upstream.address, folder, cores) as one,
         gateway(many, upstream.address, folder, cores) as several,
     ):
-        for case, calls in CASES.items():
+        for case, usual in CASES.items():
             for clients in COUNTS:
+                calls = max(usual, 2 * clients)
                 turns = ((one, clients), (several, clients), (one, clients // many))
-                runs, own_core = [], []
-                for _ in range(arguments.rounds):
-                    many_calls = max(calls, 2 * clients)
-                    runs.append([measure(loop, upstream, side, case, at, many_calls) for side, at in turns])
-                    own_core.append(measure_on_own_core(loop, upstream, several, case, clients, many_calls, cores))
-                pairs = [run[:2] for run in runs]
-                row = {
-                    "case": case.name,
-                    "clients": clients,
-                    "one_us": statistics.median(single.cpu for single, _ in pairs) * 1e6,
-                    "several_us": statistics.median(multiple.cpu for _, multiple in pairs) * 1e6,
-                    "cpu_ratio": statistics.median(multiple.cpu / single.cpu for single, multiple in pairs),
-                    "spread_us": statistics.median(spread.cpu for _, _, spread in runs) * 1e6,
-                    "cpu_ratio_spread": statistics.median(multiple.cpu / spread.cpu for _, multiple, spread in runs),
-                    "own_core_us": statistics.median(own_core) * 1e6,
-                    "cpu_ratio_own_core": statistics.median(
-                        own / single.cpu for own, (single, *_) in zip(own_core, runs, strict=True)
-                    ),
-                    "cpu_ratio_own_core_spread": statistics.median(
-                        own / spread.cpu for own, (*_, spread) in zip(own_core, runs, strict=True)
-                    ),
-                    "share": statistics.median(multiple.share for _, multiple in pairs),
-                    "rate_ratio": statistics.median(multiple.rate / single.rate for single, multiple in pairs),
-                    "supervisor_s": sum(multiple.supervisor for _, multiple in pairs),
-                }
-                rows.append(row)
-                rate = f"{row['rate_ratio']:15.2f}" if scales else f"{'-':>15}"
-                costs = f"{row['one_us']:16.1f}{row['several_us']:6.1f}{row['cpu_ratio']:8.2f}"
-                costs += f"{row['spread_us']:8.1f}{row['cpu_ratio_spread']:8.2f}"
-                costs += (
-                    f"{row['own_core_us']:10.1f}{row['cpu_ratio_own_core']:7.2f}{row['cpu_ratio_own_core_spread']:7.2f}"
-                )
-                costs += f"{row['share']:7.2f}"
-                print(f"{case.name:20}{clients:8}{costs}{rate}", flush=True)
-        memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
-        boss = several.supervisor.memory() / 1024 if several.supervisor else 0.0
-        spent = sum(float(str(row["supervisor_s"])) for row in rows)
-        print(f"\nMiB of memory: {memory[0]} alone, {memory[1:]} together, {boss:.1f} the supervisor")
-        print(f"CPU of the supervisor in all: {spent * 1e3:.1f} ms")
+                first, second, third = (measure(loop, upstream, side, case, at, calls) for side, at in turns)
+                own_core = measure_on_own_core(loop, upstream, several, case, clients, calls, cores)
+                measured.rows.setdefault((case, clients), []).append(Round(first, second, third, own_core))
+        measured.memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
+        measured.supervisor_memory = several.supervisor.memory() / 1024 if several.supervisor else 0.0
+
+
+def middle(rounds: Sequence[Round], figure: Callable[[Round], float]) -> float:
+    return statistics.median(figure(round) for round in rounds)
+
+
+def row_of(case: Case, clients: int, rounds: Sequence[Round]) -> dict[str, float | str]:
+    return {
+        "case": case.name,
+        "clients": clients,
+        "one_us": middle(rounds, lambda found: found.one.cpu) * 1e6,
+        "several_us": middle(rounds, lambda found: found.several.cpu) * 1e6,
+        "cpu_ratio": middle(rounds, lambda found: found.several.cpu / found.one.cpu),
+        "spread_us": middle(rounds, lambda found: found.spread.cpu) * 1e6,
+        "cpu_ratio_spread": middle(rounds, lambda found: found.several.cpu / found.spread.cpu),
+        "own_core_us": middle(rounds, lambda found: found.own_core) * 1e6,
+        "cpu_ratio_own_core": middle(rounds, lambda found: found.own_core / found.one.cpu),
+        "cpu_ratio_own_core_spread": middle(rounds, lambda found: found.own_core / found.spread.cpu),
+        "share": middle(rounds, lambda found: found.several.share),
+        "rate_ratio": middle(rounds, lambda found: found.several.rate / found.one.rate),
+        "supervisor_s": sum(found.several.supervisor for found in rounds),
+    }
+
+
+HEAD = (
+    "{case:20}{clients:>8}{one_us:>16}{several_us:>6}{cpu_ratio:>8}{spread_us:>8}{cpu_ratio_spread:>8}"
+    "{own_core_us:>10}{cpu_ratio_own_core:>7}{cpu_ratio_own_core_spread:>7}{share:>7}{rate_ratio:>15}"
+)
+ROW = (
+    "{case:20}{clients:>8}{one_us:16.1f}{several_us:6.1f}{cpu_ratio:8.2f}{spread_us:8.1f}{cpu_ratio_spread:8.2f}"
+    "{own_core_us:10.1f}{cpu_ratio_own_core:7.2f}{cpu_ratio_own_core_spread:7.2f}{share:7.2f}{rate_ratio:>15.2f}"
+)
+
+
+def show(measured: Measured, many: int, *, scales: bool) -> list[dict[str, float | str]]:
+    """Print the table, and give its rows."""
+    heads = {"case": "case", "clients": "clients", "one_us": "µs CPU/call: 1", "several_us": many, "cpu_ratio": "ratio"}
+    heads |= {"spread_us": "spread", "cpu_ratio_spread": "ratio", "own_core_us": "own core"}
+    heads |= {"cpu_ratio_own_core": "ratio", "cpu_ratio_own_core_spread": "ratio", "share": "share"}
+    print(HEAD.format(**heads, rate_ratio="calls/s ratio" if scales else ""))
+    rows = [row_of(case, clients, rounds) for (case, clients), rounds in measured.rows.items()]
+    for row in rows:
+        line = ROW.format(**row)
+        print(line if scales else line[:-15])
+    print(f"\nMiB of memory: {measured.memory[0]} alone, {measured.memory[1:]} together", end="")
+    print(f", {measured.supervisor_memory:.1f} the supervisor")
+    print(f"CPU of the supervisor in all: {sum(float(row['supervisor_s']) for row in rows) * 1e3:.1f} ms")
     return rows
+
+
+def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -> list[dict[str, float | str]]:
+    loop = Loop()
+    upstream = Upstream(loop)
+    measured = Measured()
+    for number in range(arguments.rounds):
+        own = folder / str(number)
+        own.mkdir()
+        play(measured, arguments.processes, loop, upstream, own, cores)
+    return show(measured, arguments.processes, scales=len(cores) + 1 >= SCALES_FROM)
 
 
 def main() -> None:
