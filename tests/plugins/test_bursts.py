@@ -12,34 +12,26 @@ from peers import OK, always_ok, peer, read_request
 from trio.testing import MockClock
 
 from turnout import Credential, Secret
-from turnout_http import _bursts as http
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_exchange import Exchange
 from turnout_http._llhttp_outlet import Outlet
-from turnout_http._llhttp_readers import Readers
 from turnout_http._llhttp_shared import Shared
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import DONE
+from turnout_sockets import CLOSE, Burst, Readers
 from turnout_transport import Pool
-from turnout_transport import _bursts as transport
 from turnout_transport._exchanges import BoundTransport
+from turnout_transport._origins import is_local
 from turnout_wire.exchange import Posting
 
 
 async def test_a_burst_goes_on_as_long_as_one_comes_close_after_another(autojump_clock: MockClock) -> None:
-    answers, requests = http.Burst(), transport.Burst()
-    assert http.CLOSE == transport.CLOSE
+    burst = Burst()
     found = []
-    for pause in (0.0, http.CLOSE / 2, http.CLOSE / 2, http.CLOSE * 2, 0.0):
+    for pause in (0.0, CLOSE / 2, CLOSE / 2, CLOSE * 2, 0.0):
         await trio.sleep(pause)
-        found.append((answers.goes_on(object()), requests.goes_on()))
-    assert found == [(False, False), (True, True), (True, True), (False, False), (True, True)]
-
-
-async def test_answers_to_one_client_alone_are_no_burst(autojump_clock: MockClock) -> None:
-    burst, client, other = http.Burst(), "a client", "another"
-    found = [burst.goes_on(to) for to in (client, client, client, other, client, client)]
-    assert found == [False, False, False, True, True, False]
+        found.append(burst.goes_on())
+    assert found == [False, True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +47,7 @@ async def test_answers_to_one_client_alone_are_no_burst(autojump_clock: MockCloc
     ],
 )
 def test_only_names_of_this_host_are_local(host: str, local: bool) -> None:
-    assert transport.is_local(host) is local
+    assert is_local(host) is local
 
 
 def bound(pool: Pool, origin: str, proxy: str = "") -> BoundTransport:
@@ -66,11 +58,12 @@ def bound(pool: Pool, origin: str, proxy: str = "") -> BoundTransport:
 
 
 @contextmanager
-def answering(burst: http.Burst | None) -> Iterator[tuple[Exchange, socket.socket]]:
+def answering(burst: Burst | None, busy: int = 2) -> Iterator[tuple[Exchange, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs, Readers() as readers:
         ours.setblocking(False)
         theirs.setblocking(False)
+        readers.busy = busy  # with the one that is answered
         out = Outlet(ours, ClientLimits(), trio.CancelScope(), burst)
         exchange = Exchange({"method": "POST"}, out, Shared(ClientLimits(), readers), keep=True, expects=False)
         exchange.complete = True
@@ -88,21 +81,28 @@ def came(sock: socket.socket) -> bytes:
 async def test_the_first_answer_goes_out_at_once_and_so_does_any_to_another_host(
     burst: bool, autojump_clock: MockClock
 ) -> None:
-    with answering(http.Burst() if burst else None) as (exchange, client):
+    with answering(Burst() if burst else None) as (exchange, client):
         assert exchange.answer(200, b"", b"ok", close=False) is DONE
         assert came(client).endswith(b"\r\n\r\nok")
         if not burst:
             assert exchange.answer(200, b"", b"ok", close=False) is DONE
 
 
+async def test_an_answer_while_nobody_else_is_served_waits_for_nobody(autojump_clock: MockClock) -> None:
+    with answering(Burst(), busy=1) as (exchange, client):
+        for number in range(1, 4):
+            assert exchange.answer(200, b"", b"ok", close=False) is DONE
+            assert came(client).count(b"\r\n\r\nok") == 1, number
+
+
 async def test_an_answer_in_a_burst_goes_out_in_the_next_pass(autojump_clock: MockClock) -> None:
-    burst = http.Burst()
-    assert not burst.goes_on("somebody else")
+    burst = Burst()
+    assert not burst.goes_on()
     order: list[str] = []
     with answering(burst) as (exchange, client):
 
         async def answer() -> None:
-            burst.goes_on("somebody else")
+            burst.goes_on()
             order.append("ready")
             await exchange.answer(200, b"", b"ok", close=False)
             order.append("sent")
@@ -117,8 +117,8 @@ async def test_an_answer_in_a_burst_goes_out_in_the_next_pass(autojump_clock: Mo
 
 async def test_an_answer_whose_client_has_left_meanwhile_is_not_sent(autojump_clock: MockClock) -> None:
     """C-5: it never says that it has begun, either."""
-    burst = http.Burst()
-    burst.goes_on("somebody else")
+    burst = Burst()
+    burst.goes_on()
     with answering(burst) as (exchange, client):
         with trio.CancelScope() as left:
             left.cancel()
@@ -146,9 +146,9 @@ async def test_requests_of_a_burst_are_sent_one_after_the_other_once_all_are_rea
 
     async with peer(serve) as origin, Pool().opened() as pool:
         bound_one, again = bound(pool, origin), Posting(httpx.URL(f"{origin}/v1"), httpx.Headers())
-        assert isinstance(bound_one.pool.burst, transport.Burst)
+        assert isinstance(bound_one.pool.burst, Burst)
         await bound_one.post(again, b"{}")
-        bound_one.pool.burst = cast(transport.Burst, Endless())
+        bound_one.pool.burst = cast(Burst, Endless())
         assert bound_one.pool.places.take_nowait()  # another request is under way from here on
         with trio.CancelScope() as left:
             left.cancel()
@@ -185,7 +185,7 @@ async def test_a_request_that_is_alone_waits_for_nobody() -> None:
         to, again = bound(pool, origin), Posting(httpx.URL(f"{origin}/v1"), httpx.Headers())
         await to.post(again, b"{}")
         for burst, others in ((None, 0), (Endless(), 0), (Endless(), 1)):
-            to.pool.burst = cast(transport.Burst | None, burst)
+            to.pool.burst = cast(Burst | None, burst)
             to.pool.places.taken = others
             steps = Steps(trio.lowlevel.current_task())
             trio.lowlevel.add_instrument(steps)

@@ -32,12 +32,12 @@ from turnout_http._answering import header_lines
 from turnout_http._descriptors import Descriptors
 from turnout_http._llhttp_again import LastHead
 from turnout_http._llhttp_connection import Connection
-from turnout_http._llhttp_readers import Readers
 from turnout_http._llhttp_requests import MISSES
 from turnout_http._llhttp_shared import Shared
 from turnout_http._servers import choose
 from turnout_http._visit import HEAD as REMEMBERED
 from turnout_http._visit import Receive, Scope, Send
+from turnout_sockets import Readers
 
 KEY = "k7-Qd2mX9vLw4TzR8"
 HEAD = b"Host: 127.0.0.1\r\nAuthorization: Bearer " + KEY.encode() + b"\r\n"

@@ -3,7 +3,7 @@
 import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import httpx
 import pytest
@@ -14,14 +14,15 @@ from peers import CHUNKED, OK, always_ok, ask, body_of, call, peer, read_request
 from trio.testing import wait_all_tasks_blocked
 
 from turnout import Credential
+from turnout_sockets import Readers
 from turnout_transport import Pool
 from turnout_transport._exchanges import ReplyBody
 from turnout_transport._intakes import BUFFER, HELD, WatchedIntake
-from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._sockets import SocketStream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
+LONG = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
 PART = bytes(range(256)) * 256
 
 
@@ -239,7 +240,9 @@ async def test_what_a_block_raises_comes_out_as_it_is() -> None:
             raise LookupError("mine")
 
 
-# The reader itself
+# The reader itself, and who reads alone
+
+BOTH = [pytest.param(0, id="alone"), pytest.param(10**9, id="by the reader")]
 
 
 class Faulty(ReplyParser):
@@ -259,17 +262,19 @@ def watched(readers: Readers, parser: type[ReplyParser]) -> Iterator[tuple[Watch
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Readers]:
-    readers = Readers()
-    with readers.opened():
+async def running(calm: int) -> AsyncIterator[Readers]:
+    readers = Readers(calm=calm)
+    with readers:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readers.run)
             yield readers
+            assert readers.busy == 0
             nursery.cancel_scope.cancel()
 
 
-async def test_a_fault_of_ours_fails_one_reply_and_not_the_reader() -> None:
-    async with running() as readers:
+@pytest.mark.parametrize("calm", BOTH)
+async def test_a_fault_of_ours_fails_one_reply_and_not_the_reader(calm: int) -> None:
+    async with running(calm) as readers:
         with watched(readers, Faulty) as (bad, bad_peer), watched(readers, ReplyParser) as (good, good_peer):
             bad_peer.send(HEAD)
             with pytest.raises(ZeroDivisionError):
@@ -281,8 +286,9 @@ async def test_a_fault_of_ours_fails_one_reply_and_not_the_reader() -> None:
             good.close()
 
 
-async def test_a_connection_that_is_closed_in_the_same_look_around_is_not_read() -> None:
-    async with running() as readers:
+@pytest.mark.parametrize("calm", BOTH)
+async def test_a_connection_that_is_closed_in_the_same_look_around_is_not_read(calm: int) -> None:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (one, one_peer), watched(readers, ReplyParser) as (other, other_peer):
             closed = []
             for intake, its_rival in ((one, other), (other, one)):
@@ -327,10 +333,13 @@ STREAMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(C
 TOLD = b"".join(PART[:size] for size in (1, 300, 7000, 2))
 
 
+@pytest.mark.parametrize("calm", BOTH)
 @given(cuts=st.sets(st.integers(1, len(STREAMED) - 1), max_size=12))
-async def test_however_a_body_is_cut_the_one_who_follows_it_gets_all_and_is_woken_once(cuts: set[int]) -> None:
+async def test_however_a_body_is_cut_the_one_who_follows_it_gets_all_and_is_woken_once(
+    cuts: set[int], calm: int
+) -> None:
     """J4."""
-    async with running() as readers:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (intake, peer):
             follower = Follower(intake, lambda _piece: False)  # at the end it is woken nevertheless
             async with trio.open_nursery() as nursery:
@@ -344,11 +353,12 @@ async def test_however_a_body_is_cut_the_one_who_follows_it_gets_all_and_is_woke
             intake.close()
 
 
-async def test_a_fault_of_who_follows_a_reply_is_raised_to_him_and_the_reader_goes_on() -> None:
+@pytest.mark.parametrize("calm", BOTH)
+async def test_a_fault_of_who_follows_a_reply_is_raised_to_him_and_the_reader_goes_on(calm: int) -> None:
     def fail(_piece: bytes) -> bool:
         raise ZeroDivisionError
 
-    async with running() as readers:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (bad, bad_peer), watched(readers, ReplyParser) as (good, good_peer):
             bad_peer.send(HEAD + b"one")
             await bad.wait(Follower(bad, fail).enough)
@@ -361,10 +371,11 @@ async def test_a_fault_of_who_follows_a_reply_is_raised_to_him_and_the_reader_go
             good.close()
 
 
+@pytest.mark.parametrize("calm", BOTH)
 @pytest.mark.parametrize("wants", [True, False])
-async def test_who_is_cancelled_by_what_he_follows_may_wait_again(wants: bool) -> None:
+async def test_who_is_cancelled_by_what_he_follows_may_wait_again(wants: bool, calm: int) -> None:
     """A client that turns out to have gone while a piece is sent to it ends the task that waits for the next one."""
-    async with running() as readers:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (intake, peer):
             peer.send(HEAD)
             await intake.read_head()
@@ -385,9 +396,10 @@ async def test_who_is_cancelled_by_what_he_follows_may_wait_again(wants: bool) -
             intake.close()
 
 
+@pytest.mark.parametrize("calm", BOTH)
 @pytest.mark.parametrize("wants", [True, False])
-async def test_who_closes_a_connection_from_what_he_follows_is_woken_once(wants: bool) -> None:
-    async with running() as readers:
+async def test_who_closes_a_connection_from_what_he_follows_is_woken_once(wants: bool, calm: int) -> None:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (intake, peer):
             peer.send(HEAD + b"one")
 
@@ -403,8 +415,9 @@ async def test_who_closes_a_connection_from_what_he_follows_is_woken_once(wants:
                 intake.read_nowait()
 
 
-async def test_a_connection_that_is_closed_under_him_wakes_who_follows_it_and_asks_him_nothing() -> None:
-    async with running() as readers:
+@pytest.mark.parametrize("calm", BOTH)
+async def test_a_connection_that_is_closed_under_him_wakes_who_follows_it_and_asks_him_nothing(calm: int) -> None:
+    async with running(calm) as readers:
         with watched(readers, ReplyParser) as (intake, _):
             asked: list[bool] = []
 
@@ -420,3 +433,54 @@ async def test_a_connection_that_is_closed_under_him_wakes_who_follows_it_and_as
                 await wait_all_tasks_blocked()
                 intake.close()
             assert asked == []
+
+
+@pytest.mark.parametrize("calm", BOTH)
+async def test_who_takes_nothing_of_what_he_follows_is_woken_once_no_more_is_read(calm: int) -> None:
+    """C-3: what waits of a body is bounded."""
+    async with running(calm) as readers:
+        with watched(readers, ReplyParser) as (intake, peer):
+            peer.send(LONG)
+            await intake.read_head()
+            peer.setblocking(False)
+
+            async def fill() -> None:
+                while intake.reply.held() <= HELD:
+                    with suppress(BlockingIOError):
+                        peer.send(PART)
+                    await trio.lowlevel.checkpoint()
+                peer.send(PART)
+
+            with trio.fail_after(5):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(fill)
+                    await intake.wait(lambda: False)
+            held = intake.reply.held()
+            assert HELD < held <= HELD + len(BUFFER)
+            assert len(intake.read_nowait() or b"") > HELD - 100
+            await intake.wait()
+            assert intake.read_nowait(), "it goes on"
+            intake.close()
+
+
+async def test_one_reply_is_read_alone_and_by_the_reader_in_turns() -> None:
+    async with running(0) as readers:
+        with watched(readers, ReplyParser) as (intake, peer):
+            peer.send(LONG)
+            await intake.read_head()
+
+            async def wait() -> None:
+                await intake.wait()
+
+            for number in range(6):
+                readers.busy = number % 2
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(wait)
+                    await wait_all_tasks_blocked()
+                    with trio.fail_after(5):
+                        peer.send(b"%d" % number)
+                        while nursery.child_tasks:
+                            await trio.lowlevel.checkpoint()
+                assert intake.read_nowait() == b"%d" % number
+            readers.busy = 0
+            intake.close()

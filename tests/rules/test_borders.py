@@ -20,7 +20,7 @@ PACKAGES = {path.name: path for plugin in PLUGINS for path in plugin.glob("turno
 
 KERNEL_THIRD_PARTIES = {"trio", "attrs", "cattrs", "tomlkit", "click"}
 OPEN_TO_PLUGINS = {"turnout", "turnout.abc", "turnout.errors", "turnout.testing"}
-LIBRARIES = {"turnout_wire", "turnout_seal", "turnout_oauth", "turnout_dialects"}
+LIBRARIES = {"turnout_wire", "turnout_seal", "turnout_oauth", "turnout_dialects", "turnout_sockets"}
 IMPURE = {"trio", "time", "random", "secrets", "os", "socket", "logging"}
 PURE = {
     "_values",

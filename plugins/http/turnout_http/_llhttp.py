@@ -19,11 +19,11 @@ import trio
 from turnout_http._faults import FaultLog
 from turnout_http._gate import Gate, make_room
 from turnout_http._llhttp_connection import Connection
-from turnout_http._llhttp_readers import Readers
 from turnout_http._llhttp_shared import Shared
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits, Settings
 from turnout_http._sharing import Sharing
+from turnout_sockets import Readers
 
 TICK = 1.0
 """Seconds between two looks at the connections' deadlines, at most; a quarter of the shortest limit if that is less."""

@@ -70,13 +70,13 @@ class Connection:
         try:
             with self._scope:
                 async with trio.open_nursery() as self._nursery:
-                    readers.add(self._sock, self._take)
+                    readers.add(self._sock.fileno(), self._take)
                     try:
                         with self._lasting:
                             await self._answer_requests()
                         await trio.sleep_forever()  # until the client has gone too, or `due`
                     finally:
-                        readers.remove(self._sock)
+                        readers.remove(self._sock.fileno())
         finally:
             self._requests.close()
         if self._fault is not None:
@@ -121,7 +121,7 @@ class Connection:
     def _read(self, count: int) -> None:
         requests = self._requests
         if not count:
-            self._shared.readers.remove(self._sock)
+            self._shared.readers.remove(self._sock.fileno())
             self._nursery.start_soon(self._after_end_of_file)
             return
         if requests.ahead:
@@ -134,7 +134,7 @@ class Connection:
         if requests.refused:
             self._refuse(requests.refused)
         if requests.current is not None and requests.current.full:
-            self._shared.readers.remove(self._sock)
+            self._shared.readers.remove(self._sock.fileno())
             self._nursery.start_soon(self._after_it_was_read, requests.current)
 
     async def _after_it_was_read(self, exchange: Exchange) -> None:
@@ -142,7 +142,7 @@ class Connection:
         while exchange.full and not exchange.over:
             await exchange.wait_changed()
         if not self._nursery.cancel_scope.cancel_called:  # otherwise the connection has ended meanwhile
-            self._shared.readers.add(self._sock, self._take)
+            self._shared.readers.add(self._sock.fileno(), self._take)
 
     def _refuse(self, answer: bytes) -> None:
         """Answer what never became a request. An idle connection's buffer takes these few bytes at once."""
@@ -191,13 +191,21 @@ class Connection:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def _answer_requests(self) -> None:
-        requests = self._requests
+        requests, readers = self._requests, self._shared.readers
+        fd = self._sock.fileno()
         while True:
             while (exchange := requests.current) is None:
-                self._waiting = True
-                await trio.lowlevel.wait_task_rescheduled(self._wait_no_more)
+                if readers.alone(fd):
+                    await self._read_alone(fd)
+                else:
+                    self._waiting = True
+                    await trio.lowlevel.wait_task_rescheduled(self._wait_no_more)
             exchange.offer()
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            readers.busy += 1
+            try:
+                await self._app(exchange.scope, exchange.receive, exchange.send)
+            finally:
+                readers.busy -= 1
             exchange.finish()
             if requests.current is exchange:  # a quick client's next request may be here already
                 requests.current = None
@@ -206,6 +214,16 @@ class Connection:
                 requests.ahead = True
                 self._hang_up()
                 return
+
+    async def _read_alone(self, fd: int) -> None:
+        """Wait for more by itself: nobody else has been served lately (see `Readers`)."""
+        readers = self._shared.readers
+        readers.pause(fd)
+        try:
+            await trio.lowlevel.wait_readable(fd)
+        finally:
+            readers.resume(fd)
+        self._take()
 
     def _hang_up(self) -> None:
         """Say that no more comes; the reader takes what is still on its way (see LINGER)."""

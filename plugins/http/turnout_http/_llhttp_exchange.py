@@ -250,7 +250,7 @@ class Exchange:
         """Take a whole answer; see `Answer`. As in `send`, what the system takes at once needs no coroutine."""
         self.keep = self.keep and not close
         burst = self._out.burst
-        if burst is not None and burst.goes_on(self._out):
+        if burst is not None and burst.goes_on() and self._shared.readers.busy > 1:  # not only with this one
             return self._answer_together(status, lines, body)
         return self._answer(status, lines, body)
 

@@ -5,8 +5,8 @@ from typing import final
 
 import trio
 
-from turnout_http._bursts import Burst
 from turnout_http._settings import ClientLimits
+from turnout_sockets import Burst
 
 COPIED = 32 * 1024
 """Bytes up to which parts are copied together: cheaper than handing them over one by one."""

@@ -4,9 +4,8 @@ from typing import final
 
 import trio
 
-from turnout_http._bursts import Burst
-from turnout_http._llhttp_readers import Readers
 from turnout_http._settings import ClientLimits
+from turnout_sockets import Burst, Readers
 
 READ = 256 * 1024
 """Bytes that are read at once; a body of 300 KB takes two waits instead of six with 64 KiB."""

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import trio
 
+from turnout_sockets import Readers
 from turnout_transport._dial import Wire
 from turnout_transport._failures import failure
 from turnout_transport._intakes import AskedIntake, Intake, WatchedIntake
-from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._requests import Message
 from turnout_transport._sockets import SocketStream

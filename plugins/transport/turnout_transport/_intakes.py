@@ -7,8 +7,8 @@ from typing import Any, Final, TypeAlias, final
 import httpx
 import trio
 
+from turnout_sockets import Readers
 from turnout_transport._failures import failure
-from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._sockets import READ_SIZE, SocketStream
 
@@ -129,9 +129,9 @@ class AskedIntake(Intake):
 
 @final
 class WatchedIntake(Intake):
-    """Read by the transport's reader as soon as something comes; whoever wants it waits to be woken."""
+    """Read by the transport's reader as soon as something comes; whoever wants it waits to be woken, or reads alone."""
 
-    __slots__ = ("_enough", "_fd", "_readers", "_socket", "_waiter", "_watched")
+    __slots__ = ("_alone", "_enough", "_fd", "_readers", "_socket", "_waiter", "_watched")
 
     def __init__(self, reply: ReplyParser, socket: SocketStream, readers: Readers) -> None:
         super().__init__(reply)
@@ -140,6 +140,7 @@ class WatchedIntake(Intake):
         self._readers = readers
         self._waiter: trio.lowlevel.Task | None = None
         self._enough: Enough | None = None
+        self._alone = False
         self._watched = False
         self._watch()
 
@@ -147,9 +148,29 @@ class WatchedIntake(Intake):
         """See `Intake.wait`."""
         if self._waiter is not None:
             raise trio.BusyResourceError("another task reads this reply")
+        alone = self._readers.alone(self._fd)
+        self._readers.busy += 1
         self._waiter = trio.lowlevel.current_task()
         self._enough = enough
+        if alone:
+            return self._read_alone()
         return trio.lowlevel.wait_task_rescheduled(self._stop_waiting)  # noqa: ASYNC105  # the caller awaits it
+
+    async def _read_alone(self) -> None:
+        """Wait as `wait` says, and read in the task that waits: no other waits for a reply (see `Readers`)."""
+        self._alone = True
+        self._readers.pause(self._fd)
+        try:
+            while self._waiter is not None:
+                await trio.lowlevel.wait_readable(self._fd)
+                self._arrived()
+        except trio.ClosedResourceError:
+            pass  # `close` has said why
+        finally:
+            self._alone = False
+            self._readers.resume(self._fd)
+            self._wait_no_more()
+        await trio.lowlevel.checkpoint_if_cancelled()  # by who was asked whether it is enough
 
     def close(self) -> None:
         """See `Intake.close`."""
@@ -157,6 +178,8 @@ class WatchedIntake(Intake):
         self._unwatch()
         self._enough = None
         self._wake()
+        if self._alone:
+            trio.lowlevel.notify_closing(self._fd)
 
     def _resume(self) -> None:
         super()._resume()
@@ -185,6 +208,8 @@ class WatchedIntake(Intake):
         elif reply.pieces and reply.held() > HELD:
             self._paused = True  # until somebody takes it: back-pressure
             self._unwatch()
+            self._enough = None  # whoever waits for more gets none before he takes this
+            self._wake()
         else:
             try:
                 count = self._socket.receive_nowait(BUFFER)
@@ -204,8 +229,9 @@ class WatchedIntake(Intake):
         if enough is not None and not self._asked(enough) and not self.reply.complete:
             self._enough = enough if self._waiter is not None else None
             return
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None:
+        waiter = self._waiter
+        self._wait_no_more()
+        if waiter is not None and not self._alone:
             trio.lowlevel.reschedule(waiter)
 
     def _asked(self, enough: Enough) -> bool:
@@ -215,7 +241,12 @@ class WatchedIntake(Intake):
             self._failure = exc
             return True
 
-    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
-        self._waiter = None
+    def _wait_no_more(self) -> None:
         self._enough = None
+        if self._waiter is not None:
+            self._waiter = None
+            self._readers.busy -= 1
+
+    def _stop_waiting(self, _: object) -> trio.lowlevel.Abort:
+        self._wait_no_more()
         return trio.lowlevel.Abort.SUCCEEDED

@@ -13,14 +13,13 @@ import attrs
 import httpx
 import trio
 
-from turnout_transport._bursts import Burst, is_local
+from turnout_sockets import Burst, Readers
 from turnout_transport._connections import Connection
 from turnout_transport._dial import Dialer
 from turnout_transport._failures import failure
 from turnout_transport._limiters import Places
-from turnout_transport._origins import Origin
+from turnout_transport._origins import Origin, is_local
 from turnout_transport._proxies import Proxy
-from turnout_transport._readers import Readers
 from turnout_transport._replies import ReplyParser
 from turnout_transport._resends import Resends
 

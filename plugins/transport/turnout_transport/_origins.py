@@ -1,5 +1,6 @@
 """Origins: where a credential may be sent, parsed once."""
 
+import ipaddress
 from typing import Self
 
 import attrs
@@ -54,3 +55,11 @@ class Origin:
 def port_of(url: httpx.URL) -> int:
     """The port a URL means."""
     return DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port
+
+
+def is_local(host: str) -> bool:
+    """Whether a host of an origin is this one, as far as its name says."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -11,14 +11,13 @@ import trio
 
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
-from turnout_transport._bursts import Burst
+from turnout_sockets import Burst, Readers
 from turnout_transport._dial import Dialer, Opener, Resolver, resolve
 from turnout_transport._exchanges import BoundTransport
 from turnout_transport._limiters import CredentialLimiters
 from turnout_transport._origin_pool import IdleShelf, OriginPool, OriginStatistics, Terms
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, proxy_flaw, usable_proxy
-from turnout_transport._readers import Readers
 from turnout_transport._sockets import open_socket
 from turnout_transport._tls import tls_context, usable_ca_file
 
@@ -110,7 +109,7 @@ class Pool:
         """
         failed: Exception | None = None
         readers = self._terms.readers
-        with readers.opened():
+        with readers:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(readers.run)
                 try:
