@@ -16,7 +16,7 @@ from turnout.testing import check_observer, check_provider, check_selector, open
 from turnout_wire.testing import HttpDouble, events
 
 ROOT = Path(__file__).parents[2]
-TREE = [ROOT / "kernel", *(ROOT / "plugins" / name for name in ("transport", "wire", "seal", "files"))]
+TREE = [ROOT / "kernel", *(ROOT / "plugins" / name for name in ("transport", "sockets", "wire", "seal", "files"))]
 EXAMPLES = [path.parent for path in sorted((ROOT / "examples").glob("*/pyproject.toml"))]
 
 CONFIG = """\
