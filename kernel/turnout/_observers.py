@@ -33,6 +33,9 @@ BATCH, LARGE_BATCH = 16, 128
 The second one for a `BatchObserver`, which takes them all in one call: to count them takes 0.1 ms.
 """
 
+TOLD_EVERY = 60.0
+"""Seconds between two lines in the log about events for which there was no room."""
+
 FAREWELL = 1.0
 """Seconds that observers get at the end for what still waits."""
 
@@ -44,11 +47,13 @@ class Listener:
 
     def __init__(self, name: str, observer: Observer) -> None:
         self.name = name
-        self.lost = 0
+        self._lost = 0
         self.observer = observer
         self.over = trio.Event()
         self._hear_batch = observer.hear_batch if offers(observer, BatchObserver) else None
         self._heard: Sequence[Event] = ()
+        self._without_room = 0
+        self._told = -TOLD_EVERY
         self._border = plugin_code("turnout.observers", name)
         self._scope = trio.CancelScope()
         self._queue: deque[Event] = deque()
@@ -56,12 +61,12 @@ class Listener:
         self._ending = trio.Event()
 
     def offer(self, event: Event) -> None:
-        """Queue an event; when the queue is full it is lost and counted."""
+        """Queue an event; when the queue is full it is lost, counted, and told with the next that is handed over."""
         queue = self._queue
         if not queue:
             self._come.set()
         elif len(queue) >= QUEUE:
-            self.lost += 1
+            self._without_room += 1
             return
         queue.append(event)
 
@@ -72,6 +77,9 @@ class Listener:
                 while self._queue or not self._ending.is_set():
                     await self._hear_on()
         finally:
+            self._tell_without_room()
+            if self._queue:
+                self._lose(len(self._queue), "they still waited when it was closed")
             self.over.set()
 
     async def _hear_on(self) -> None:
@@ -87,7 +95,7 @@ class Listener:
                     return
                 await self._hand_over(limit)
         if limit.cancelled_caught:
-            self._lose(f"took longer than {HEAR_LIMIT:g} s")
+            self._lose_heard(f"took longer than {HEAR_LIMIT:g} s")
 
     async def _gather(self) -> None:
         """Wait until events are there; those that come close together are heard together."""
@@ -104,6 +112,9 @@ class Listener:
     async def _hand_over(self, limit: trio.CancelScope) -> None:
         """Hand over some of the events that wait."""
         queue = self._queue
+        if self._without_room and trio.current_time() >= self._told + TOLD_EVERY:
+            self._told = trio.current_time()
+            self._tell_without_room()
         if self._hear_batch is not None:
             self._heard = batch = [queue.popleft() for _ in range(min(LARGE_BATCH, len(queue)))]
             limit.deadline = trio.current_time() + HEAR_LIMIT
@@ -124,17 +135,30 @@ class Listener:
             with self._border:
                 await hear(what)
         except TurnoutError as error:
-            self._lose(str(error))
+            self._lose_heard(str(error))
 
-    def _lose(self, reason: str) -> None:
-        what = type(self._heard[0]).__name__ if len(self._heard) == 1 else f"{len(self._heard)} events"
-        log.warning("observer %r lost %s: %s", self.name, what, reason)
-        self.lost += len(self._heard)
+    def _tell_without_room(self) -> None:
+        count, self._without_room = self._without_room, 0
+        if count:
+            self._lose(count, f"it is too slow, and {QUEUE} others waited already")
+
+    def _lose_heard(self, reason: str) -> None:
+        heard = self._heard
+        self._lose(len(heard), reason, type(heard[0]).__name__ if len(heard) == 1 else "")
+
+    def _lose(self, count: int, reason: str, what: str = "") -> None:
+        log.warning("observer %r lost %s: %s", self.name, what or f"{count} events", reason)
+        self._lost += count
 
     def end(self) -> None:
         """Hear what waits, at once, and end `run` then."""
         self._ending.set()
         self._come.set()
+
+    @property
+    def lost(self) -> int:
+        """Events that it did not hear."""
+        return self._lost + self._without_room
 
     def close(self) -> None:
         """End `run`; events that still wait are lost."""

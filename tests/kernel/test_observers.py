@@ -125,15 +125,29 @@ async def test_what_waits_at_the_end_is_heard_at_once(autojump_clock: MockClock)
     assert trio.current_time() == began  # and nobody had to end the observer's task
 
 
-async def test_what_finds_no_room_is_lost_and_counted(autojump_clock: MockClock) -> None:
-    ear, observers = Ear([0] * (QUEUE + 3)), Observers()
+async def test_what_finds_no_room_is_lost_counted_and_told_once_a_minute(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """H9: who runs it learns that an observer is too slow, however much it loses."""
+    ear, observers = Ear([1] * (QUEUE + 200)), Observers()
     async with trio.open_nursery() as nursery:
         observers.follow({"ear": ear}, nursery)
         for number in range(QUEUE + 3):
             observers.tell(event(number))
-        await observers.end()
-    assert ear.heard == [str(number) for number in range(QUEUE)]
-    assert observers.lost() == {"ear": 3}
+        for _ in range(100):
+            await trio.sleep(1)
+            for _ in range(3):  # one of which has room
+                observers.tell(event(-1))
+        assert observers.lost() == {"ear": 3 + 2 * 100}
+        nursery.cancel_scope.cancel()
+    assert ear.heard == [str(number) for number in range(99)]
+    told = [record.getMessage() for record in caplog.records]
+    why = f"events: it is too slow, and {QUEUE} others waited already"
+    assert told[0] == f"observer 'ear' lost 3 {why}"
+    assert [line.endswith(why) for line in told] == [True, True, True, False]
+    assert told[3].endswith(" events: they still waited when it was closed")
+    assert sum(int(line.split()[3]) for line in told) == observers.lost()["ear"]
+    assert observers.lost()["ear"] == QUEUE + 3 + 3 * 100 - 99 - 1  # the one that was being heard
 
 
 async def test_an_observer_that_has_nothing_to_hear_ends_at_once(autojump_clock: MockClock) -> None:
