@@ -25,13 +25,13 @@ def read(event: Event) -> Said:
 
 def plain(data: bytes) -> bool:
     """Whether bytes are whole events without an end or an error among them."""
-    return (  # `find`, as `in` makes and drops an error about what is no number: 0.2 µs for each search
+    return (  # `rfind`: half of `find`'s time for what is not there (CPython 3.11 to 3.13), and less than `in` takes
         data.startswith(b"event: response.")
         and data.endswith(b"}\n\n")
-        and data.find(b"response.completed") < 0
-        and data.find(b"response.incomplete") < 0
-        and data.find(b"response.failed") < 0
-        and data.find(b"error") < 0
+        and data.rfind(b"response.completed") < 0
+        and data.rfind(b"response.incomplete") < 0
+        and data.rfind(b"response.failed") < 0
+        and data.rfind(b"error") < 0
     )
 
 
