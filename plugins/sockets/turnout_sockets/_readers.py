@@ -127,7 +127,10 @@ class Readers:
         return self._calm > self._calm_after and fd in self._takes
 
     def pause(self, fd: int) -> None:
-        """Leave this socket to the caller until `resume`."""
+        """Leave this socket to the caller, who waits for it at once, until `resume`.
+
+        An epoll goes on to tell of errors (epoll_ctl(2)), so a broken socket that nobody waits for keeps `run` awake.
+        """
         self._paused[fd] = self._takes.pop(fd)
         self._look.modify(fd, 0)
 
