@@ -53,7 +53,7 @@ def sockets(count: int) -> Iterator[list[Socket]]:
 @asynccontextmanager
 async def running(readers: Readers) -> AsyncIterator[trio.lowlevel.Task]:
     """The task that reads."""
-    with readers:
+    with readers, trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readers.run)
             await wait_all_tasks_blocked()

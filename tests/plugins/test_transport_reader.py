@@ -264,7 +264,7 @@ def watched(readers: Readers, parser: type[ReplyParser]) -> Iterator[tuple[Watch
 @asynccontextmanager
 async def running(calm: int) -> AsyncIterator[Readers]:
     readers = Readers(calm=calm)
-    with readers:
+    with readers, trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(readers.run)
             yield readers
