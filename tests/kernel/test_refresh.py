@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from steps import Steps
 from trio.testing import MockClock
 
 from turnout import (
@@ -88,17 +89,6 @@ def of_key(id: str) -> Credential:
 TOML = '[retry]\nmax_wait = "30s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
 
 
-class Steps(trio.abc.Instrument):
-    """Counts the steps that tasks of one name take."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.taken = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.taken += task.name == self._name
-
-
 def metadata(kernel: Kernel, id: str) -> Metadata:
     credential = kernel.credentials.get(id)
     assert credential is not None
@@ -136,12 +126,10 @@ async def test_a_rest_that_is_too_short_for_the_clock_is_slept_over(mock_clock: 
         due = math.nextafter(kernel._clock.now(), math.inf)
         assert trio.current_time() + (due - kernel._clock.now()) == trio.current_time()
         await kernel.credentials.register(attrs.evolve(oauth("a", -START), next_refresh_after=due))
-        steps = Steps("refresh")
-        trio.lowlevel.add_instrument(steps)
-        for _ in range(100):
-            await trio.lowlevel.checkpoint()
-        trio.lowlevel.remove_instrument(steps)
-        assert steps.taken < 10
+        with Steps("refresh") as steps:
+            for _ in range(100):
+                await trio.lowlevel.checkpoint()
+        assert steps.count < 10
         assert provider.refreshed == []
         mock_clock.jump(1)
         await trio.testing.wait_all_tasks_blocked()

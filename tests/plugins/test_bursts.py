@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 from peers import OK, always_ok, peer, read_request
+from steps import Steps
 from trio.testing import MockClock
 
 from turnout import Credential, Secret
@@ -168,17 +169,6 @@ async def test_requests_of_a_burst_are_sent_one_after_the_other_once_all_are_rea
     assert sorted(request.rpartition(b"\r\n")[2] for request in seen) == [b"0", b"1", b"2", b"{}"]
 
 
-class Steps(trio.abc.Instrument):
-    """How often a task was woken."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.task = task
-        self.count = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task is self.task
-
-
 async def test_a_request_that_is_alone_waits_for_nobody() -> None:
     found = []
     async with peer(always_ok) as origin, Pool().opened() as pool:
@@ -187,10 +177,8 @@ async def test_a_request_that_is_alone_waits_for_nobody() -> None:
         for burst, others in ((None, 0), (Endless(), 0), (Endless(), 1)):
             to.pool.burst = cast(Burst | None, burst)
             to.pool.places.taken = others
-            steps = Steps(trio.lowlevel.current_task())
-            trio.lowlevel.add_instrument(steps)
-            await to.post(again, b"{}")
-            trio.lowlevel.remove_instrument(steps)
+            with Steps(trio.lowlevel.current_task()) as steps:
+                await to.post(again, b"{}")
             found.append(steps.count)
     assert found == [1, 1, 2]
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import trio
 from peers import OK, peer, read_request
+from steps import Steps
 from trio.testing import wait_all_tasks_blocked
 
 from turnout import Credential, Seconds
@@ -60,17 +61,6 @@ async def running(readers: Readers) -> AsyncIterator[trio.lowlevel.Task]:
             (task,) = nursery.child_tasks
             yield task
             nursery.cancel_scope.cancel()
-
-
-class Steps(trio.abc.Instrument):
-    """How often a task was woken."""
-
-    def __init__(self, task: trio.lowlevel.Task) -> None:
-        self.task = task
-        self.count = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.count += task is self.task
 
 
 # --- the reader ------------------------------------------------------------------------------------------------------
@@ -125,17 +115,15 @@ async def test_a_socket_that_is_paused_is_left_to_somebody_and_is_read_again_aft
         async with running(readers) as task:
             readers.add(one.fd, one.take)
             readers.pause(one.fd)
-            steps = Steps(task)
-            trio.lowlevel.add_instrument(steps)
-            one.far.send(b"mine")
-            await trio.lowlevel.wait_readable(one.fd)
-            assert one.near.recv(100) == b"mine"
-            await wait_all_tasks_blocked()
-            assert (steps.count, one.came) == (0, [])
-            one.far.send(b"yours")
-            readers.resume(one.fd)
-            await wait_all_tasks_blocked()
-            trio.lowlevel.remove_instrument(steps)
+            with Steps(task) as steps:
+                one.far.send(b"mine")
+                await trio.lowlevel.wait_readable(one.fd)
+                assert one.near.recv(100) == b"mine"
+                await wait_all_tasks_blocked()
+                assert (steps.count, one.came) == (0, [])
+                one.far.send(b"yours")
+                readers.resume(one.fd)
+                await wait_all_tasks_blocked()
             assert (steps.count, one.came) == (1, [b"yours"])
             readers.resume(one.fd)  # once more, for nothing
 
@@ -187,10 +175,8 @@ async def test_others_get_their_turn_while_many_sockets_are_read() -> None:
             for each in many:
                 readers.add(each.fd, each.take)
                 each.far.send(b"x")
-            steps = Steps(task)
-            trio.lowlevel.add_instrument(steps)
-            await until(lambda: all(each.came for each in many))
-            trio.lowlevel.remove_instrument(steps)
+            with Steps(task) as steps:
+                await until(lambda: all(each.came for each in many))
     assert steps.count == 3
 
 
@@ -243,12 +229,10 @@ async def test_a_client_that_is_alone_is_read_by_its_own_task() -> None:
             for busy in (0, 1, 0):
                 readers.busy = busy  # with others
                 for number in range(2 * CALM + 4):
-                    counted = Steps(task)
-                    trio.lowlevel.add_instrument(counted)
-                    for part in (REQUEST[:20], REQUEST[20:]) if number % 3 == 0 else (REQUEST,):
-                        one.far.send(part)
-                        await wait_all_tasks_blocked()
-                    trio.lowlevel.remove_instrument(counted)
+                    with Steps(task) as counted:
+                        for part in (REQUEST[:20], REQUEST[20:]) if number % 3 == 0 else (REQUEST,):
+                            one.far.send(part)
+                            await wait_all_tasks_blocked()
                     assert one.far.recv(1000).endswith(b"\r\n\r\nok")
                     if number > CALM + 1:
                         steps[busy].append(counted.count)
@@ -329,10 +313,8 @@ async def test_a_request_that_is_alone_reads_its_own_reply_and_the_idle_connecti
         (reader,) = (task for task in tasks(trio.lowlevel.current_root_task()) if task.name.endswith("Readers.run"))
         again, steps = Posting(httpx.URL(origin + "/v1"), httpx.Headers()), []
         for _ in range(CALM + 10):
-            counted = Steps(reader)
-            trio.lowlevel.add_instrument(counted)
-            await to.post(again, b"{}")
-            trio.lowlevel.remove_instrument(counted)
+            with Steps(reader) as counted:
+                await to.post(again, b"{}")
             steps.append(counted.count)
         assert (steps[2], set(steps[-8:]), readers.busy) == (1, {0}, 0)
         (numbers,) = pool.statistics()

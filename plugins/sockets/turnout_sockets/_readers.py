@@ -107,8 +107,7 @@ class Readers:
     def add(self, fd: int, take: Callable[[], None]) -> None:
         """Call `take` whenever this socket is readable, or at its end, until it is removed.
 
-        It must raise nothing, and stand that there is nothing. Raises FileExistsError or KeyError for a socket that was
-        added before.
+        `take` must raise nothing, and stand that there is nothing. A socket is added once, until it is removed.
         """
         self._look.register(fd, READ)
         self._takes[fd] = take
