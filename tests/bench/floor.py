@@ -5,11 +5,14 @@
 A bare forwarder on Trio and llhttp (httptools on both sides): keep-alive towards clients and upstream, bodies with a
 length and chunked ones, the latter passed on as they arrive. It parses every message, as any gateway must, and does
 nothing else: no keys, no routing, no deadlines, no caps, one upstream. Never use it for anything but comparison.
+`--processes 2` has two of them accept from one socket, which shows what dividing the clients costs any forwarder.
 """
 
 import argparse
+import os
 import signal
 import socket
+import sys
 
 import httptools
 import trio
@@ -167,12 +170,14 @@ class Floor:
             except (OSError, httptools.HttpParserError):
                 return  # this client's connection ends; the others go on
 
-    async def run(self, port: int) -> None:
-        with socket.create_server(("127.0.0.1", port), backlog=2048) as listener:
+    async def run(self, listener: socket.socket, pause: float, ends: int | None) -> None:
+        """Serve; with a pause after each connection, in which other processes take theirs, and to the end of a pipe."""
+        with listener:
             listener.setblocking(False)
-            print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.stop, nursery.cancel_scope)
+                if ends is not None:
+                    nursery.start_soon(self.stop_at, ends, nursery.cancel_scope)
                 while True:
                     await trio.lowlevel.wait_readable(listener)
                     try:
@@ -180,6 +185,7 @@ class Floor:
                     except BlockingIOError:
                         continue
                     nursery.start_soon(self.serve, sock)
+                    await trio.sleep(pause)
         for wire, _ in self.idle:
             wire.sock.close()
 
@@ -188,14 +194,38 @@ class Floor:
             async for _ in signals:
                 scope.cancel()
 
+    async def stop_at(self, pipe: int, scope: trio.CancelScope) -> None:
+        await trio.lowlevel.wait_readable(pipe)
+        scope.cancel()
+
+
+def fork(count: int) -> int | None:
+    """Make so many processes of this one; each further one gets a pipe that ends when the first one does."""
+    ends, first = os.pipe()
+    pids = [os.getpid()]
+    while len(pids) < count:
+        if (pid := os.fork()) == 0:
+            os.close(first)
+            return ends
+        pids.append(pid)
+    os.close(ends)
+    for number, pid in enumerate(pids, 1):
+        print(f"process {number} serves, with the process id {pid}", file=sys.stderr, flush=True)
+    return None
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A bare forwarder, to compare with.")
     parser.add_argument("--listen", type=int, default=0, help="port on loopback; 0 for a free one, printed")
     parser.add_argument("--upstream", required=True, help="HOST:PORT")
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     host, _, port = arguments.upstream.rpartition(":")
-    trio.run(Floor(host, int(port)).run, arguments.listen)
+    listener = socket.create_server(("127.0.0.1", arguments.listen), backlog=2048)
+    ends = fork(arguments.processes)
+    if ends is None:
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    trio.run(Floor(host, int(port)).run, listener, 0.001 if arguments.processes > 1 else 0.0, ends)
 
 
 if __name__ == "__main__":
