@@ -152,9 +152,12 @@ class Conductor:
             raise Draining("the gateway is closing and takes no new calls")
         name = parse(ask.model)
         generation = self.generation
-        providers = self._providers(ask, name, generation)
-        began = self._clock.time()
-        run = Run(ask, name, providers, generation, id=ask.id or self._new_id(), stream=stream, began=began)
+        run = Run(ask, name, generation, id=ask.id or self._new_id(), stream=stream, began=self._clock.time())
+        try:
+            run.providers = self._providers(ask, name, generation)
+        except TurnoutError as error:
+            self._decide(run, error)
+            raise
         if ask.affinity and generation.affinity:
             run.affinity = digest(ask.affinity)
         return run

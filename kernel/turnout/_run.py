@@ -75,7 +75,6 @@ class Run:
         self,
         ask: Ask,
         name: ModelName,
-        providers: Sequence[str],
         generation: Generation,
         *,
         id: str,
@@ -85,7 +84,7 @@ class Run:
         self.ask = ask
         self.id = id
         self.name = name
-        self.providers = providers
+        self.providers: Sequence[str] = ()
         self.generation = generation
         self.operation: Operation = ask.operation
         self.stream = stream

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import ClassVar
 
 import attrs
 import pytest
@@ -32,6 +33,7 @@ from turnout import (
 )
 from turnout._verdicts import FAILURES
 from turnout.errors import (
+    CallerError,
     CoolingDown,
     DeadlineExceeded,
     InvalidAsk,
@@ -44,6 +46,7 @@ from turnout.errors import (
     UpstreamFailed,
 )
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
+from turnout.testing._stage import Ear
 
 ASK = Ask(model="m", payload=b"{}")
 
@@ -587,6 +590,36 @@ async def test_the_decision_record_tells_who_was_asked_and_how_it_went() -> None
         ]
         assert (decision.served_by, decision.error, decision.passes) == ("b", "", 1)
         assert kernel.explain("call-7") == decision
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (Ask(model="gpt-unknown(high)", id="call-8"), "model_not_found"),
+        (Ask(model="m", id="call-8", dialect="elsewhere"), "not_supported"),
+    ],
+    ids=["model", "dialect"],
+)
+async def test_a_call_without_any_candidate_leaves_its_decision_record_too(
+    autojump_clock: MockClock, ask: Ask, code: str, mode: str
+) -> None:
+    """Design 8: every call does; one for what is not there is counted as well, and can be explained."""
+
+    class Local(ScriptedProvider):
+        dialects: ClassVar[frozenset[str]] = frozenset({"here"})
+
+    ear = Ear()
+    async with scripted_kernel(toml() + "[observers.ear]\n", {"scripted": Local()}, observers={"ear": ear}) as kernel:
+        with pytest.raises(CallerError):
+            await run(kernel, mode, ask)
+        decision = kernel.explain("call-8")
+        await trio.sleep(1)
+
+    assert decision is not None
+    assert (decision.model, decision.stream, decision.error) == (ask.model, mode == "stream", code)
+    assert decision.attempts == decision.skipped == ()
+    assert ear.decisions() == (decision,)
 
 
 async def test_the_decision_record_of_a_fail_over_names_those_who_were_left_out_and_why(

@@ -28,15 +28,8 @@ def record(kernel: Kernel, id: str, verdict: Verdict, model: str) -> None:
     """Record an outcome under `model`, also one of a credential that is not known (C10.2)."""
     conductor = kernel._conductor
     credential = kernel.credentials.get(id) or Credential(id=id, provider="unknown")
-    run = Run(
-        Ask(model=model),
-        parse(model),
-        [credential.provider],
-        conductor.generation,
-        id="",
-        stream=False,
-        began=trio.current_time(),
-    )
+    run = Run(Ask(model=model), parse(model), conductor.generation, id="", stream=False, began=trio.current_time())
+    run.providers = [credential.provider]
     conductor._judge.record(run, credential, parse(model).key, verdict, 0.0)
 
 
