@@ -147,7 +147,8 @@ class Listener:
         self._lose(len(heard), reason, type(heard[0]).__name__ if len(heard) == 1 else "")
 
     def _lose(self, count: int, reason: str, what: str = "") -> None:
-        log.warning("observer %r lost %s: %s", self.name, what or f"{count} events", reason)
+        events = "one event" if count == 1 else f"{count} events"
+        log.warning("observer %r lost %s: %s", self.name, what or events, reason)
         self._lost += count
 
     def end(self) -> None:

@@ -125,6 +125,19 @@ async def test_what_waits_at_the_end_is_heard_at_once(autojump_clock: MockClock)
     assert trio.current_time() == began  # and nobody had to end the observer's task
 
 
+async def test_a_single_event_without_room_is_told_as_one(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ear, observers = Ear([0] * QUEUE), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        for number in range(QUEUE + 1):
+            observers.tell(event(number))
+        await observers.end()
+    why = f"it is too slow, and {QUEUE} others waited already"
+    assert [record.getMessage() for record in caplog.records] == [f"observer 'ear' lost one event: {why}"]
+
+
 async def test_what_finds_no_room_is_lost_counted_and_told_once_a_minute(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
