@@ -172,6 +172,27 @@ async def test_labels_have_as_many_values_as_the_settings_say() -> None:
     assert found["turnout_attempts_total{credential=other,provider=p,verdict=done}"] == 1
 
 
+@pytest.mark.parametrize(
+    ("asked", "label"),
+    [("m(high)", "m"), ("m(2048)", "m"), ("m()", "m"), ("m(a)(b)", "m(a)"), ("m)", "m)"), ("(high)", "other")],
+)
+async def test_a_thinking_suffix_makes_no_label_of_its_own(asked: str, label: str) -> None:
+    """S43, C7.1: clients choose budgets, and each number would be one more of the models that have labels."""
+    found = await shown(*[decided(asked)] * 3, decided("n"), settings=PrometheusSettings(models=2))
+    assert only("turnout_calls_total", found) == {
+        f"turnout_calls_total{{model={label},operation=generate,result=ok,stream=false}}": 3,
+        "turnout_calls_total{model=n,operation=generate,result=ok,stream=false}": 1,
+    }
+
+
+async def test_a_thousand_suffixes_take_no_models_label_away() -> None:
+    """S43."""
+    observer = Prometheus(PrometheusSettings(models=2))
+    await observer.hear_batch([decided(f"m({budget})") for budget in range(1000)])
+    await observer.hear(decided("n"))
+    assert {name.split("model=")[1].split(",")[0] for name in samples(observer) if "model=" in name} == {"m", "n"}
+
+
 async def test_a_clients_own_word_for_a_model_is_no_label() -> None:
     """S43: a call that reached no upstream has none; one that failed there has the model that was asked for."""
     attempt = Attempt(credential="a", provider="p", model="up", began=0.0, ended=1.0, verdict=RateLimited())

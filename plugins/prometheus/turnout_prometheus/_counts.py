@@ -166,5 +166,12 @@ class Counts:
 
 
 def _served(decision: Decision) -> str:
-    """The model that an upstream was asked for last, empty where none was: the client's own word is anything."""
-    return decision.upstream_model or (decision.attempts[-1].model if decision.attempts else "")
+    """The model that an upstream was asked for last, empty where none was: the client's own word is anything.
+
+    Without its thinking suffix (C7.1), which is the client's word as well: there are as many budgets as numbers.
+    """
+    model = decision.upstream_model or (decision.attempts[-1].model if decision.attempts else "")
+    if not model.endswith(")"):
+        return model
+    base, found, _ = model.rpartition("(")
+    return base if found else model
