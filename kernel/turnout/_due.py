@@ -25,8 +25,7 @@ ASK_AGAIN: Final = 60.0
 """Seconds after which a credential's own evaluator that said no is asked again (C2.3)."""
 
 SPREAD: Final = 0.1
-"""Share of the lead by which a refresh may come early, and of a pause that was asked for by which it may come later, so
-that credentials of one age or one endpoint do not come together (E1)."""
+"""Share of the lead by which a refresh may come early, so that credentials of one age do not come together (E1)."""
 
 
 @final
@@ -39,14 +38,12 @@ class Refreshes:
         idle: successes in a row after which the credential was due again at once: they gained nothing (O54).
         failed_at: POSIX seconds of the last failure, None when it was followed by a success.
         failures: failures in a row.
-        asked: seconds that the last failure asked us to wait, by its `Retry-After`; 0.0 when it did not.
     """
 
     succeeded_at: float | None = None
     idle: int = 0
     failed_at: float | None = None
     failures: int = 0
-    asked: float = 0.0
 
 
 NONE_YET: Final = Refreshes()
@@ -102,7 +99,7 @@ def _next_allowed(credential: Credential, refreshes: Refreshes, now: float, draw
     """When the pace allows the next try; it may be past."""
     failed, succeeded = refreshes.failed_at, refreshes.succeeded_at
     if failed is not None and failed <= now:
-        return failed + max(pause_after_failure(refreshes.failures, draw), _pause_asked_for(refreshes.asked, draw))
+        return failed + pause_after_failure(refreshes.failures, draw)
     if succeeded is None:
         succeeded = last_refresh(credential)
     if succeeded is not None and succeeded <= now:
@@ -114,11 +111,6 @@ def pause_after_failure(failures: int, draw: float) -> float:
     """Seconds to wait after so many failures in a row: 30, 60, 120 … up to an hour, a quarter by chance (E8, O57)."""
     longest = min(SHORTEST_GAP * 2.0 ** min(max(failures - 1, 0), 10), LONGEST_GAP * 3 / 4)
     return longest * (1 + draw / 3)
-
-
-def _pause_asked_for(seconds: float, draw: float) -> float:
-    """Seconds to wait when asked for so many: a little more by chance, and never more than an hour (E8)."""
-    return min(seconds * (1 + SPREAD * draw), LONGEST_GAP)
 
 
 def _pause_after_success(credential: Credential, idle: int, succeeded: float) -> float:
@@ -142,10 +134,9 @@ def after_success(
     return Refreshes(succeeded_at=now, idle=0 if gained else refreshes.idle + 1)
 
 
-def after_failure(refreshes: Refreshes, now: float, asked: float | None = None) -> Refreshes:
-    """The history after a refresh that failed (O57); `asked` is its `Retry-After` in seconds, None when it had none."""
-    wait = asked if asked is not None and asked > 0 else 0.0  # what is not a number is not greater
-    return attrs.evolve(refreshes, failed_at=now, failures=refreshes.failures + 1, asked=wait)
+def after_failure(refreshes: Refreshes, now: float) -> Refreshes:
+    """The history after a refresh that failed (O57)."""
+    return attrs.evolve(refreshes, failed_at=now, failures=refreshes.failures + 1)
 
 
 def merge(current: Credential, refreshed: Credential | None, *, given: Credential, now: float) -> Credential:

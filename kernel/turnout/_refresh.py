@@ -333,7 +333,7 @@ class RefreshRoom:
         if credential is None:
             return
         now = self._now()
-        self._history[id] = after_failure(self._history.get(id, NONE_YET), now, failure.retry_after)
+        self._history[id] = after_failure(self._history.get(id, NONE_YET), now)
         reason = failure.message or failure.code
         state = refresh_failed(self._custody.states[id], reason)
         if isinstance(failure, Unauthorized):

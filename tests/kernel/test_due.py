@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import attrs
@@ -156,37 +155,6 @@ def test_a_failure_delays_the_next_try_and_a_success_forgets_it() -> None:
 
     assert wait(login(expired=1), lead=HOUR, refreshes=failing, now=NOW + 10) == 60
     assert well == Refreshes(succeeded_at=NOW + 100)
-
-
-@pytest.mark.parametrize(
-    ("asked", "pause"),
-    [
-        (None, 30),
-        (10.0, 30),
-        (-5.0, 30),
-        (math.nan, 30),
-        (600.0, 600),
-        (3000.0, 3000),
-        (90_000.0, 3600),
-        (math.inf, 3600),
-    ],
-)
-def test_an_endpoint_that_asks_for_a_pause_gets_it_up_to_an_hour(asked: float | None, pause: float) -> None:
-    """E8."""
-    failing = after_failure(NONE_YET, NOW, asked)
-    assert wait(login(expired=1), lead=HOUR, refreshes=failing) == pause
-
-
-def test_those_who_were_asked_for_the_same_pause_do_not_come_together() -> None:
-    """E1, E8: nobody comes earlier than asked."""
-    failing = after_failure(NONE_YET, NOW, 600.0)
-    assert wait(login(expired=1), lead=HOUR, refreshes=failing, draw=0.5) == pytest.approx(630)
-
-
-def test_a_pause_that_was_asked_for_counts_until_the_next_answer() -> None:
-    """E8."""
-    failing = after_failure(after_failure(NONE_YET, NOW, 600.0), NOW + 600)
-    assert wait(login(expired=1), lead=HOUR, refreshes=failing, now=NOW + 600) == 60
 
 
 def test_a_refresh_that_does_not_move_the_expiry_is_repeated_ever_more_slowly() -> None:

@@ -326,19 +326,6 @@ async def test_failures_are_tried_again_with_growing_gaps(autojump_clock: MockCl
         await kernel.execute(ASK)
 
 
-async def test_a_token_endpoint_that_asks_for_a_pause_is_left_alone_for_it(autojump_clock: MockClock) -> None:
-    """E8: its `Retry-After` counts where the gap would be shorter."""
-    provider = Renewing()
-    provider.failure = RateLimited(message="slow down", retry_after=600)
-    provider.lead = 49_990
-    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
-        await kernel.credentials.register(oauth("a", 50_000))
-        await trio.sleep(2900)
-        times = [at for at, _ in provider.refreshed]
-        assert [600 <= later - sooner < 661 for sooner, later in itertools.pairwise(times)] == [True] * 4
-        await kernel.execute(ASK)
-
-
 async def test_an_expired_credential_whose_refresh_fails_is_not_called(autojump_clock: MockClock) -> None:
     """O57."""
     provider = Renewing()
