@@ -108,11 +108,11 @@ def row_of(case: Case, clients: int, rounds: Sequence[Round]) -> dict[str, float
 
 
 HEAD = (
-    "{case:20}{clients:>8}{one_us:>16}{several_us:>6}{cpu_ratio:>8}{spread_us:>8}{cpu_ratio_spread:>8}"
+    "{case:20}{clients:>8}{one_us:>16}{several_us:>8}{cpu_ratio:>8}{spread_us:>8}{cpu_ratio_spread:>8}"
     "{cpu_ratio_floors:>8}{cpu_ratio_half_core:>6}{own_core_us:>10}{cpu_ratio_own_core:>7}{cpu_ratio_own_core_spread:>7}{share:>7}{rate_ratio:>15}"
 )
 ROW = (
-    "{case:20}{clients:>8}{one_us:16.1f}{several_us:6.1f}{cpu_ratio:8.2f}{spread_us:8.1f}{cpu_ratio_spread:8.2f}"
+    "{case:20}{clients:>8}{one_us:16.1f}{several_us:8.1f}{cpu_ratio:8.2f}{spread_us:8.1f}{cpu_ratio_spread:8.2f}"
     "{cpu_ratio_floors:8.2f}{cpu_ratio_half_core:6.2f}{own_core_us:10.1f}{cpu_ratio_own_core:7.2f}{cpu_ratio_own_core_spread:7.2f}{share:7.2f}{rate_ratio:>15.2f}"
 )
 
