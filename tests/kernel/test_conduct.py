@@ -618,7 +618,8 @@ async def test_a_call_without_any_candidate_leaves_its_decision_record_too(
 
     assert decision is not None
     assert (decision.model, decision.stream, decision.error) == (ask.model, mode == "stream", code)
-    assert decision.attempts == decision.skipped == ()
+    assert not decision.attempts
+    assert not decision.skipped
     assert ear.decisions() == (decision,)
 
 
