@@ -174,7 +174,15 @@ async def test_labels_have_as_many_values_as_the_settings_say() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "label"),
-    [("m(high)", "m"), ("m(2048)", "m"), ("m()", "m"), ("m(a)(b)", "m(a)"), ("m)", "m)"), ("(high)", "other")],
+    [
+        ("m(high)", "m"),
+        ("m(2048)", "m"),
+        ("m()", "m"),
+        ("m(a)(b)", "m(a)"),
+        ("m)", "m)"),
+        ("m(a)b", "m(a)b"),
+        ("(high)", "other"),
+    ],
 )
 async def test_a_thinking_suffix_makes_no_label_of_its_own(asked: str, label: str) -> None:
     """S43, C7.1: clients choose budgets, and each number would be one more of the models that have labels."""
