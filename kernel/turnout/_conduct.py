@@ -155,7 +155,7 @@ class Conductor:
         run = Run(ask, name, generation, id=ask.id or self._new_id(), stream=stream, began=self._clock.time())
         try:
             run.providers = self._providers(ask, name, generation)
-        except TurnoutError as error:
+        except TurnoutError as error:  # nobody is asked, and still it is a call (design 8)
             self._decide(run, error)
             raise
         if ask.affinity and generation.affinity:

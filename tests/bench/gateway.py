@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import sides
@@ -60,6 +60,13 @@ class Figures:
     p99: float
 
 
+class Place(Protocol):
+    """Where a load is put."""
+
+    @property
+    def url(self) -> str: ...
+
+
 class Bench:
     """The load of this process, and the sides it can be put on."""
 
@@ -67,8 +74,8 @@ class Bench:
         self.loop, self.upstream = loop, upstream
 
     @contextmanager
-    def load(self, side: Side, case: Case, clients: int) -> Iterator[Load]:
-        load = Load(self.loop, self.upstream, side.url, KEY, case, clients)
+    def load(self, place: Place, case: Case, clients: int) -> Iterator[Load]:
+        load = Load(self.loop, self.upstream, place.url, KEY, case, clients)
         try:
             yield load
         finally:

@@ -28,9 +28,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
-from gateway import APART, SMALL
-from load import Case
-from several import Bench, Figures, floor, gateway
+from gateway import APART, SMALL, Bench
+from load import Case, Loop, Upstream
+from several import Figures, floor, gateway, measure, measure_at_rate, measure_on_own_core
 
 CASES = {SMALL: 2000, APART: 40}
 COUNTS = (8, 32, 200)
@@ -69,14 +69,14 @@ def play(measured: Measured, many: int, bench: Bench, folder: Path, cores: Seque
         floor(many, upstream, folder, cores) as floors,
     ):
         for case, usual in CASES.items():
+            rate = bench.half_core(one.serving[0], case)
             for clients in COUNTS:
                 calls = max(usual, 2 * clients)
                 turns = ((one, clients), (several, clients), (one, clients // many))
-                first, second, third = (bench.measure(side, case, at, calls) for side, at in turns)
-                least, most = (bench.measure(side, case, clients, 2 * calls).cpu for side in (bare, floors))
-                rate = bench.rate_of_half_a_core(one, case, clients)
-                paced, shared = (bench.at_rate(side, case, clients, rate) for side in (one, several))
-                own = bench.on_own_core(several, case, clients, calls, cores)
+                first, second, third = (measure(bench, side, case, at, calls) for side, at in turns)
+                least, most = (measure(bench, side, case, clients, 2 * calls).cpu for side in (bare, floors))
+                paced, shared = (measure_at_rate(bench, side, case, clients, rate) for side in (one, several))
+                own = measure_on_own_core(bench, several, case, clients, calls, cores)
                 found = Round(first, second, third, most / least, shared / paced, own)
                 measured.rows.setdefault((case, clients), []).append(found)
         measured.memory = [round(side.memory() / 1024, 1) for side in (*one.serving, *several.serving)]
@@ -109,11 +109,13 @@ def row_of(case: Case, clients: int, rounds: Sequence[Round]) -> dict[str, float
 
 HEAD = (
     "{case:20}{clients:>8}{one_us:>16}{several_us:>8}{cpu_ratio:>8}{spread_us:>8}{cpu_ratio_spread:>8}"
-    "{cpu_ratio_floors:>8}{cpu_ratio_half_core:>6}{own_core_us:>10}{cpu_ratio_own_core:>7}{cpu_ratio_own_core_spread:>7}{share:>7}{rate_ratio:>15}"
+    "{cpu_ratio_floors:>8}{cpu_ratio_half_core:>6}{own_core_us:>10}"
+    "{cpu_ratio_own_core:>7}{cpu_ratio_own_core_spread:>7}{share:>7}{rate_ratio:>15}"
 )
 ROW = (
     "{case:20}{clients:>8}{one_us:16.1f}{several_us:8.1f}{cpu_ratio:8.2f}{spread_us:8.1f}{cpu_ratio_spread:8.2f}"
-    "{cpu_ratio_floors:8.2f}{cpu_ratio_half_core:6.2f}{own_core_us:10.1f}{cpu_ratio_own_core:7.2f}{cpu_ratio_own_core_spread:7.2f}{share:7.2f}{rate_ratio:>15.2f}"
+    "{cpu_ratio_floors:8.2f}{cpu_ratio_half_core:6.2f}{own_core_us:10.1f}"
+    "{cpu_ratio_own_core:7.2f}{cpu_ratio_own_core_spread:7.2f}{share:7.2f}{rate_ratio:>15.2f}"
 )
 
 
@@ -135,7 +137,8 @@ def show(measured: Measured, many: int, *, scales: bool) -> list[dict[str, float
 
 
 def compare(arguments: argparse.Namespace, folder: Path, cores: Sequence[int]) -> list[dict[str, float | str]]:
-    bench = Bench()
+    loop = Loop()
+    bench = Bench(loop, Upstream(loop))
     measured = Measured()
     for number in range(arguments.rounds):
         own = folder / str(number)

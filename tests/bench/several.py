@@ -9,8 +9,9 @@ from pathlib import Path
 
 import attrs
 import sides
-from load import Case, Load, Loop, Upstream
-from sides import KEY, Side, running
+from gateway import Bench
+from load import Case
+from sides import Side, running
 
 SERVES = re.compile(r"process \d+ serves, with the process id (\d+)")
 PACED = 0.5
@@ -23,11 +24,7 @@ class Several:
 
     url: str
     serving: Sequence[Side]
-    supervisor: Side | None = None
-
-    def cpu(self) -> float:
-        """Seconds of CPU of all that serve."""
-        return sum(one.cpu() for one in self.serving)
+    supervisor: Side | None
 
 
 @attrs.frozen
@@ -73,65 +70,47 @@ def floor(count: int, upstream: str, folder: Path, cores: Sequence[int]) -> Iter
         yield found
 
 
-class Bench:
-    """The load of this process, and whatever it is put on."""
+def measure(bench: Bench, side: Several, case: Case, clients: int, calls: int) -> Figures:
+    """One run: warm up, then so many calls in closed loop."""
+    with bench.load(side, case, clients) as load:
+        load.call(clients + 5)
+        before, began = [one.cpu() for one in side.serving], time.perf_counter()
+        idle = side.supervisor.cpu() if side.supervisor else 0.0
+        load.call(calls)
+        took = time.perf_counter() - began
+        used = [one.cpu() - earlier for one, earlier in zip(side.serving, before, strict=True)]
+        idle = side.supervisor.cpu() - idle if side.supervisor else 0.0
+    return Figures(sum(used) / calls, calls / took, max(used) / sum(used), idle)
 
-    def __init__(self) -> None:
-        self.loop = Loop()
-        self.upstream = Upstream(self.loop)
 
-    @contextmanager
-    def load(self, side: Several, case: Case, clients: int) -> Iterator[Load]:
-        """So many clients, connected and warm."""
-        load = Load(self.loop, self.upstream, side.url, KEY, case, clients)
-        try:
+def measure_at_rate(bench: Bench, side: Several, case: Case, clients: int, rate: float) -> float:
+    """Seconds of CPU a call, at so many calls a second whatever has ended."""
+    calls = max(10, int(rate * PACED))
+    with bench.load(side, case, clients) as load:
+        load.call(clients + 5)
+        used = sum(one.cpu() for one in side.serving)
+        load.call_at(rate, calls)
+        return (sum(one.cpu() for one in side.serving) - used) / calls
+
+
+def measure_on_own_core(
+    bench: Bench, side: Several, case: Case, clients: int, calls: int, cores: Sequence[int]
+) -> float:
+    """Seconds of CPU that a call costs the first process where nobody shares its core."""
+    first = side.serving[0]
+    try:
+        for one in side.serving:
+            os.sched_setaffinity(one.pid, {cores[0]} if one is first else os.sched_getaffinity(0))
+        with bench.load(side, case, clients) as load:
             load.call(clients + 5)
-            yield load
-        finally:
-            load.close()
-            load.settle(0.02)
-
-    def measure(self, side: Several, case: Case, clients: int, calls: int) -> Figures:
-        """One run of so many calls in closed loop."""
-        with self.load(side, case, clients) as load:
-            before, began = [one.cpu() for one in side.serving], time.perf_counter()
-            idle = side.supervisor.cpu() if side.supervisor else 0.0
-            load.call(calls)
-            took = time.perf_counter() - began
-            used = [one.cpu() - earlier for one, earlier in zip(side.serving, before, strict=True)]
-            idle = side.supervisor.cpu() - idle if side.supervisor else 0.0
-        return Figures(sum(used) / calls, calls / took, max(used) / sum(used), idle)
-
-    def at_rate(self, side: Several, case: Case, clients: int, rate: float) -> float:
-        """Seconds of CPU a call, at so many calls a second whatever has ended."""
-        calls = max(10, int(rate * PACED))
-        with self.load(side, case, clients) as load:
-            used = side.cpu()
-            load.call_at(rate, calls)
-            return (side.cpu() - used) / calls
-
-    def rate_of_half_a_core(self, side: Several, case: Case, clients: int) -> float:
-        """Calls a second that take half a core: calls that come apart cost more than those of a crowd."""
-        rate = 0.3 / self.measure(side, case, 1, 50).cpu
-        for _ in range(3):
-            rate = 0.5 / self.at_rate(side, case, clients, rate)
-        return rate
-
-    def on_own_core(self, side: Several, case: Case, clients: int, calls: int, cores: Sequence[int]) -> float:
-        """Seconds of CPU that a call costs the first process where nobody shares its core."""
-        first = side.serving[0]
-        try:
-            for one in side.serving:
-                os.sched_setaffinity(one.pid, {cores[0]} if one is first else os.sched_getaffinity(0))
-            with self.load(side, case, clients) as load:
-                ports = accepted_by(first)
-                own = [client for client in load.clients if client.sock.getsockname()[1] in ports]
-                before, used = sum(client.calls for client in own), first.cpu()
-                load.call(calls * len(side.serving))
-                return (first.cpu() - used) / (sum(client.calls for client in own) - before)
-        finally:
-            for one in side.serving:
-                os.sched_setaffinity(one.pid, cores)
+            ports = accepted_by(first)
+            own = [client for client in load.clients if client.sock.getsockname()[1] in ports]
+            before, used = sum(client.calls for client in own), first.cpu()
+            load.call(calls * len(side.serving))
+            return (first.cpu() - used) / (sum(client.calls for client in own) - before)
+    finally:
+        for one in side.serving:
+            os.sched_setaffinity(one.pid, cores)
 
 
 def accepted_by(side: Side) -> set[int]:
