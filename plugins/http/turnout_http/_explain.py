@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,8 @@ LIMIT = 10.0
 LARGEST = 1 << 20
 """Bytes of an answer that are read; a decision record has a few thousand."""
 
+NO_GATEWAY = "what answers there is no Turnout gateway"
+
 
 @click.command()
 @click.argument("id")
@@ -27,6 +30,8 @@ def explain(id: str, url: str, key: str, *, as_json: bool) -> None:
     The ID is the answer's x-request-id. A gateway remembers its last thousand calls.
     """
     record = _fetch(f"{_checked(url)}/v1/turnout/decisions/{quote(id, safe='')}", key)
+    if not isinstance(record, dict) or record.get("id") != id:
+        raise click.ClickException(NO_GATEWAY)
     if as_json:
         click.echo(json.dumps(record, indent=2, ensure_ascii=False))
         return
@@ -40,20 +45,20 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
-def _fetch(url: str, key: str) -> Mapping[str, Any]:
+def _fetch(url: str, key: str) -> object:
     if not key.isascii() or not key.isprintable():
         raise click.BadParameter("a key has printable ASCII characters only", param_hint="--key")
     request = Request(url, headers={"authorization": f"Bearer {key}"})  # noqa: S310 # `_checked` allows two schemes
     try:
         with _opener().open(request, timeout=LIMIT) as answer:
-            record: Mapping[str, Any] = json.loads(answer.read(LARGEST))
+            record: object = json.loads(answer.read(LARGEST))
     except HTTPError as error:
         raise click.ClickException(_refused(error.code)) from None
     except (URLError, OSError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise click.ClickException(f"no gateway answers there: {reason}") from None
-    except ValueError:
-        raise click.ClickException("what answers there is no Turnout gateway") from None
+    except (HTTPException, ValueError):
+        raise click.ClickException(NO_GATEWAY) from None
     return record
 
 
@@ -81,7 +86,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     served = f"served by {record['served_by']}" if record["served_by"] else f"failed: {record['error']}"
     what = f"{record['operation']}{', streaming' if record['stream'] else ''}"
     yield f"{record['id']}: {record['model']} ({what}), {served}"
-    yield f"took {record['took']:.3f} s, of which {record['waited']:.3f} s waiting, in {record['passes']} passes"
+    passes = f", in {record['passes']} passes" if record["passes"] > 1 else ""
+    yield f"took {record['took']:.3f} s, of which {record['waited']:.3f} s waiting{passes}"
     for one in record["attempts"]:
         times = f"{one['began']:8.3f} to {one['ended']:.3f} s"
         yield f"{times}  {one['credential']} ({one['provider']}, {one['model']}): {one['verdict']}"
