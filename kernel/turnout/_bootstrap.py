@@ -8,10 +8,9 @@ Leaving cancels the scope first and the provider's context manager second, so th
 import math
 from collections.abc import Mapping
 from functools import partial
+from logging import DEBUG, WARNING, getLogger
 from types import TracebackType
 from typing import Self
-
-import trio
 
 from turnout._handing_on import HandingOn, Take, hand_on_each
 from turnout._plugin_calls import offers, plugin_code
@@ -19,10 +18,12 @@ from turnout._scope import CallScope
 from turnout._values import EMPTY, Call, Chunk, Remaining
 from turnout._verdicts import ANSWERED, IDLE, Empty, Protocol
 from turnout.abc import Limits, Provider, ReplyStream, TakesNowait
-from turnout.errors import UpstreamFailed
+from turnout.errors import TurnoutError, UpstreamFailed
 
 ENDED_LIMIT = 1.0
 """Seconds that a stream which has come to its end may take to give its connection back."""
+
+log = getLogger("turnout.bootstrap")
 
 
 class StreamAttempt:
@@ -88,6 +89,8 @@ class StreamAttempt:
                 stream = await self._source.__aenter__()
                 self._entered = True
                 self._scope.sent = ANSWERED
+                self._next = stream.__anext__
+                self._ready = stream if offers(stream, TakesNowait) else None
                 await self._hold_until_payload(stream)
                 self.headers = stream.headers
                 self.remaining = getattr(stream, "remaining", None)
@@ -98,8 +101,6 @@ class StreamAttempt:
             if await self._leave(error):
                 raise self._scope.reason() from None
             raise
-        self._next = stream.__anext__
-        self._ready = stream if offers(stream, TakesNowait) else None
         self._scope.flow(self._idle)
         return self
 
@@ -207,8 +208,9 @@ class StreamAttempt:
     async def _leave(self, error: BaseException | None) -> bool:
         """Close the source inside the scope, then the scope; say whether `error` was the scope's own cancellation.
 
-        The source is left as after a normal end, and what it raises is kept apart from `error`: a cancellation that
-        arises while it closes must not replace, and so swallow, an error of the caller.
+        The source is left as after a normal end, and what it raises is kept apart from `error`: it must not replace an
+        error of the caller, nor the cancellation that the scope is to meet again. A stream that is left early breaks
+        off, so what the upstream's side says to that is no failure of the upstream.
         """
         if not self._ended:
             self._scope.cancel()
@@ -222,17 +224,13 @@ class StreamAttempt:
                 except BaseException as raised:
                     self._border.translate(raised)
                     raise
-            except BaseException as raised:  # noqa: BLE001 # handed to the scope below, or raised
+            except BaseException as raised:  # noqa: BLE001 # told or raised below, or the scope's own cancellation
                 closing = raised
-        if closing is None:
-            return self._scope.close(error)
-        absorbed = self._scope.close(closing)
-        if not absorbed and error is None:
-            raise closing
-        return absorbed and _only_cancelled(error)
-
-
-def _only_cancelled(error: BaseException | None) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1] is None
-    return isinstance(error, trio.Cancelled)
+        if error is None and (self._ended or not isinstance(closing, UpstreamFailed)):
+            if not self._scope.close(closing) and closing is not None:
+                raise closing
+            return False
+        if isinstance(closing, TurnoutError):
+            level = DEBUG if isinstance(closing, UpstreamFailed) else WARNING
+            log.log(level, "while a stream was broken off: %s", closing)
+        return self._scope.close(error)

@@ -424,4 +424,10 @@ def longest_pause(failures: int, last: UpstreamFailed | None) -> float:
 
 def _is_candidate(entry: Entry, run: Run) -> bool:
     """Whether a selector may have seen this entry in this pick: it may have kept one from another (H10)."""
-    return entry.admitted and entry.base == run.name.key and entry.key not in run.tries.tried
+    return (
+        entry.admitted
+        and entry.base == run.name.key
+        and entry.key not in run.tries.tried
+        and (run.ask.pin is None or run.ask.pin == entry.key)
+        and entry.provider in run.providers
+    )

@@ -63,6 +63,8 @@ class Failure(Verdict):
         sent: how far the request got.
         retry_after: seconds that the upstream asked us to wait, unclamped; None when it said nothing.
         detail: whatever lets a frontend relay the upstream's own answer; the kernel never looks inside.
+
+    Raises TypeError for a `message` that is no text, and the like: a header's "5" is no number of seconds.
     """
 
     code: ClassVar[str] = "upstream_error"
@@ -72,6 +74,15 @@ class Failure(Verdict):
     sent: Sent = Sent.ANSWERED
     retry_after: float | None = None
     detail: object = attrs.field(default=None, repr=False, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        after: object = self.retry_after
+        if after is not None and (isinstance(after, bool) or not isinstance(after, int | float)):
+            raise TypeError(f"retry_after must be a number of seconds or None, not a {type(after).__name__}")
+        if not isinstance(self.message, str):
+            raise TypeError(f"message must be a text, not a {type(self.message).__name__}")
+        if not isinstance(self.sent, Sent):
+            raise TypeError(f"sent must be a Sent, not a {type(self.sent).__name__}")
 
 
 @final

@@ -155,16 +155,22 @@ class WriteBehind:
                     with self.border:
                         if changes is None:
                             changes = self.store.watch()
-                        found = [self._sound_change(change) for change in await anext(changes)]
-                except (StoreError, PluginError, StopAsyncIteration) as error:
+                        found = [self._sound_change(change) for change in await self._next_changes(changes)]
+                except (StoreError, PluginError) as error:
                     if not isinstance(error, StoreError):  # a generator that has raised gives nothing any more
                         changes = None
-                    log.warning("the store cannot be watched for now: %s", str(error) or "it has stopped telling")
+                    log.warning("the store cannot be watched for now: %s", error)
                     await trio.sleep(pause)
                     pause = min(2 * pause, RETRY_CAP)
                 else:
                     pause = RETRY_FLOOR
                     self._hear(found)
+
+    async def _next_changes(self, changes: AsyncIterator[Sequence[Change]]) -> Sequence[Change]:
+        try:
+            return await anext(changes)
+        except StopAsyncIteration:
+            raise self.border.wrong("has stopped telling what changes") from None
 
     def _sound_change(self, change: Change) -> Change:
         if type(change) is not Change:
