@@ -10,13 +10,13 @@ import attrs
 from turnout._config import Config, credentials_of
 from turnout._custody import Custody
 from turnout._entries import SEED
-from turnout._generation import Generation
+from turnout._generation import Generation, ProviderInstance
 from turnout._listing import serves_of
 from turnout._proxy_flaws import proxy_flaw
 from turnout._records import decode_credential, decode_state
 from turnout._renewal import TOKEN_KEYS
 from turnout._values import EMPTY, Credential, Metadata, Record
-from turnout.errors import ConfigError
+from turnout.errors import ConfigError, TurnoutError
 
 T = TypeVar("T")
 Records = Mapping[tuple[str, str], Record]
@@ -40,10 +40,9 @@ class Intake:
         provider = generation.providers[credential.provider]
         try:
             with provider.border:
-                origin = provider.border.text(provider.plugin.origin(credential), "origin")
-        except Exception as error:
-            reason = f"credential {credential.id}: its provider finds no origin to send it to: check its base_url"
-            raise ConfigError([reason]) from error
+                origin = _origin(provider, credential)
+        except TurnoutError as error:
+            raise ConfigError([f"credential {credential.id}: {error}"]) from error
         if flaw := proxy_flaw(generation.transport, credential.proxy_url, generation.transport_border):
             raise ConfigError([f"credential {credential.id}: its proxy_url is unusable: {flaw}"])
         return attrs.evolve(credential, origin=origin)
@@ -139,6 +138,13 @@ def _carried_over(before: Credential | None, after: Credential) -> Credential:
         last_refreshed_at=before.last_refreshed_at,
         next_refresh_after=before.next_refresh_after,
     )
+
+
+def _origin(provider: ProviderInstance, credential: Credential) -> str:
+    try:
+        return provider.border.text(provider.plugin.origin(credential), "origin")
+    except ValueError:
+        raise ConfigError(["its provider finds no origin to send it to: check its base_url"]) from None
 
 
 def _stored(records: Records) -> list[Credential]:

@@ -38,8 +38,7 @@ def flaw_of(group: str, plugin: Any, leaving: frozenset[int] = LEAVING) -> str:
         return f"its entry point names {type(plugin).__name__} {plugin!r:.60}, and must name a class"
     if getattr(plugin, "api", None) not in leaving and (flaw := _api_flaw(plugin)):
         return flaw
-    missing = [name for name in REQUIRED[group] if not _has(plugin, name)]
-    if missing:
+    if missing := lacking(group, plugin):
         return f"{plugin.__name__} lacks {', '.join(missing)}, which turnout.abc requires of {_short(group)}"
     settings = getattr(plugin, "Settings", None)
     if settings is not None and not attrs.has(settings):
@@ -47,6 +46,11 @@ def flaw_of(group: str, plugin: Any, leaving: frozenset[int] = LEAVING) -> str:
     if not callable(getattr(plugin, "open", None) or type):  # None counts as missing, as for all that is optional
         return f"{plugin.__name__}.open must be an async context manager function"
     return ""
+
+
+def lacking(group: str, plugin: object) -> list[str]:
+    """The members that its group requires and this plugin, or its class, does not have."""
+    return [name for name in REQUIRED[group] if not _has(plugin, name)]
 
 
 def _api_flaw(plugin: type) -> str:
@@ -60,7 +64,7 @@ def _api_flaw(plugin: type) -> str:
     return ""
 
 
-def _has(plugin: type, name: str) -> bool:
+def _has(plugin: object, name: str) -> bool:
     member = getattr(plugin, name, None)
     return member is not None and (name in _VALUES or callable(member))
 

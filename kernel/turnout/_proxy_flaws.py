@@ -8,11 +8,18 @@ from turnout._problems import Problem
 from turnout._values import Secret
 from turnout.abc import ProxyJudge
 
+UNSAID = "the transport does not say that it can use proxies: take this one away, or use another transport"
+
 
 def proxy_flaw(transport: object, proxy: Secret | None, border: plugin_code) -> str:
-    """Why this transport, or one of this class, cannot use a credential's proxy; empty when it can or does not say."""
-    if proxy is None or not offers(transport, ProxyJudge):
+    """Why this transport, or one of this class, cannot use a credential's proxy; empty when it can, or there is none.
+
+    One that does not say so may never look at it, and send the credential's secret past the proxy that was wanted.
+    """
+    if proxy is None or transport is None:
         return ""
+    if not offers(transport, ProxyJudge):
+        return UNSAID
     with border:
         return border.text(transport.proxy_flaw(proxy), "proxy_flaw")
 

@@ -57,7 +57,7 @@ class Served:
                     return
                 if not reported.begun or context.sockets:  # those are closed, and a supervisor starts another process
                     raise error
-                log.error("%s; %s", error, "opened again soon" if left else "given up", exc_info=error)
+                log.error("%s; %s", error, "opened again soon" if left else "given up")
                 self._tell(context.group, context.key, str(error))
                 if left:
                     with trio.move_on_after(pause):
@@ -98,8 +98,9 @@ class Served:
                 try:
                     with self._border:
                         self._instance.reconfigure(wanted.settings)
-                except TurnoutError:
-                    log.exception("[frontends.%s] is not in force as it should be; a restart may help", wanted.key)
+                except TurnoutError as error:
+                    key = wanted.key
+                    log.error("[frontends.%s] is not in force as it should be; a restart may help: %s", key, error)  # noqa: TRY400
 
 
 class _Reported:

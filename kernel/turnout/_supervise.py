@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from turnout._plugin_calls import plugin_code
+from turnout._plugin_check import lacking
 from turnout.abc import PluginContext
 from turnout.errors import PluginError, TurnoutError
 
@@ -99,7 +100,7 @@ class Supervisor(Generic[T]):
                 if not opened:
                     raise
                 self.broken = f"{error}; {'opened again soon' if left else 'given up'}"
-                log.exception("a plugin failed while it was open: %s", self.broken)
+                log.error("a plugin failed while it was open: %s", self.broken)  # noqa: TRY400 # texts may hold secrets
                 self._tell(self.broken)
             if self._stop.is_set():
                 return
@@ -115,18 +116,24 @@ class Supervisor(Generic[T]):
         await self._closed.wait()
 
 
-def opening(cls: type[T], settings: object, context: PluginContext) -> AbstractAsyncContextManager[T]:
-    """The context manager that opens a plugin: its own `open`, or else its constructor."""
-    opener = getattr(cls, "open", None)
-    if opener is not None:
-        opened: AbstractAsyncContextManager[T] = opener(settings, context)
-        return opened
-    return _held(cls, settings)
-
-
 @asynccontextmanager
-async def _held(cls: type[T], settings: object) -> AsyncIterator[T]:
-    yield constructed(cls, settings)
+async def opening(cls: type[T], settings: object, context: PluginContext) -> AsyncIterator[T]:
+    """The context manager that opens a plugin: its own `open`, or else its constructor.
+
+    Raises PluginError when `open` is no such thing, or gives what is no plugin of its group.
+    """
+    opener = getattr(cls, "open", None)
+    if opener is None:
+        yield constructed(cls, settings)
+        return
+    wrong = plugin_code(context.group, context.key).wrong
+    opened: AbstractAsyncContextManager[T] = opener(settings, context)
+    if not isinstance(opened, AbstractAsyncContextManager):
+        raise wrong(f"its `open` gave a {type(opened).__name__}, no async context manager: is its decorator missing?")
+    async with opened as plugin:
+        if missing := lacking(context.group, plugin):
+            raise wrong(f"its `open` yields a {type(plugin).__name__}, which lacks {', '.join(missing)}")
+        yield plugin
 
 
 def constructed(cls: type[T], settings: object) -> T:

@@ -579,7 +579,7 @@ class Transport(Protocol):
 
 @runtime_checkable
 class ProxyJudge(Protocol):
-    """A transport whose class knows which proxies it can use."""
+    """A transport that uses proxies, and whose class knows which. With any other a credential may have none."""
 
     @classmethod
     def proxy_flaw(cls, proxy: Secret) -> str:

@@ -149,11 +149,16 @@ class UpstreamFailed(TurnoutError):
     Attributes:
         verdict: why, in the kernel's words; `verdict.detail` may hold the upstream's own answer.
         until: POSIX seconds of the soonest recovery in the pool, as the kernel knows it; None from a provider.
+
+    Raises TypeError for a verdict that is no failure, such as a class in place of an instance of it.
     """
 
     code: ClassVar[str] = "upstream_error"
 
     def __init__(self, verdict: Failure, *, until: float | None = None) -> None:
+        if not isinstance(verdict, Failure):
+            given = f"the class {verdict.__name__}" if isinstance(verdict, type) else f"a {type(verdict).__name__}"
+            raise TypeError(f"the verdict of a failure must be a Failure, not {given}")
         super().__init__(verdict.message or verdict.code)
         self.verdict = verdict
         self.until = until

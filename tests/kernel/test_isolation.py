@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from logging import getLogger
+from logging import Formatter, getLogger
 from typing import Any, ClassVar
 
 import attrs
@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Event, Kernel, PluginFailed, Plugins, RateLimited, open_kernel, parse_config
+from turnout import Ask, Done, Event, Kernel, PluginFailed, Plugins, RateLimited, open_kernel, parse_config
 from turnout._plugin_check import flaw_of
 from turnout._supervise import CLOSE_LIMIT, RESTARTS, Supervisor
 from turnout.abc import Limits, PluginContext
-from turnout.errors import PluginError, TurnoutError
+from turnout.errors import PluginError, TurnoutError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, given, scripted_kernel
 from turnout.testing._given import given_open
 from turnout.testing._house import NoTransport
@@ -176,6 +176,87 @@ async def test_a_plugin_that_cannot_be_made_is_told_by_name(error: BaseException
         supervisor.make(Unmade)
 
 
+async def refuse() -> None:
+    await trio.sleep(1)
+    raise ValueError("refused for token canary-2718281828")
+
+
+@asynccontextmanager
+async def refusing(settings: object, context: PluginContext) -> AsyncIterator[Ear]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(refuse)
+        yield Ear()
+        nursery.cancel_scope.cancel()
+
+
+def opened_by(opener: Any, instance: object) -> Any:
+    """A plugin like this one, with such an `open`."""
+    return type("Odd", (given(instance),), {"open": staticmethod(opener)})
+
+
+@asynccontextmanager
+async def nothing(settings: object, context: PluginContext) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def something_else(settings: object, context: PluginContext) -> AsyncIterator[object]:
+    yield First()
+
+
+async def undecorated(settings: object, context: PluginContext) -> AsyncIterator[object]:
+    yield MemoryStore()
+
+
+@pytest.mark.parametrize(
+    ("opener", "said"),
+    [
+        (nothing, "its `open` yields a NoneType, which lacks delete, list, save"),
+        (something_else, "its `open` yields a First, which lacks delete, list, save"),
+        (undecorated, "its `open` gave a async_generator, no async context manager: is its decorator missing?"),
+    ],
+)
+async def test_an_open_that_gives_no_plugin_is_told_as_that(opener: Any, said: str, autojump_clock: MockClock) -> None:
+    """H8, H10: to the author, in the words of the plugin's group."""
+
+    groups: dict[str, dict[str, Any]] = {
+        "providers": {"p": given(ScriptedProvider())},
+        "selectors": {"first": First},
+        "stores": {"odd": opened_by(opener, MemoryStore())},
+        "transports": {"none": NoTransport},
+    }
+    config = parse_config(f'[turnout]\nselector = "first"\nstore = "odd"\ntransport = "none"\n{TOML}')
+    with pytest.raises(PluginError) as caught:
+        async with open_kernel(config, plugins=Plugins.of(groups)):
+            pytest.fail("there is no store")
+    assert str(caught.value) == f"store 'odd': {said}"
+
+
+async def test_what_a_plugin_raises_in_a_task_of_its_own_is_told_without_its_text(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S40: the text of an exception may hold a secret; a traceback would show it."""
+
+    class Door(door()):  # type: ignore[misc]  # made above
+        async def serve(self, switch: Any, *, task_status: Any) -> None:
+            task_status.started(["door://"])
+            await refuse()
+
+    async with served(opened_by(refusing, Ear()), door=Door, sound=door()):
+        await trio.sleep(100)
+
+    formatter = Formatter()
+    texts = [formatter.format(record) for record in caplog.records]
+    assert sum("raised" in text for text in texts) > 5
+    assert not [text for text in texts if "canary" in text]
+
+
+@pytest.mark.parametrize("verdict", [RateLimited, Done(), "rate limited", None])
+def test_a_failure_is_made_with_a_verdict_or_not_at_all(verdict: Any) -> None:
+    with pytest.raises(TypeError, match="must be a Failure, not"):
+        UpstreamFailed(verdict)
+
+
 def test_an_instance_that_is_given_is_neither_opened_nor_made_anew() -> None:
     class Opened(First):
         @staticmethod
@@ -215,14 +296,16 @@ def text_of(*doors: str) -> str:
 
 
 @asynccontextmanager
-async def served(ear: Ear, **doors: type) -> AsyncIterator[Kernel]:
+async def served(ear: Any, **doors: type) -> AsyncIterator[Kernel]:
     """A kernel with these frontends."""
     offered: dict[str, dict[str, Any]] = {
         "providers": {"p": given(ScriptedProvider())},
         "stores": {"memory": given(MemoryStore())},
     }
     offered |= {"selectors": {"first": First}, "transports": {"none": NoTransport}}
-    plugins = Plugins.of({**offered, "frontends": doors, "observers": {"ear": given(ear)}})
+    plugins = Plugins.of(
+        {**offered, "frontends": doors, "observers": {"ear": ear if isinstance(ear, type) else given(ear)}}
+    )
     async with open_kernel(parse_config(text_of(*doors)), plugins=plugins) as kernel:
         yield kernel
 
