@@ -211,6 +211,65 @@ class WaitsForMore(OpenAI):
         raise AssertionError
 
 
+class GivesText(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        reply: Any = Reply(body=(await super().execute(call)).body.decode())  # type: ignore[arg-type]
+        return reply  # type: ignore[no-any-return]
+
+
+class GivesADict(OpenAI):
+    async def execute(self, call: Call) -> Any:
+        return {"body": (await super().execute(call)).body}
+
+
+class TellsItsKey(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        return attrs.evolve(await super().execute(call), headers={"x-used": f"Bearer {CANARY}"})
+
+
+class CountsInHeaders(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        headers: Any = {"x-left": 5}
+        return attrs.evolve(await super().execute(call), headers=headers)
+
+
+class Stumbles(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        await super().execute(call)
+        raise KeyError(call.model)
+
+
+class Exits(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        await super().execute(call)
+        raise SystemExit
+
+
+class FailsSoundly(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        await super().execute(call)
+        raise UpstreamFailed(Failed())
+
+
+class FailsInPlaceOfCancellation(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        try:
+            return await super().execute(call)
+        except trio.Cancelled:
+            raise UpstreamFailed(Unreachable()) from None
+
+
+class WithoutHeaders(Wrapped):
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner)
+        del self.headers
+
+
+class GivesBareBytes(Wrapped):
+    async def __anext__(self) -> Any:
+        return (await super().__anext__()).data
+
+
 class NeverEnds(Wrapped):
     last = Chunk(b"")
 
@@ -237,6 +296,14 @@ BROKEN: tuple[tuple[type[OpenAI], str], ...] = (
     (OriginWithoutPort, "scheme://host:port"),
     (OriginThatMoves, "has one origin"),
     (SaysNothing, "a sound call has a reply"),
+    (GivesText, "a Reply whose body is bytes"),
+    (GivesADict, "a Reply whose body is bytes"),
+    (TellsItsKey, "no header holds a secret"),
+    (CountsInHeaders, "of headers are texts"),
+    (Stumbles, "nothing but UpstreamFailed is raised"),
+    (Exits, "nothing but UpstreamFailed is raised"),
+    (FailsSoundly, "answers soundly does not fail"),
+    (FailsInPlaceOfCancellation, "raises no failure in place of that"),
     (NeverSent, "was answered"),
     (BlamesTheCredential, "blames the origin"),
     (WaitsForMore, r"comes to its end when its upstream has come to its own \(a sound call\)"),
@@ -262,6 +329,8 @@ async def test_a_provider_that_breaks_a_law_is_told_which(
 BROKEN_STREAMS: tuple[tuple[type[Wrapped], str], ...] = (
     (NeverEnds, r"comes to its end when its upstream has come to its own \(a sound stream\)"),
     (GivesNothing, "no chunk is empty"),
+    (WithoutHeaders, "a reply and a stream have `headers`"),
+    (GivesBareBytes, "Chunks whose data is bytes"),
     (EndsWell, "stream of broken_off raises UpstreamFailed"),
     (MarksNothing, "payloads of a stream are marked"),
     (Drains, "is not drained"),

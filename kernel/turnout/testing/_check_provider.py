@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 import trio
@@ -15,6 +15,8 @@ from turnout.abc import Provider, ReplyStream, Translator
 from turnout.errors import UpstreamFailed
 from turnout.testing._law import Laws
 from turnout.testing._scenes import CANARY, Scene, UpstreamDouble
+
+T = TypeVar("T")
 
 _law = Laws("Provider", "Providers")
 
@@ -48,11 +50,17 @@ class _Bench:
         )
 
     async def execute(self, scene: Scene | str) -> Reply:
-        return await self.provider.execute(self.call(scene, stream=False))
+        reply = await self.provider.execute(self.call(scene, stream=False))
+        _law(type(reply) is Reply and type(reply.body) is bytes, "`execute` gives a Reply whose body is bytes")
+        _check_headers(reply)
+        return reply
 
     async def read(self, scene: Scene | str) -> list[Chunk]:
         async with self.provider.stream(self.call(scene, stream=True)) as stream:
-            return [chunk async for chunk in stream]
+            _check_headers(stream)
+            chunks = [chunk async for chunk in stream]
+        _law(all(_is_chunk(chunk) for chunk in chunks), "a stream gives Chunks whose data is bytes")
+        return chunks
 
     def ways(self) -> Mapping[str, Callable[[Scene | str], Awaitable[object]]]:
         return {"execute": self.execute, "stream": self.read}
@@ -63,8 +71,13 @@ class _Bench:
         before = self.double.exchanges
         tasks = trio.lowlevel.current_statistics().tasks_living
         began = trio.current_time()
-        with _patience(what):
-            yield
+        try:
+            with _patience(what):
+                yield
+        except (UpstreamFailed, AssertionError, _Left):
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001 # told as the provider's
+            _law(False, f"whatever becomes of a call, nothing but UpstreamFailed is raised ({what})", error)
         _law(self.double.exchanges - before <= 1, f"a provider never retries by itself ({what})")
         _law(self.double.open == 0, f"the upstream's connection is closed when the call is over ({what})")
         _law(trio.lowlevel.current_statistics().tasks_living == tasks, f"no task is left when a call is over ({what})")
@@ -125,11 +138,32 @@ def _check_class(bench: _Bench) -> None:
 
 async def _check_sound(bench: _Bench) -> None:
     with bench.exchange("a sound call"):
-        _law(bool((await bench.execute(Scene.SOUND)).body), "a sound call has a reply")
+        _law(bool((await _succeeds(bench.execute)).body), "a sound call has a reply")
     with bench.exchange("a sound stream"):
-        chunks = await bench.read(Scene.SOUND)
+        chunks = await _succeeds(bench.read)
     _law(sum(chunk.payload for chunk in chunks) >= 2, "payloads of a stream are marked, and given as they come")
     _law(all(chunk.data for chunk in chunks), "no chunk is empty")
+
+
+async def _succeeds(run: Callable[[Scene], Awaitable[T]]) -> T:
+    try:
+        return await run(Scene.SOUND)
+    except UpstreamFailed as error:
+        _law(False, "what an upstream answers soundly does not fail", error)
+        raise
+
+
+def _check_headers(answer: Reply | ReplyStream) -> None:
+    headers = getattr(answer, "headers", None)
+    _law(isinstance(headers, Mapping), "a reply and a stream have `headers`")
+    if isinstance(headers, Mapping):
+        texts = [text for pair in headers.items() for text in pair]
+        _law(all(isinstance(text, str) for text in texts), "names and values of headers are texts")
+        _law(CANARY not in " ".join(texts), "no header holds a secret")
+
+
+def _is_chunk(chunk: object) -> bool:
+    return type(chunk) is Chunk and type(chunk.data) is bytes
 
 
 async def _check_back_pressure(bench: _Bench) -> None:
@@ -231,8 +265,15 @@ async def _check_silence(bench: _Bench) -> None:
     for scene in (Scene.SILENT, Scene.SILENT_BODY, Scene.SILENT_LATER):
         for way, run in bench.ways().items():
             with bench.exchange(f"cancelling {way} of {scene.value}"), trio.move_on_after(1) as scope:
-                await run(scene)
+                await _cancelled(run, scene)
             _law(scope.cancelled_caught, f"{way} of {scene.value} waits, can be cancelled, and says so")
+
+
+async def _cancelled(run: Callable[[Scene | str], Awaitable[object]], scene: Scene) -> None:
+    try:
+        await run(scene)
+    except UpstreamFailed as error:
+        _law(False, "a call that is cancelled raises no failure in place of that", error)
 
 
 async def _check_cancelling_at_every_step(bench: _Bench) -> None:
@@ -246,17 +287,23 @@ async def _check_cancelling_at_every_step(bench: _Bench) -> None:
 
 async def _ran_through(run: Callable[[Scene | str], Awaitable[object]], steps: int) -> bool:
     done = False
+    failed: Exception | None = None
 
     async def whole() -> None:
-        nonlocal done
-        await run(Scene.SOUND)
-        done = True
+        nonlocal done, failed
+        try:
+            await _cancelled(run, Scene.SOUND)
+            done = True
+        except Exception as error:  # noqa: BLE001 # raised below, without the nursery's group around it
+            failed = error
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(whole)
         for _ in range(steps):
             await trio.lowlevel.cancel_shielded_checkpoint()
         nursery.cancel_scope.cancel()
+    if failed is not None:
+        raise failed
     return done
 
 

@@ -10,7 +10,7 @@ class Laws:
     def __init__(self, protocol: str, section: str) -> None:
         self._written = f"turnout.abc.{protocol}; plugins.md, {section}"
 
-    def __call__(self, kept: bool, law: str, cause: Exception | None = None) -> None:
+    def __call__(self, kept: bool, law: str, cause: BaseException | None = None) -> None:
         """Raise AssertionError that says which rule was broken and where it is written, unless it was kept."""
         if not kept:
             raise AssertionError(f"broken: {law} ({self._written})") from cause
