@@ -221,6 +221,14 @@ class Retries(Lines):
         await super().call(switch, stream)
 
 
+class RetriesFailures(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        with suppress(TurnoutError):
+            await super().call(switch, stream)
+            return
+        await super().call(switch, stream)
+
+
 class AsksNothing(Lines):
     def ask(self) -> Ask:
         return Ask(model="m")
@@ -419,6 +427,7 @@ BROKEN: tuple[tuple[Callable[[], Lines], rules.Check, str], ...] = (
     (RefusesAll, rules._answers, "a sound call is served, not refused"),
     (Shortens, rules._answers, "the answer of a call is given whole"),
     (Retries, rules._answers, "asked of the kernel exactly once"),
+    (RetriesFailures, rules._failures, "asked of the kernel exactly once"),
     (AsksNothing, rules._answers, "its model, its dialect and its payload"),
     (Greets, rules._streams, "the pieces of a stream are given as they come"),
     (LeavesOut, rules._streams, "a stream is given whole and in order"),

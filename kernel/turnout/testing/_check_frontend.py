@@ -243,7 +243,9 @@ async def _failures(bench: _Bench) -> None:
             raise failure
 
         good, bench.switch.on_execute = bench.switch.on_execute, fail
+        before = len(bench.switch.asks)
         told = await bench.refusal()
+        _law(len(bench.switch.asks) == before + 1, "each call is asked of the kernel exactly once")
         _law(bool(told), f"a client is told of each error of the kernel ({type(failure).__name__})")
         bench.switch.on_execute = good
         _law(await bench.call() == bench.client.reply, f"a frontend serves on after {type(failure).__name__}")
