@@ -29,7 +29,9 @@ log = getLogger("turnout.bootstrap")
 class StreamAttempt:
     """One attempt at a stream, as an async context manager: entering waits for the first payload.
 
-    More than `held_bytes` ahead of it are a failure of the protocol (design 8a).
+    More ahead of it than `held_bytes` (`turnout.bootstrap_bytes`, 64 KiB) and twice the call's payload are a failure of
+    the protocol (design 8a). Twice, because upstreams say the request back: OpenAI's `response.created` and
+    `response.in_progress` repeat its `instructions` and `tools`, whatever their size.
 
     Entering raises UpstreamFailed when the stream fails before that, in whatever way (O33, O34, O38); its connection
     is closed then. Leaving closes it at once, and raises the reason if it was the scope that ended the block.
@@ -74,7 +76,7 @@ class StreamAttempt:
         self._scope = scope
         self._entered = False
         self._ended = False
-        self._held_bytes = held_bytes
+        self._held_bytes = held_bytes + 2 * len(call.ask.payload)
         self._held: list[Chunk] = []  # few: a deque takes 760 bytes, for every stream that is open
         self._idle = limits.idle
         self._late: BaseException | None = None
@@ -114,9 +116,9 @@ class StreamAttempt:
                 return
             size += len(chunk.data)
             if size > self._held_bytes:
-                raise UpstreamFailed(
-                    Protocol(message=f"more than {self._held_bytes // 1024} KiB came before any payload")
-                )
+                held = f"{self._held_bytes // 1024} KiB"
+                message = f"more than {held} came before any payload (turnout.bootstrap_bytes, and twice the request)"
+                raise UpstreamFailed(Protocol(message=message))
         raise UpstreamFailed(Empty(message="upstream stream closed before first payload"))
 
     async def next_chunk(self) -> Chunk:

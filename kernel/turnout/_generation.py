@@ -60,7 +60,7 @@ class Generation:
     Attributes:
         affinity: sessions prefer the credential they used before.
         prefer_tier: a ready credential of a higher tier goes before that one (O5).
-        held_bytes: of a stream before its first payload, at most.
+        held_bytes: of a stream before its first payload, at most, beside twice the request's size.
         hedge: None when nobody hedges.
         observe: hears outcomes for a selector that learns, None when it does not.
         transport: None only where every provider is scripted.

@@ -34,7 +34,7 @@ class Turnout:
 
     Attributes:
         drain: how long open streams may go on when the kernel closes.
-        bootstrap_bytes: what is held at most before the first payload (design 8a).
+        bootstrap_bytes: what is held at most before the first payload, beside twice the request's size (design 8a).
         force_model_prefix: a credential with a prefix serves prefixed names only (C16.8).
     """
 

@@ -96,6 +96,23 @@ async def test_more_than_the_held_bytes_before_a_payload_is_a_protocol_failure()
     assert provider.open_streams == 0
 
 
+@pytest.mark.parametrize(("beyond", "fits"), [(0, True), (1, False)])
+async def test_a_request_that_is_said_back_twice_is_held_beside_the_held_bytes(beyond: int, fits: bool) -> None:
+    """Design 8a: OpenAI repeats instructions and tools in two events before the first payload."""
+    request = b"x" * 100_000
+    call = attrs.evolve(CALL, ask=attrs.evolve(CALL.ask, payload=request))
+    preamble = [Chunk(request, payload=False)] * 2 + [Chunk(b"x" * (HELD_BYTES + beyond), payload=False)]
+    provider = ScriptedProvider(Script(chunks=[*preamble, Chunk(b"a")]))
+    source = StreamAttempt(provider, call, LIMITS, scope(), BORDER, held_bytes=HELD_BYTES)
+    if fits:
+        async with source as stream:
+            assert await drain(stream) == [chunk.data for chunk in preamble] + [b"a"]
+        return
+    with pytest.raises(UpstreamFailed, match=r"turnout\.bootstrap_bytes") as caught:
+        await source.__aenter__()
+    assert isinstance(caught.value.verdict, Protocol)
+
+
 async def test_a_stream_that_is_silent_ends_at_the_first_payload_limit(autojump_clock: MockClock) -> None:
     """B9, O38."""
     provider, source = attempt(Script(wait=1000))

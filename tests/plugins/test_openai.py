@@ -472,6 +472,8 @@ async def test_events_of_one_read_go_on_as_one_chunk_once_there_was_a_payload() 
         ('{"refusal":"x"}', True),
         ('{"tool_calls":[{"index":0}]}', True),
         ('{"tool_calls":[]}', False),
+        ('{"content":"","images":[{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}}]}', True),
+        ('{"images":[]}', False),
     ],
 )
 def test_payload_is_what_a_client_can_use(delta: str, payload: bool) -> None:

@@ -55,6 +55,38 @@ async def test_a_stream_ends_with_its_completed_event() -> None:
     assert [chunk.payload for chunk in chunks[:2]] == [False, True]
 
 
+TEXT = {"type": "output_text", "text": "hi", "annotations": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "payload"),
+    [
+        (event("response.image_generation_call.partial_image", partial_image_b64="aGk="), True),
+        (event("response.image_generation_call.partial_image", partial_image_b64=""), False),
+        (event("response.output_item.done", item={"type": "reasoning", "encrypted_content": "x", "summary": []}), True),
+        (event("response.output_item.done", item={"type": "reasoning", "summary": [{"text": "so"}]}), True),
+        (event("response.output_item.done", item={"type": "reasoning", "content": [{"text": "so"}]}), True),
+        (event("response.output_item.done", item={"type": "reasoning", "id": "rs_1", "summary": []}), False),
+        (event("response.output_item.done", item={"type": "reasoning", "summary": None, "content": 1}), False),
+        (event("response.output_item.done", item={"type": "message", "content": [TEXT]}), True),
+        (event("response.output_item.done", item={"type": "message", "content": [{"refusal": "no"}]}), True),
+        (event("response.output_item.done", item={"type": "message", "content": [TEXT | {"text": ""}, 1]}), False),
+        (event("response.output_item.done", item={"type": "function_call", "name": "f", "arguments": ""}), True),
+        (event("response.output_item.done", item={"type": "image_generation_call", "result": "aGk="}), True),
+        (event("response.output_item.done", item={"type": []}), True),
+        (event("response.output_item.done", item=[1]), False),
+        (event("response.output_item.done"), False),
+        (event("response.output_item.added", item={"type": "message", "content": [TEXT]}), False),
+        (event("response.in_progress", response={"tools": [{"type": "function"}]}), False),
+    ],
+)
+async def test_an_image_or_a_whole_item_is_payload_as_a_delta_is(said: bytes, payload: bool) -> None:
+    chunks, failure = await read(CREATED, said, COMPLETED)
+
+    assert failure is None
+    assert [chunk.payload for chunk in chunks[:2]] == [False, payload]
+
+
 async def test_a_stream_that_is_not_completed_is_broken() -> None:
     """B12."""
     _, failure = await read(CREATED, DELTA)

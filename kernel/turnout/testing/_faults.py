@@ -26,7 +26,7 @@ from turnout.testing._case import Attempt
 from turnout.testing._referee import Referee, generation_of
 
 EMPTY_STREAM = Empty(message="upstream stream closed before first payload")
-FLOOD = Protocol(message="more than 64 KiB came before any payload")
+FLOOD = Protocol(message="more than 64 KiB came before any payload (turnout.bootstrap_bytes, and twice the request)")
 """What the kernel itself makes of streams without a payload."""
 
 PREAMBLE = Chunk(b": ping\n\n", payload=False)

@@ -12,8 +12,11 @@ from turnout_wire import Event, Grammar, Said
 
 DONE = b"[DONE]"
 
-CONTENT = ("content", "tool_calls", "function_call", "refusal", "reasoning", "reasoning_content", "audio")
-"""Members of a `delta` that a client can use: content, a tool call, reasoning."""
+CONTENT = ("content", "tool_calls", "function_call", "refusal", "reasoning", "reasoning_content", "audio", "images")
+"""Members of a `delta` that a client can use: content, a tool call, reasoning.
+
+`images` are OpenRouter's, each a whole one (openrouter.ai/docs/features/multimodal/image-generation, excerpt).
+"""
 
 _decode = msgspec.json.Decoder().decode
 

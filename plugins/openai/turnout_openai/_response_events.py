@@ -4,6 +4,8 @@ From the reference of the Responses API (platform.openai.com/docs/api-reference/
 2026): it ends with `response.completed`, `response.incomplete` or `response.failed`, and has no `[DONE]`.
 """
 
+from collections.abc import Mapping
+
 from turnout_wire import Event, Grammar, Said, decoded
 
 _ENDS = frozenset({"response.completed", "response.incomplete"})
@@ -20,7 +22,27 @@ def read(event: Event) -> Said:
         return Said(error=(response.get("error") if isinstance(response, dict) else None) or {})
     if kind in _ENDS:
         return Said(payload=True, end=True)
-    return Said(payload=isinstance(kind, str) and kind.endswith(".delta") and bool(found.get("delta")))
+    return Said(payload=_is_usable(kind, found))
+
+
+def _is_usable(kind: object, found: Mapping[str, object]) -> bool:
+    """Whether an event brings something that a client can use: mostly a delta, else an image or a whole item."""
+    if kind == "response.output_item.done":
+        item = found.get("item")
+        return isinstance(item, dict) and _is_usable_item(item)
+    if kind == "response.image_generation_call.partial_image":
+        return bool(found.get("partial_image_b64"))
+    return isinstance(kind, str) and kind.endswith(".delta") and bool(found.get("delta"))
+
+
+def _is_usable_item(item: Mapping[str, object]) -> bool:
+    """Whether a finished item says something; a call, or what came of one, does by being there."""
+    if item.get("type") not in ("message", "reasoning"):
+        return True
+    if item.get("encrypted_content"):
+        return True
+    parts = [part for name in ("content", "summary") if isinstance(listed := item.get(name), list) for part in listed]
+    return any(isinstance(part, dict) and (part.get("text") or part.get("refusal")) for part in parts)
 
 
 def plain(data: bytes) -> bool:
