@@ -1,15 +1,33 @@
 """The provider `openai` in the dialect of the Responses API: B12, B22, J4."""
 
 import json
+from typing import get_args
 
 import pytest
+from openai.types.responses import ResponseError
 from stream_reading import read_stream
 
-from turnout import Ask, Call, Chunk, Credential, Failure, Protocol, RateLimited, Secret
+from turnout import (
+    Ask,
+    Call,
+    Chunk,
+    Credential,
+    Failed,
+    Failure,
+    InvalidRequest,
+    Protocol,
+    RateLimited,
+    Reply,
+    Secret,
+    Transient,
+)
+from turnout.errors import UpstreamFailed
 from turnout_openai import OpenAI, OpenAISettings
+from turnout_wire import tell
 from turnout_wire.testing import Script, ScriptedTransport, Step
 
 BODY = b'{"model": "m",  "input": "hi"}'
+JSON = {"content-type": "application/json"}
 SSE = {"content-type": "text/event-stream"}
 CREDENTIAL = Credential(id="a", provider="openai", api_key=Secret("sk-canary-0123456789"))
 
@@ -108,3 +126,43 @@ async def test_an_error_in_the_stream_is_its_verdict(error: bytes, before: list[
 
     assert isinstance(failure, RateLimited)
     assert b"".join(chunk.data for chunk in chunks) == b"".join(before)
+
+
+NOT_OF_THE_REQUEST = {
+    "rate_limit_exceeded": RateLimited,
+    "server_error": Transient,
+    "vector_store_timeout": Transient,
+    "data_residency_mismatch": Failed,
+}
+
+
+async def whole(body: bytes) -> Reply:
+    return await provider().execute(call(ScriptedTransport(Script(headers=JSON, body=[body]))))
+
+
+@pytest.mark.parametrize("code", get_args(ResponseError.model_fields["code"].annotation))
+async def test_a_response_that_failed_by_the_requests_fault_blames_the_request(code: str) -> None:
+    """B22, B27: every code that OpenAI publishes; its error has no type, as a rule. An `error` event is flat."""
+    kind = NOT_OF_THE_REQUEST.get(code, InvalidRequest)
+    error = {"code": code, "message": "look"}
+    failed = {"status": "failed", "error": error, "output": []}
+
+    for last in (event("response.failed", response=failed), event("error", **error)):
+        assert type((await read(CREATED, last))[1]) is kind
+    with pytest.raises(UpstreamFailed) as caught:
+        await whole(json.dumps(failed).encode())
+    assert type(caught.value.verdict) is kind
+
+
+@pytest.mark.parametrize("committed", [False, True])
+async def test_the_words_of_an_error_are_kept_however_much_stands_around_it(committed: bool) -> None:
+    """B22, B27: a response says its instructions and tools back, whole or in its last event."""
+    error = {"code": "invalid_prompt", "message": "not so"}
+    failed = {"instructions": "x" * 10_000, "status": "failed", "error": error, "output": []}
+
+    _, failure = await read(CREATED, *([DELTA] if committed else []), event("response.failed", response=failed))
+    assert failure is not None
+    assert tell(UpstreamFailed(failure), now=0, committed=committed).relayed == error
+    with pytest.raises(UpstreamFailed) as caught:
+        await whole(json.dumps(failed).encode())
+    assert tell(caught.value, now=0).relayed == error

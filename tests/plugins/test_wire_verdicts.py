@@ -44,6 +44,7 @@ from turnout_wire import (
     verdict_of_exception,
 )
 from turnout_wire._failure import NOT_SENT, PERHAPS_SENT, PROGRAMMING_ERRORS
+from turnout_wire._verdict import error_alone
 
 NOW = 1_790_000_000.0
 
@@ -320,6 +321,10 @@ def test_a_body_of_nonsense_is_still_a_verdict(body: bytes) -> None:
         ({"type": "authentication_error"}, 401),
         ({"status": "RESOURCE_EXHAUSTED"}, 429),
         ({"code": "insufficient_quota"}, 402),
+        ({"code": "context_length_exceeded"}, 422),
+        ({"code": "context_length_exceeded", "type": "invalid_request_error"}, 400),
+        ({"code": "invalid_prompt", "type": None}, 422),
+        ({"code": ["invalid_prompt"]}, 500),
         ({"code": 200}, 500),
         ({"code": True}, 500),
         ({}, 500),
@@ -330,6 +335,14 @@ def test_a_body_of_nonsense_is_still_a_verdict(body: bytes) -> None:
 def test_an_error_inside_a_200_stands_for_a_status(error: object, status: int) -> None:
     """B22."""
     assert status_of_error(error) == status
+
+
+def test_an_error_that_is_nested_too_deeply_to_be_written_is_left_where_it_stands() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(10_000):
+        deep = {"error": deep}
+    assert error_alone(deep, b"as it came") == b"as it came"
+    assert error_alone({"code": 2**70}, b"as it came") == b'{"error":{"code":%d}}' % 2**70
 
 
 def subclasses(kind: type[Exception]) -> set[type[Exception]]:

@@ -16,7 +16,7 @@ def read(event: Event) -> Said:
     found = decoded(event.data)
     kind = found.get("type")
     if kind == "error" or event.name == b"error":
-        return Said(error=found.get("error") or {})
+        return Said(error=found.get("error") or found)
     if kind == "message_stop":
         return Said(end=True)
     return Said(payload=_is_payload(kind, found))

@@ -16,13 +16,18 @@ def read(event: Event) -> Said:
     found = decoded(event.data)
     kind = found.get("type")
     if kind == "error" or event.name == b"error":
-        return Said(error=found.get("error") or found)
+        return Said(error=found.get("error") or _flat(found))
     if kind == "response.failed":
         response = found.get("response")
         return Said(error=(response.get("error") if isinstance(response, dict) else None) or {})
     if kind in _ENDS:
         return Said(payload=True, end=True)
     return Said(payload=_is_usable(kind, found))
+
+
+def _flat(found: Mapping[str, object]) -> Mapping[str, object]:
+    """The error that an event is, whose `type` is the event's own."""
+    return {name: value for name, value in found.items() if name != "type" or value != "error"}
 
 
 def _is_usable(kind: object, found: Mapping[str, object]) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from turnout import Chunk, Failure, Protocol
 from turnout_wire._sse import LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
-from turnout_wire._verdict import status_of_error
+from turnout_wire._verdict import error_alone, status_of_error
 
 _CUT_OFF = 6
 """Events before the first payload that are cut off one by one: there are one to five, and a copy for each."""
@@ -176,7 +176,7 @@ class PassedEvents:
         """Whether the event is payload; notes an end, and an error, which a frontend tells in its own words."""
         said = self._grammar.read(event)
         if said.error is not None:
-            self.failure = self._judge(status_of_error(said.error), event.data)
+            self.failure = self._judge(status_of_error(said.error), error_alone(said.error, event.data))
             return False
         if said.end:
             self._complete = True

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
+import msgspec
 
 from turnout import (
     CountUnsupported,
@@ -125,17 +126,50 @@ _STATUS_OF_WORD: Mapping[str, int] = {
     "request_too_large": 413,
     "invalid_request_error": 400,
     "invalid_argument": 400,
+    "data_residency_mismatch": 400,  # of a response, and about the account as well: another one may serve it
     "overloaded_error": 529,
     "overloaded": 529,
     "engine_overloaded": 529,
     "unavailable": 503,
     "timeout_error": 504,
     "timeout": 504,
+    "vector_store_timeout": 504,
     "server_error": 500,
     "api_error": 500,
     "internal_server_error": 500,
 }
 """The status that a vendor would have sent with such an error `code`, `type` or `status` (B22)."""
+
+_OF_THE_REQUEST = frozenset(
+    {
+        "bio_policy",
+        "context_length_exceeded",
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_content_policy_violation",
+        "image_file_not_found",
+        "image_file_too_large",
+        "image_parse_error",
+        "image_too_large",
+        "image_too_small",
+        "invalid_base64_image",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_image_mode",
+        "invalid_image_url",
+        "invalid_prompt",
+        "misalignment_policy_violation",
+        "unsupported_image_media_type",
+    }
+)
+"""A `code` that finds fault with the request, of an error that may say nothing else (B27).
+
+OpenAI's ResponseError as the types of its SDK 3.57 tell it (read 2026-11-28), without those that stand in
+`_STATUS_OF_WORD`; `context_length_exceeded` comes in the API's `error` event.
+"""
+
+_UNPROCESSABLE = 422
+"""What these stand for: a 400 takes a mark to be the request's fault (C6.3), and these are the marks themselves."""
 
 
 @attrs.frozen(kw_only=True)
@@ -194,7 +228,19 @@ def status_of_error(error: object) -> int:
             return word
         if isinstance(word, str) and word.isascii() and word.isdigit() and len(word) == 3 and word >= "400":
             return min(int(word), 599)
-    return next((s for w in words if isinstance(w, str) and (s := _STATUS_OF_WORD.get(w.lower()))), 500)
+    known = next((s for w in words if isinstance(w, str) and (s := _STATUS_OF_WORD.get(w.lower()))), None)
+    return known or (_UNPROCESSABLE if isinstance(words[0], str) and words[0] in _OF_THE_REQUEST else 500)
+
+
+def error_alone(error: object, body: bytes) -> bytes:
+    """An error that was read out of a body, as a body of its own; the body as it is, if it is nested too deeply.
+
+    Around the error of a response stands the response: of its first `PASSED_ON` bytes nobody could read anything.
+    """
+    try:
+        return msgspec.json.encode({"error": error})
+    except RecursionError:
+        return body
 
 
 def error_message(text: str) -> str:

@@ -21,7 +21,7 @@ from turnout_wire._origins import endpoint, origin_of, origin_of_url, parsed_bas
 from turnout_wire._passing import Grammar
 from turnout_wire._remaining import Gauge
 from turnout_wire._scrub import Known, secrets_of
-from turnout_wire._verdict import Mark, status_of_error, verdict
+from turnout_wire._verdict import Mark, error_alone, status_of_error, verdict
 from turnout_wire.exchange import COMPRESSED, PLAIN, Exchange, Fields, Posting, broken, posted
 from turnout_wire.stream import OpenStream
 
@@ -222,7 +222,8 @@ class HttpProvider(ABC):
         said, found = told(body, members)
         if said:
             headers = httpx.Headers(fields)
-            raise UpstreamFailed(self.judge(credential, status_of_error(said), body, headers, operation))
+            alone = error_alone(said, body)
+            raise UpstreamFailed(self.judge(credential, status_of_error(said), alone, headers, operation))
         if members and not found:
             raise broken(f"the answer is not a JSON object with {' or '.join(map(repr, members))}")
 

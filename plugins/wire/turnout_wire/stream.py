@@ -10,7 +10,7 @@ import trio
 from turnout import Chunk, Failure, Remaining
 from turnout.errors import UpstreamFailed
 from turnout_wire._passing import Grammar, PassedEvents, decoded
-from turnout_wire._verdict import status_of_error
+from turnout_wire._verdict import error_alone, status_of_error
 from turnout_wire.exchange import COMPRESSED, Exchange, broken
 
 EVENT_STREAM = "text/event-stream"
@@ -173,4 +173,4 @@ class OpenStream:
         error = decoded(body).get("error")
         if not error:
             return broken("the answer is not a stream of events")
-        return UpstreamFailed(self._judge(exchange, status_of_error(error), body))
+        return UpstreamFailed(self._judge(exchange, status_of_error(error), error_alone(error, body)))
