@@ -27,6 +27,7 @@ from turnout.abc import Counter, Embedder, ModelLister, Provider, RequestPrepare
 from turnout.errors import UpstreamFailed
 from turnout.testing import check_provider
 from turnout_gemini import Gemini, GeminiSettings
+from turnout_wire import tell
 from turnout_wire.testing import HttpDouble, Script, ScriptedTransport, Step
 
 NOW = 1_790_000_000.0
@@ -65,7 +66,11 @@ async def failed(status: int, word: str, *details: dict[str, object]) -> Failure
 
 
 async def read(*steps: Step) -> tuple[list[Chunk], Failure | None]:
-    transport = ScriptedTransport(Script(headers=SSE, body=steps))
+    return await read_script(Script(headers=SSE, body=steps))
+
+
+async def read_script(script: Script) -> tuple[list[Chunk], Failure | None]:
+    transport = ScriptedTransport(script)
     return await read_stream(provider().stream(call(transport)), transport)
 
 
@@ -176,6 +181,35 @@ async def test_a_quota_of_the_day_benches_for_an_hour_at_least(quota: str, delay
 
     assert isinstance(verdict, RateLimited)
     assert verdict.retry_after == wait
+
+
+async def refused_in_an_array(status: int, error: dict[str, object]) -> Failure:
+    script = Script(status=status, headers=JSON, body=[json.dumps([{"error": {"code": status} | error}]).encode()])
+    _, failure = await read_script(script)
+    assert failure is not None
+    return failure
+
+
+async def test_an_error_that_comes_in_an_array_is_understood() -> None:
+    """B25, B27: so Google refuses a call that streams."""
+    quota = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+    exhausted = {"message": "no", "status": "RESOURCE_EXHAUSTED", "details": [quota, {"retryDelay": "50s"}]}
+    wrong: dict[str, object] = {"message": "Unknown name", "status": "INVALID_ARGUMENT"}
+
+    assert (await refused_in_an_array(429, exhausted)).retry_after == 3600.0
+    assert (await refused_in_an_array(429, exhausted | {"details": [{"retryDelay": "50s"}]})).retry_after == 50.0
+    invalid = await refused_in_an_array(400, wrong)
+    assert isinstance(invalid, InvalidRequest)
+    assert invalid.message == "upstream answered 400: Unknown name"
+    assert tell(UpstreamFailed(invalid), now=NOW).relayed == {"code": 400} | wrong
+
+
+async def test_an_array_in_place_of_a_stream_is_the_error_that_it_holds() -> None:
+    """B22."""
+    body = b'[{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}]'
+    _, failure = await read_script(Script(headers=JSON, body=[body]))
+
+    assert isinstance(failure, Transient)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ from turnout.errors import (
 )
 from turnout_wire._codes import CODES, RETRY_LATER
 from turnout_wire._shapes import JSON, SHAPES, Told
-from turnout_wire._verdict import UpstreamAnswer
+from turnout_wire._verdict import UpstreamAnswer, unlisted
 
 _DEFAULT_WAIT = 5
 """Seconds of a Retry-After when nothing is known about the recovery."""
@@ -198,7 +198,7 @@ def _tell_upstream(verdict: Failure, request_id: str, *, committed: bool) -> Tol
 def _error_object(own: UpstreamAnswer) -> Mapping[str, Any]:
     """The `error` member of an upstream's JSON; a plain text as its message; nothing of a page of HTML."""
     try:
-        found = msgspec.json.decode(own.body)
+        found = unlisted(msgspec.json.decode(own.body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = own.body.decode("utf-8", "replace").strip()
         return {"message": text} if text and own.media_type == "text/plain" else {}

@@ -12,7 +12,7 @@ import msgspec
 
 from turnout import Chunk, Failure, Protocol
 from turnout_wire._sse import LINE_LIMIT, BlockReader, Event, EventTooLarge, read_event
-from turnout_wire._verdict import error_alone, status_of_error
+from turnout_wire._verdict import error_alone, status_of_error, unlisted
 
 _CUT_OFF = 6
 """Events before the first payload that are cut off one by one: there are one to five, and a copy for each."""
@@ -190,9 +190,12 @@ def _together(chunks: list[Chunk]) -> Chunk:
 
 
 def decoded(data: bytes) -> dict[str, object]:
-    """The JSON object that an event's data is; empty for anything else, which passes like anything unknown (B15)."""
+    """The JSON object that an event's data is, or the first one of an array, as which Google writes errors.
+
+    Empty for anything else, which passes like anything unknown (B15).
+    """
     try:
-        found = _decode(data)
+        found = unlisted(_decode(data))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

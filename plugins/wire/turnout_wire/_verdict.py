@@ -246,7 +246,7 @@ def error_alone(error: object, body: bytes) -> bytes:
 def error_message(text: str) -> str:
     """The one line that an error body has for people; empty when it has none, such as a page of HTML."""
     try:
-        found = json.loads(text)
+        found = unlisted(json.loads(text))
     except (ValueError, RecursionError):
         found = None
     if isinstance(found, dict):
@@ -254,6 +254,11 @@ def error_message(text: str) -> str:
     if isinstance(found, dict):
         found = found.get("message") or found.get("code") or found.get("type")
     return " ".join(found.split())[:_LINE] if isinstance(found, str) else ""
+
+
+def unlisted(found: object) -> object:
+    """The first object of an array, for Google answers a streaming call with `[{"error": …}]`; all else as it is."""
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else found
 
 
 def clip(text: str) -> bytes:
