@@ -1,5 +1,6 @@
 """Between two passes of a call: who could serve it, and when; wait for that, or give the call's answer (design 8)."""
 
+import math
 from collections.abc import Callable, Collection
 from functools import reduce
 
@@ -11,7 +12,7 @@ from turnout._origins import Origins
 from turnout._readings import retries
 from turnout._refresh import RefreshRoom
 from turnout._refusal import Waits, earliest
-from turnout._run import NOBODY, Run
+from turnout._run import Run
 from turnout._scope import CallScope
 from turnout.errors import NoCredential, PoolError, Unavailable
 
@@ -49,34 +50,62 @@ class Recovery:
 
         The answer is the last upstream failure; when nothing was called, why not.
         """
-        retry = run.generation.retry
-        if run.tries.may_begin_pass() and retry.max_wait > 0 and await self._refreshed(run, retry.max_wait):
-            return
-        now = self._now()
-        if (at := self._soonest(run, now)) is not None:
-            wait = max(0.0, at - now)
-            if wait <= retry.max_wait and trio.current_time() + wait < run.deadline:
-                wait += self._draw() * min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE))
-                run.waited += wait
-                with self._scope(run):
-                    await trio.sleep(wait)
+        began = trio.current_time()
+        try:
+            if run.refreshing and await self._refreshed(run):
                 return
+            now = self._now()
+            at = self._soonest(run, now)
+            wait = math.inf if at is None else at - now
+            if wait <= run.generation.retry.max_wait and trio.current_time() + wait < run.deadline:
+                with self._scope(run):
+                    await trio.sleep(self._pause(run, wait))
+                return
+        finally:
+            run.waited += trio.current_time() - began
         if run.last is None:
             nobody = self.nobody(run, now)
             raise run.unsaid if run.unsaid is not None and isinstance(nobody, NoCredential) else nobody
         run.last.until = earliest(self._recovers(run, now), self._origin_recovers(run, now))
         raise run.last
 
-    async def _refreshed(self, run: Run, patience: float) -> bool:
-        """Wait for the refreshes that this call has brought about; gives whether one of them succeeded (O48)."""
-        asked, run.refreshing = run.refreshing, NOBODY
-        if not asked:
+    async def _refreshed(self, run: Run) -> bool:
+        """Wait while refreshes that this call has brought about are under way; gives whether somebody can serve (O48).
+
+        That is who has been refreshed, or who recovers meanwhile: one token endpoint that hangs must not keep a call
+        from everybody else.
+        """
+        asked, patience = run.refreshing, run.generation.retry.max_wait
+        try:
+            if not run.tries.may_begin_pass() or patience <= 0:
+                return False
+            with self._scope(run), trio.move_on_after(patience):
+                while not any(self._is_ready(run, id) for id in asked):
+                    now = self._now()
+                    at = self._soonest(run, now)
+                    if (at is not None and at <= now) or not self._refresh.are_under_way(asked):
+                        return False
+                    with trio.move_on_after(math.inf if at is None else self._pause(run, at - now)):
+                        await self._refresh.wait_landing()
+                    if at is not None and at <= self._now() and self._is_ready(run, run.ask.pin):
+                        return True
+                return True
             return False
-        with self._scope(run), trio.move_on_after(patience):
-            for id in asked:
-                if await self._refresh.wait_refreshed(id) is None:
-                    return True
-        return False
+        finally:
+            run.refreshing = frozenset(id for id in asked if self._refresh.are_under_way([id]))
+
+    def _pause(self, run: Run, wait: float) -> float:
+        """Seconds to sleep until a recovery that is so many away: with jitter (O40), which leaves time to call."""
+        spare = (run.deadline - trio.current_time() - wait) / 2
+        return max(0.0, wait) + self._draw() * max(0.0, min(JITTER_CAP, max(JITTER_FLOOR, wait * JITTER_SHARE), spare))
+
+    def _is_ready(self, run: Run, id: str | None) -> bool:
+        """Whether this credential could serve a pass that begins now; None asks whether anybody could."""
+        now = self._now()
+        ready = self._custody.schedule.ready
+        unseen, cooling = hidden(run, self._custody, now), self._origins.cooling(now)
+        found = ready(run.providers, run.name.key, now, tried=unseen.keys(), pin=id, skip_origins=cooling.keys())
+        return found is not None
 
     def _soonest(self, run: Run, now: float) -> float | None:
         """POSIX seconds at which somebody could serve this ask in another pass, None when nobody will (C8.5, O39).

@@ -8,7 +8,7 @@ waited for.
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from logging import getLogger
 from typing import Any
 
@@ -83,6 +83,7 @@ class RefreshRoom:
         self._due: list[tuple[float, str]] = []
         self._when: dict[str, float] = {}
         self._wake = trio.Event()
+        self._landed = trio.lowlevel.ParkingLot()
         self._nursery: trio.Nursery | None = None
 
     # --- when --------------------------------------------------------------------------------------------------------
@@ -226,6 +227,14 @@ class RefreshRoom:
         await flight.landed.wait()
         return flight.failure
 
+    def are_under_way(self, ids: Iterable[str]) -> bool:
+        """Whether one of these credentials is being refreshed."""
+        return any(id in self._flights for id in ids)
+
+    async def wait_landing(self) -> None:
+        """Wait until any refresh is over, however it went."""
+        await self._landed.park()
+
     def has_ended(self, credential: Credential) -> bool:
         """Whether its token has ended and could be renewed."""
         ends = expiry(credential)
@@ -255,6 +264,7 @@ class RefreshRoom:
         finally:
             del self._flights[id]
             flight.landed.set()
+            self._landed.unpark_all()
             self._draws.pop(id, None)
             self.reconsider(id)
             await self._leasing.settle(id)
