@@ -64,6 +64,8 @@ def add(
 def _key(variable: str | None) -> Secret:
     if variable is not None:
         text = os.environ.get(variable, "")
+    elif sys.stdin is None:  # it was closed when we started
+        text = ""
     elif sys.stdin.isatty():
         text = click.prompt("Key", hide_input=True)
     else:

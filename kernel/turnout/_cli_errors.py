@@ -28,7 +28,8 @@ def exit_code_of(command: Callable[[], object]) -> int:
     """Run a command to its end and give its exit code; tells every failure on stderr."""
     try:
         result = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed when we started
+            sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:

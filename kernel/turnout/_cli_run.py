@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -77,12 +78,25 @@ def run(context: click.Context, config: Path | None, log_level: str, processes: 
 def _harden() -> None:
     """Nothing we write is for others, and no core dump holds keys (acceptance S70).
 
-    And as many descriptors as the system lets us have: the usual 1,024 are for programs that use `select`.
+    And as many descriptors as the system lets us have: the usual 1,024 are for programs that use `select`. A SIGHUP
+    that comes before anybody waits for one asks for what is about to be read anyway; it must not end the start.
     """
+    _fill_standard_descriptors()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _fill_standard_descriptors() -> None:
+    """Open what we were started without, of 0 to 2, on /dev/null.
+
+    Otherwise the first sockets would get these numbers, and a child's standard streams would be put over them.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # POSIX gives the lowest free one
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: Handed | None = None) -> int:

@@ -579,6 +579,25 @@ def test_run_serves_in_a_process_of_its_own_without_core_dumps_and_with_private_
     assert process.returncode == 0
 
 
+def test_a_hangup_before_anything_is_served_does_not_end_the_start(
+    install: Callable[..., None], tmp_path: Path
+) -> None:
+    """H1: it asks for what is about to be read anyway. One comes when the file is opened."""
+    hangup = "os.path.basename(str(args[0])) == 'turnout.toml' and os.kill(os.getpid(), signal.SIGHUP)"
+    hook = f"sys.addaudithook(lambda event, args: event == 'open' and {hangup})"
+    install("acme-house", HOUSE, HOUSE_SOURCE)
+    (tmp_path / "turnout.toml").write_text(TEXT)
+
+    with started(tmp_path, f"import os, signal, sys\n{hook}") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.terminate()
+        process.communicate(timeout=20)
+
+    assert first == "serving http://127.0.0.1:1 (door)\n"
+    assert process.returncode == 0
+
+
 def test_a_second_signal_ends_the_process_even_if_a_plugin_refuses_to_end(
     install: Callable[..., None], tmp_path: Path
 ) -> None:
