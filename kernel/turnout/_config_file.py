@@ -64,7 +64,9 @@ def toml(source: Source) -> dict[str, Any]:
         return tomllib.loads(source.text)
     except ValueError as error:  # TOMLDecodeError, or int() of a number with thousands of digits
         at = _AT.search(str(error))
-        place = Place(int(at[1]), int(at[2])) if at and at[1] else source.end()
-        message = _AT.sub("", str(error)) if at else "a number has too many digits"
+        if at is None:
+            raise ConfigError([f"{source.name}: this is not TOML: a number has too many digits"]) from None
+        place = Place(int(at[1]), int(at[2])) if at[1] else source.end()
+        message = _AT.sub("", str(error))
         message += "; texts stand in quotes" if message == "Invalid value" else ""
         raise ConfigError([source.syntax(f"this is not TOML: {message}", place)]) from None

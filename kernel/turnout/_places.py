@@ -23,13 +23,17 @@ _KEY_BEFORE = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)\s*=\s*\Z""")
 _HEADER = re.compile(r"^[ \t]*(?=\[)", re.MULTILINE)
 
 _TEXT_OR_COMMENT = re.compile(
-    r'''(?P<comment>\#.*)
-      | """(?:[^\\]|\\.)*?(?:"""|$) | \'\'\'.*?(?:\'\'\'|$)
-      | "(?:[^"\\]|\\.)*(?:"|$)     | \'[^\']*(?:\'|$)''',
-    re.VERBOSE,
+    r'''(?P<comment>\#[^\n]*)
+      | """(?:[^"\\]++|\\.|"(?!""))*+(?:"{3,5}|\\?\Z) | \'\'\'(?:[^\']++|\'(?!\'\'))*+(?:\'{3,5}|\Z)
+      | "(?:[^"\\\n]++|\\[^\n])*+\\?"?              | \'[^\'\n]*+\'?''',
+    re.VERBOSE | re.DOTALL,
 )
+"""Reads a whole file, and a line of it. A text may lack its end, where a syntax error cuts it off; one of several lines
+may end in two quotes of its own."""
 _ONLY_REFERENCES = re.compile(r"""["'](?:\$\{(?:file:[^}]+|\w+)\})+["']""", re.ASCII)
 _SECRET_KEY = re.compile(r"key|token|secret|passw|passphrase|auth|cookie|header|dsn|credentials$", re.IGNORECASE)
+_CHARACTER = re.compile(r"[^\n]")
+_STARRED = re.compile(r"\A\*+")
 _LONG_WORD = re.compile(r"[\w+/.=-]{20,}")
 
 
@@ -87,7 +91,25 @@ class Source:
         return Place(len(lines), len(lines[-1]) + 1)
 
     def _line(self, place: Place) -> str:
-        return self.text.split("\n")[place.line - 1]
+        return self._shown.split("\n")[place.line - 1]
+
+    @cached_property
+    def _shown(self) -> str:
+        """The file with texts of several lines starred out from their second line on: no line tells that it is one."""
+
+        def starred(match: re.Match[str]) -> str:
+            first, newline, rest = match[0].partition("\n")
+            return first + newline + _CHARACTER.sub("*", rest)
+
+        return _TEXT_OR_COMMENT.sub(starred, self.text)
+
+    def _is_header(self, line: str, place: Place) -> bool:
+        """Whether a table's header is at this place, and not an array that begins a line of another one."""
+        if not line.lstrip().startswith("[") or line[: place.column - 1].strip():
+            return False
+        before = "\n".join(self.text.split("\n")[: place.line - 1])
+        bare = _TEXT_OR_COMMENT.sub("", before)
+        return bare.count("[") == bare.count("]")
 
     def _paragraph(self, problem: Problem, place: Place | None) -> str:
         subject = f"{problem.name}: " if problem.name else ""
@@ -95,7 +117,7 @@ class Source:
             return f"{self.name}: {subject}{problem.message}"
         header = f"{self.name}:{place.line}:{place.column}: {subject}{problem.message}"
         line, at = self._line(place), place.column - 1
-        if line.lstrip().startswith("[") and not line[:at].strip():
+        if self._is_header(line, place):
             return f"{header}\n{_pointed(line.partition('#')[0].rstrip(), at)}"
         left = _masked(line[:at])
         return f"{header}\n{_pointed(left + _masked(line[at:], reveal_first=_shows_value(problem)), len(left))}"
@@ -157,6 +179,8 @@ def _has_header(item: Any) -> bool:
 def _shows_value(problem: Problem) -> bool:
     """Whether the text at the place can be shown: it is the point, and nothing hints that it is a secret."""
     nearest = " ".join([step for step in problem.path if isinstance(step, str)][-2:])
+    if nearest == "deadlines headers":  # a duration, whatever its name
+        nearest = ""
     return problem.spot is Spot.VALUE and not problem.secret and not _SECRET_KEY.search(nearest)
 
 
@@ -165,6 +189,7 @@ def _masked(line: str, *, reveal_first: bool = False) -> str:
 
     `reveal_first` keeps a text that begins the line.
     """
+    line = _STARRED.sub(MASK, line)  # the length of a secret is nobody's business either
 
     def mask(match: re.Match[str]) -> str:
         text = match[0]

@@ -132,3 +132,11 @@ def test_a_caret_stands_under_its_character_behind_tabs_and_masked_texts() -> No
     (told,) = Source('\tt = { api_key = "long secret", x = 1 }', "t").report([Problem(("t", "x"), "wrong")])
 
     assert told == 't:1:37: t.x: wrong\n    \tt = { api_key = "***", x = 1 }\n    \t                           ^'
+
+
+def test_an_array_that_begins_a_line_is_no_header_whose_texts_may_be_shown() -> None:
+    """S40."""
+    source = Source('[a]\nkeys = [\n  ["long secret"],\n]\n[ "b" ]\nx = 1', "t")
+
+    assert source.report([Problem(("a", "keys", 0), "wrong")]) == ('t:3:3: a.keys[0]: wrong\n      ["***"],\n      ^',)
+    assert source.report([Problem(("b",), "wrong")]) == ('t:5:1: b: wrong\n    [ "b" ]\n    ^',)

@@ -258,19 +258,46 @@ PLACES_FOR_SECRETS = [
     "[retry]\npasses = '${{VAR}}'",
     "[retry]\nmax_wait = '${{VAR}}'",
     "[providers.a]\n[[providers.a.credentials]]\nbase_url = '${{VAR}}'",
+    "x = " + "9" * 5000 + "\napi_key = {}",
+    *(
+        f"[providers.a]\n[[providers.a.credentials]]\nattributes = {value}"
+        for value in (
+            '{{ a = """\n{}""", b = 1 }}',
+            "{{ a = '''\n{}''', b = 1 }}",
+            '{{ a = """x\n[{}]""", b = 1 }}',
+            "{{ a = \"\"\"x\n'''\n{}''' \"\"\", b = 1 }} # '",
+            '{{ a = """x\n{}""" 1 }}',
+            '{{ a = """x\n{}',
+            '{{ a = """x\n{}\\',
+            '{{ a = """x\n{}\\q""" }}',
+            '{{ a = """x\n{}\\u12""" }}',
+            '{{ a = """x\n{}\x01""" }}',
+            '{{ a = """x"""", b = "{}", c = 1 }}',
+            '{{ a = """x""""", b = "{}", c = 1 }}',
+            "{{ a = '''x'''', b = '{}', c = 1 }}",
+            '{{ a = "{}\\',
+        )
+    ),
 ]
 
 
 @pytest.mark.parametrize("text", PLACES_FOR_SECRETS)
 def test_no_secret_is_echoed_whatever_is_wrong_around_it(text: str) -> None:
-    """S4: neither values of the environment nor texts of the file that may be secrets."""
+    """S4, S40: neither values of the environment nor texts of the file that may be secrets."""
     found = "\n".join(problems(text.format(CANARY, CANARY), {"VAR": CANARY}))
 
     assert CANARY not in found
 
 
+def test_a_line_that_ends_a_text_of_several_lines_shows_what_follows_it() -> None:
+    text = '[providers.a]\n[[providers.a.credentials]]\nattributes = { a = """\nlong secret""", b = 1 }'
+
+    assert only(text).split("\n", 1)[1] == "    ***, b = 1 }\n             ^"
+
+
 def test_a_harmless_text_that_is_the_point_is_shown_with_its_reference_unresolved() -> None:
     assert "\n    passes = '4'\n" in only("[retry]\npasses = '4'")
+    assert '\n    headers = "soon"\n' in only('[deadlines]\nheaders = "soon"')
     assert "\n    passes = '${VAR}'\n" in only("[retry]\npasses = '${VAR}'", {"VAR": "4"})
 
 
