@@ -5,7 +5,7 @@ import logging
 import random
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from turnout.abc import Limits, PluginContext
 from turnout.errors import CoolingDown, UnknownModel
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
+from turnout_http._socket import AT_ONCE, Socket
+from turnout_http._visit import Message
 
 KEY = "k7-Qd2mX9vLw4TzR8"
 OTHER_KEY = "p3-Bn6kYw1sVh5CgJ0"
@@ -580,6 +582,89 @@ async def test_a_message_may_come_in_pieces_with_a_ping_between_them(serve: Serv
                 await one.emit(Ping(b"there?"))
         assert (await one.next())["type"] == "pong"
         await one.until("response.completed")
+
+
+FLOODS = {
+    "empty pieces": b"\0\x80\0\0\0\0",
+    "pieces of a letter": b"\0\x81\0\0\0\0a",
+    "pings": b"\x89\x80\0\0\0\0",
+    "pongs": b"\x8a\x80\0\0\0\0",
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_of_frames_with_next_to_nothing_ends_its_socket_and_no_other(serve: Serve, kind: str) -> None:
+    """S56, C-12."""
+    async with serve() as house, house.client() as well, house.client() as floods:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_until_refused, floods, b"\x01\x81\0\0\0\0a" + FLOODS[kind] * 1200)
+            while await floods.next():
+                pass
+        await well.ask(create())
+        await well.until("response.completed")
+
+    assert floods.closed == 1008
+
+
+async def _send_until_refused(client: Client, frames: bytes) -> None:
+    with suppress(trio.BrokenResourceError):
+        await client.stream.send_all(frames)
+
+
+async def test_messages_beyond_those_that_may_wait_use_up_the_patience(serve: Serve) -> None:
+    """S56."""
+
+    async def held(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        await trio.sleep_forever()
+        yield Chunk(b"")
+
+    async with serve(ScriptedSwitch(on_stream=held)) as house, house.client() as one:
+        whole = create(input="x" * 200).encode()
+        frame = b"\x81\xfe" + len(whole).to_bytes(2, "big") + b"\0\0\0\0" + whole
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_send_until_refused, one, frame * 1200)
+            while await one.next():
+                pass
+
+    assert one.closed == 1008
+
+
+async def test_others_get_their_turn_while_many_frames_are_parsed() -> None:
+    """A8: 250 KiB of frames came at once, large enough to cost no patience."""
+    count, turns, read, over = 2000, 0, 0, False
+    frame = b"\x81\xfe\0\x80\0\0\0\0" + b"x" * 128
+    came = [{"type": "http.request", "body": frame * count, "more_body": True}]
+
+    async def receive() -> Message:
+        return came.pop()
+
+    async def send(_message: Message) -> None:
+        raise AssertionError("nothing is to be sent")
+
+    async def other() -> None:
+        nonlocal turns
+        while not over:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    one = Socket(receive, send, largest=1000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        while read < count:
+            read += len(await one.read())
+        over = True
+
+    assert turns >= len(frame) * count // AT_ONCE
+
+
+async def test_an_empty_message_is_refused_like_every_other_that_asks_for_nothing(serve: Serve) -> None:
+    async with serve() as house, house.client() as one:
+        await one.ask("")
+        told = await one.next()
+        await one.ask(create())
+        await one.until("response.completed")
+
+    assert (told["type"], told["status"], told["error"]["code"]) == ("error", 400, "bad_request")
 
 
 async def test_a_message_that_never_ends_and_a_quiet_socket_differ(serve: Serve) -> None:

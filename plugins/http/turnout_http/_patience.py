@@ -1,4 +1,7 @@
-"""How much work a client of HTTP/2 may ask for that leads nowhere (S54): pings, settings, streams taken back. Pure."""
+"""How much work a client may ask for that leads nowhere (S54, S56). Pure.
+
+Over HTTP/2 that is pings, settings, streams taken back; over a websocket pings, pongs, and frames with next to nothing.
+"""
 
 from typing import final
 

@@ -116,6 +116,7 @@ class _Session:
         full = self._put.statistics().current_buffer_used >= WAITING
         if full or self._waiting_bytes + len(message) > self._limits.body_bytes:
             error = Refusal("rate_limited", "too much waits on this socket; wait for a response", retry_after=1.0)
+            self._socket.bore()
             await self._tell(error, self._visit.id)
         else:
             self._put.send_nowait(message)
@@ -140,10 +141,10 @@ class _Session:
 
     async def _take_turns(self) -> None:
         while not self._closing:
-            message = b""
+            message: bytes | None = None
             with trio.CancelScope() as self._between_turns:
                 message = await self._get.receive()
-            if message:
+            if message is not None:
                 self._waiting_bytes -= len(message)
                 await self._take_turn(message)
         if self._too_old:

@@ -10,13 +10,21 @@ from typing import final
 
 import trio
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import generate_accept_token
 
 from turnout_http._framing import Head
 from turnout_http._keys import subprotocol
+from turnout_http._patience import Patience
 from turnout_http._visit import Receive, Send
+
+AT_ONCE = 4096
+"""Bytes that are parsed before others get their turn: a frame may have six, and costs 20 µs."""
+
+CRUMB = 128
+"""Bytes of content below which a frame uses up some of the client's patience, as pings and pongs do. Clients that cut
+their messages cut them into kilobytes, and a message that is whole and smaller asks for nothing."""
 
 
 class SocketEnded(Exception):
@@ -41,8 +49,11 @@ class Socket:
         self._largest = largest
         self._frames = Connection(ConnectionType.SERVER)
         self._sending = trio.Lock()
+        self._patience = Patience()
+        self._unparsed = memoryview(b"")
         self._pieces: list[str] = []
         self._size = 0
+        self._frame_size = 0
         self.began: float | None = None
 
     async def accept(self, head: Head) -> None:
@@ -58,10 +69,11 @@ class Socket:
 
     async def read(self) -> list[bytes]:
         """The messages that the next bytes complete; waits for bytes, and answers pings. Raises SocketEnded."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise SocketEnded
-        self._frames.receive_data(message.get("body", b""))
+        if not self._unparsed:
+            self._unparsed = memoryview(await self._more())
+        await trio.lowlevel.checkpoint()
+        data, self._unparsed = self._unparsed[:AT_ONCE], self._unparsed[AT_ONCE:]
+        self._frames.receive_data(bytes(data))
         whole: list[bytes] = []
         for event in self._frames.events():
             if isinstance(event, TextMessage):
@@ -70,14 +82,36 @@ class Socket:
                 raise SocketEnded(CloseReason.UNSUPPORTED_DATA)
             elif isinstance(event, CloseConnection):
                 raise SocketEnded(event.code)
-            elif isinstance(event, Ping):
-                await self._emit(event.response())
+            elif isinstance(event, Ping | Pong):
+                await self._take_control(event)
+        if self._patience.is_over(trio.current_time()):
+            raise SocketEnded(CloseReason.POLICY_VIOLATION)
         return whole
+
+    async def _more(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise SocketEnded
+        body: bytes = message.get("body", b"")
+        return body
+
+    async def _take_control(self, event: Ping | Pong) -> None:
+        self._patience.spend(1)
+        if isinstance(event, Ping):
+            await self._emit(event.response())
+
+    def bore(self) -> None:
+        """A message has led nowhere, as a small frame does: too many of them end the socket."""
+        self._patience.spend(1)
 
     def _add(self, piece: TextMessage) -> Iterator[bytes]:
         if self.began is None:
             self.began = trio.current_time()
         self._size += len(piece.data)  # characters: the bytes are counted once they are together
+        self._frame_size += len(piece.data)
+        if piece.frame_finished:
+            self._patience.spend(self._frame_size < CRUMB)
+            self._frame_size = 0
         if piece.data:  # fragments without content would pile up for ever
             self._pieces.append(piece.data)
         if self._size > self._largest:
