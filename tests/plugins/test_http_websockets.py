@@ -1,5 +1,6 @@
 """The Responses API over websockets, on real sockets, under both servers."""
 
+import gc
 import json
 import logging
 import random
@@ -21,6 +22,7 @@ from turnout.abc import Limits, PluginContext
 from turnout.errors import CoolingDown, UnknownModel
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
+from turnout_http._body import MOST_VALUES
 from turnout_http._socket import AT_ONCE, Socket
 from turnout_http._visit import Message
 
@@ -250,6 +252,33 @@ async def test_what_fails_is_an_error_event_in_openais_form_and_the_socket_stays
     assert word in told["error"]["message"]
     assert "canary" not in str(told)
     assert ("headers" in told["error"]) == (status == 429)
+
+
+async def test_a_message_of_too_many_values_is_refused_and_the_socket_stays(serve: Serve) -> None:
+    """S55."""
+    async with serve() as house, house.client() as one:
+        await one.ask(create(input=[0] * MOST_VALUES))
+        told = await one.next()
+        await one.ask(create())
+        await one.until("response.completed")
+
+    assert (told["status"], told["error"]["code"]) == (413, "too_large")
+
+
+async def test_the_decoded_message_is_gone_while_its_response_is_made(serve: Serve) -> None:
+    """Design 15."""
+    held = []
+
+    async def counts(ask: Ask) -> AsyncGenerator[Chunk, None]:
+        held.append(sum(type(each) is list and each[:1] == ["canary-in-it"] for each in gc.get_objects()))
+        async for chunk in two_deltas(ask):
+            yield chunk
+
+    async with serve(ScriptedSwitch(on_stream=counts)) as house, house.client() as one:
+        await one.ask(create(input=["canary-in-it", 1]))
+        await one.until("response.completed")
+
+    assert held == [0]
 
 
 async def test_an_error_in_mid_stream_is_told_after_the_events_and_the_socket_stays(serve: Serve) -> None:

@@ -1,6 +1,8 @@
 """A request body is judged strictly and forwarded as it came: C-9, F11, section 15 of the design."""
 
+import gc
 import json
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import example, given
@@ -172,3 +174,30 @@ def test_a_huge_flat_body_is_read() -> None:
     body = b'{"model":"m","messages":[' + b",".join([b'{"content":"model"}'] * 5_000) + b"]}"
     assert peek(body).model == "m"
     assert with_model(body, "n") == body.replace(b'"m"', b'"n"', 1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "sound"), [(b"]}", True), (b"]", False), (b"\xff]}", False), (b'],"a":1e999}', False)]
+)
+def test_the_cycle_collector_rests_while_a_large_body_is_decoded_and_works_again(ends: bytes, sound: bool) -> None:
+    """A8: it looked at all of the body's lists again and again."""
+    body = b'{"model":"m","x":[' + b"[]," * 50_000 + b"[]" + ends
+    begun: list[str] = []
+    gc.callbacks.append(lambda phase, _info: begun.append(phase))
+    try:
+        with nullcontext() if sound else pytest.raises(BadJSON):
+            check_json(body)
+    finally:
+        gc.callbacks.pop()
+
+    assert begun.count("start") <= 3
+    assert gc.isenabled()
+
+
+def test_a_cycle_collector_that_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        check_json(b'{"model":"m","x":"%b"}' % (b"x" * 100_000))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

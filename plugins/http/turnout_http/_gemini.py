@@ -12,7 +12,7 @@ from turnout.abc import Switch
 from turnout.errors import UnknownModel
 from turnout_http._answering import JSON, Answering, RawHeaders
 from turnout_http._answers import decision_header, raw_headers
-from turnout_http._body import read_body
+from turnout_http._body import check_values, read_body
 from turnout_http._generate import BODY_KEYS, EVENT_STREAM, UNCACHED, affinity_of
 from turnout_http._pages import GEMINI, Endpoint
 from turnout_http._refusals import Refusal
@@ -67,6 +67,7 @@ class Gemini:
         if verb not in VERBS or not model:
             raise Refusal("not_found", f"there is no such page; methods of a model are {', '.join(VERBS)}")
         body = await read_body(receive, visit.head, self._limits)
+        check_values(body)
         texts = turnout_wire.texts_in(turnout_wire.check_json(body), BODY_KEYS)
         ask = Ask(
             model=model,

@@ -9,7 +9,7 @@ from turnout import Ask, LastingScope, Operation
 from turnout.abc import AnswerStream, Switch
 from turnout_http._answering import Answering, Outgoing, RawHeaders
 from turnout_http._answers import decision_header, raw_headers
-from turnout_http._body import is_plain, read_body
+from turnout_http._body import check_values, is_plain, read_body
 from turnout_http._framing import Head
 from turnout_http._settings import ClientLimits
 from turnout_http._stored import Stored, is_stored
@@ -67,6 +67,7 @@ class Generate:
         body = scope.get(WHOLE_BODY)
         if body is None or not is_plain(visit.head, body, self._limits):
             body = await read_body(receive, visit.head, self._limits)
+        check_values(body)
         peek = turnout_wire.peek(body, texts=BODY_KEYS)
         ask = Ask(
             model=peek.model,
@@ -80,6 +81,7 @@ class Generate:
         )
         visit.storing = self._stored is not None and is_stored(peek.members)
         work = self._stream if peek.stream and self._operation is Operation.GENERATE else self._execute
+        del peek  # decoded, a body is many times as large, and the call may last an hour
         if CANCELS in scope["extensions"]:
             await work(ask, visit, send, scope.get(LASTING))
         else:

@@ -15,6 +15,7 @@ import trio
 import turnout_wire
 from turnout import Ask
 from turnout.abc import Switch
+from turnout_http._body import check_values
 from turnout_http._door import Door
 from turnout_http._framing import Head
 from turnout_http._pages import RESPONSES
@@ -155,10 +156,13 @@ class _Session:
         self._turns += 1
         id, lane, self._committed = f"{self._visit.id}-{self._turns}", "", False
         try:
+            check_values(message)
             turn = turnout_wire.read_turn(message)
-            lane = turn.lane
+            lane, stored = turn.lane, self._stored if is_stored(turn.members) else None
             async with self._door.admit():
-                await self._forward(await self._ask(turn, id), turn)
+                ask = await self._ask(turn, id)
+                del turn  # decoded, a message is many times as large
+                await self._forward(ask, lane, stored)
         except Exception as error:  # noqa: BLE001  # the border of one turn: every failure becomes an event
             await self._tell(error, id, lane)
             if isinstance(error, Refusal) and error.kind == "unauthorized":
@@ -177,15 +181,15 @@ class _Session:
             pin=await self._stored.pin(self._visit, turn.members),
         )
 
-    async def _forward(self, ask: Ask, turn: turnout_wire.Turn) -> None:
+    async def _forward(self, ask: Ask, lane: str, stored: Stored | None) -> None:
+        """`stored` is what the vendor keeps of the answer; None when it is to keep nothing."""
         blocks = turnout_wire.BlockReader()
-        stored = self._stored if is_stored(turn.members) else None
         async with self._switch.stream(ask) as stream:
             async for chunk in stream:
                 for block in blocks.feed(chunk.data):
                     if stored:
                         stored.note(self._visit, turnout_wire.stored_by_events(block), stream.decision.served_by)
-                    if event := turnout_wire.socket_event(block, turn.lane):
+                    if event := turnout_wire.socket_event(block, lane):
                         self._committed = True
                         await self._socket.send(event)
 
