@@ -9,6 +9,7 @@ from typing import Any, Final, final
 
 import attrs
 
+from turnout._ledger_renewals import refused
 from turnout._readings import account, expiry, last_refresh, refresh_interval
 from turnout._values import EMPTY, Credential, CredentialState, Metadata, Status
 
@@ -62,15 +63,17 @@ def due_at(
     """POSIX seconds at which the credential must be refreshed, which may be past; None for never.
 
     Never: API keys (C11.1.1), disabled ones, and those that only a person can renew (E7, E10). A cooldown changes
-    nothing. `lead` is the runtime object's or the provider's (C11.4), None or not positive for unknown; `draw` a number
-    in [0, 1) that stays the same until the next refresh; `evaluated` the answer of the credential's own evaluator, None
-    when it has none (C2.3).
+    nothing, but a 401 does: while it benches the credential, a refresh is wanted whatever the rule says, for what was
+    begun at once may have failed, been put off, or ended with its process (O48). `lead` is the runtime object's or the
+    provider's (C11.4), None or not positive for unknown; `draw` a number in [0, 1) that stays the same until the next
+    refresh; `evaluated` the answer of the credential's own evaluator, None when it has none (C2.3).
     """
     if credential.disabled or state.status is Status.DISABLED or state.needs_login:
         return None
     if account(credential).kind == "api_key":
         return None
-    wanted = _wanted(credential, lead, now, draw) if evaluated is None else now + (0.0 if evaluated else ASK_AGAIN)
+    says = True if refused(state, now) else evaluated
+    wanted = _wanted(credential, lead, now, draw) if says is None else now + (0.0 if says else ASK_AGAIN)
     if wanted is None:
         return None
     gate = credential.next_refresh_after

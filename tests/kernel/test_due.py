@@ -18,7 +18,7 @@ from turnout._due import (
 )
 from turnout._ledger import record
 from turnout._values import CLEAN, Credential, CredentialState, Metadata, Outcome, Secret, Status
-from turnout._verdicts import RateLimited
+from turnout._verdicts import Failure, RateLimited, Unauthorized
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
@@ -94,12 +94,27 @@ def test_a_credential_that_is_disabled_or_needs_a_person_is_never_due(change: di
     assert wait(credential, lead=HOUR, state=state) is None
 
 
+def benched(verdict: Failure, model: str = "") -> CredentialState:
+    outcome = Outcome(credential="anna", provider="claude", model=model, verdict=verdict)
+    return record(CLEAN, outcome, NOW, Policy()).state
+
+
 def test_a_cooling_credential_is_refreshed_all_the_same() -> None:
     """E10."""
-    outcome = Outcome(credential="anna", provider="claude", model="", verdict=RateLimited(retry_after=HOUR))
-    cooling = record(CLEAN, outcome, NOW, Policy()).state
+    assert wait(login(expired=1), lead=HOUR, state=benched(RateLimited(retry_after=HOUR))) == 0
 
-    assert wait(login(expired=1), lead=HOUR, state=cooling) == 0
+
+@pytest.mark.parametrize("model", ["", "m"])
+def test_a_refused_token_is_due_whatever_the_rule_says_while_it_is_benched(model: str) -> None:
+    """O48: neither an expiry, nor a lead that is unknown, nor its own evaluator puts it off; the pace does (E8)."""
+    refused, far = benched(Unauthorized(), model), login(expired=int(NOW + 10 * HOUR))
+
+    assert wait(far, lead=HOUR, state=refused) == 0
+    assert wait(far, lead=None, state=refused) == 0
+    assert wait(far, lead=HOUR, state=refused, evaluated=False) == 0
+    assert wait(far, lead=HOUR, state=refused, refreshes=after_failure(NONE_YET, NOW)) == 30
+    assert wait(far, lead=HOUR, state=attrs.evolve(refused, needs_login="revoked")) is None
+    assert wait(far, lead=HOUR, state=refused, now=NOW + 1800) == 9 * HOUR - 1800
 
 
 def test_api_keys_are_never_refreshed_and_unknown_kinds_are() -> None:

@@ -25,7 +25,7 @@ from turnout import (
     open_kernel,
 )
 from turnout._events import CredentialUpdated, Event, RefreshFailed
-from turnout._records import decode_credential
+from turnout._records import decode_credential, decode_state
 from turnout._values import CLEAN, ErrorRecord
 from turnout.errors import DeadlineExceeded, NotSupported, PoolError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel, scripted_plugins
@@ -503,6 +503,59 @@ async def test_a_401_that_a_refresh_does_not_cure_is_not_refreshed_again_and_aga
         with pytest.raises(UpstreamFailed):
             await kernel.execute(ASK)
         assert len(provider.refreshed) <= 3
+
+
+async def test_a_refresh_for_a_401_that_fails_is_tried_again_after_its_pause(autojump_clock: MockClock) -> None:
+    """O48, E8: a token endpoint that is down for a moment must not cost half an hour."""
+    provider = Renewing()
+    provider.script(Script(failure=Unauthorized()))
+    provider.failure = Transient(message="busy")
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 100_000))
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        provider.failure = None
+        await trio.sleep(45)
+        (first, _), (second, _) = provider.refreshed
+        assert 30 <= second - first <= 41
+        await kernel.execute(ASK)
+        await trio.sleep(1900)
+        assert len(provider.refreshed) == 2
+
+
+async def test_a_refresh_for_a_401_that_waits_for_the_store_is_made_up_for(autojump_clock: MockClock) -> None:
+    """O48, F-5, G2: as soon as the store takes writes again."""
+    provider, store = Renewing(), MemoryStore()
+    provider.script(Script(failure=Unauthorized()))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+        await kernel.credentials.register(oauth("a", 100_000))
+        store.broken = "no space left on device"
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(ASK)
+        await trio.sleep(300)
+        assert provider.refreshed == []
+        store.broken = ""
+        await trio.sleep(4)
+        assert len(provider.refreshed) == 1
+        await kernel.execute(ASK)
+
+
+async def test_a_401_that_benches_over_a_restart_is_refreshed_by_whoever_comes_next(autojump_clock: MockClock) -> None:
+    """O18, O48: the process that began its refresh is gone, the block is kept."""
+    store = MemoryStore()
+    for takes, expected in ((1000.0, "token-0"), (1.0, "token-1")):
+        provider = Renewing()
+        provider.takes = takes
+        provider.script(Script(failure=Unauthorized()))
+        async with scripted_kernel(TOML, {"scripted": provider}, store=store) as kernel:
+            if not kernel.credentials.list():
+                await kernel.credentials.register(oauth("a", 100_000))
+                with trio.move_on_after(1):
+                    await kernel.execute(ASK)
+            await trio.sleep(2)
+            assert len(provider.refreshed) == 1
+            assert metadata(kernel, "a")["access_token"] == expected
+    assert not decode_state(store.records["state", "a"].data).unavailable
 
 
 async def test_a_late_401_of_the_old_token_does_not_bench_the_new_one(autojump_clock: MockClock) -> None:
