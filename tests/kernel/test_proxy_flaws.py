@@ -45,12 +45,13 @@ class Picky:
         """None: scripted providers use no transport."""
 
 
-class Lax(Picky):
-    """One that takes any."""
+class Unsaid:
+    """One that does not say what it does with proxies."""
 
-    @classmethod
-    def proxy_flaw(cls, proxy: Secret) -> str:
-        return ""
+    api: ClassVar[int] = 1
+
+    def for_credential(self, credential: Credential) -> None:
+        """None, as above."""
 
 
 def with_transport(kind: type, store: MemoryStore | None = None) -> Plugins:
@@ -74,7 +75,7 @@ def test_a_proxy_of_the_file_that_no_connection_could_use_is_refused_at_its_plac
     assert issubclass(Picky, ProxyJudge)
 
 
-@pytest.mark.parametrize(("kind", "line"), [(Picky, SOUND), (Picky, ""), (NoTransport, ""), (Lax, BAD)])
+@pytest.mark.parametrize(("kind", "line"), [(Picky, SOUND), (Picky, ""), (Unsaid, ""), (NoTransport, BAD)])
 def test_a_proxy_that_can_be_used_is_none_of_our_business(kind: type, line: str) -> None:
     assert choose(parse_config(TOML + line), with_transport(kind))
 
@@ -82,7 +83,7 @@ def test_a_proxy_that_can_be_used_is_none_of_our_business(kind: type, line: str)
 def test_a_proxy_is_refused_with_a_transport_that_may_never_look_at_it() -> None:
     """It would send the credential's secret past the proxy, and nothing would tell."""
     with pytest.raises(ConfigError, match="does not say that it can use proxies") as caught:
-        choose(parse_config(TOML + SOUND), with_transport(NoTransport))
+        choose(parse_config(TOML + SOUND), with_transport(Unsaid))
 
     assert "canary" not in str(caught.value)
 
@@ -126,7 +127,7 @@ async def test_a_stored_credential_with_such_a_proxy_is_left_out_by_name(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore()
-    async with open_kernel(parse_config(TOML), plugins=with_transport(Lax, store)) as kernel:
+    async with open_kernel(parse_config(TOML), plugins=with_transport(NoTransport, store)) as kernel:
         await add(kernel)
     async with open_kernel(parse_config(TOML), plugins=with_transport(Picky, store)) as kernel:
         assert [one.id for one in kernel.credentials.list()] == ["first", "second"]

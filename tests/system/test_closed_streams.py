@@ -1,6 +1,5 @@
 """Commands that are started without stdin, stdout or stderr, as some init systems and scripts do it."""
 
-import os
 import secrets
 import signal
 import time
@@ -51,7 +50,7 @@ def test_a_gateway_serves_and_drains_whatever_streams_it_lacks(tmp_path: Path, c
     with Process(command, env={"TURNOUT_KEY": secrets.token_urlsafe(24)}) as process:
         port = wait_listening(process.pid)
         assert http_ask(f"http://127.0.0.1:{port}", "GET", "/healthz").status == 200
-        taken = [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)]
+        taken = [str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)]
         process.send(signal.SIGTERM)
         code = process.wait_code()
 

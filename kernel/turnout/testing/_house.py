@@ -11,7 +11,7 @@ import trio
 from turnout._config import Config, parse_config
 from turnout._kernel import Kernel, open_kernel
 from turnout._plugins import Plugins
-from turnout._values import Ask, Credential
+from turnout._values import Ask, Credential, Secret
 from turnout.abc import Candidate, Ready
 from turnout.testing._given import given, given_open
 from turnout.testing._scripted import ScriptedProvider
@@ -45,6 +45,11 @@ class NoTransport:
 
     def for_credential(self, credential: Credential) -> None:
         """None: scripted providers use no transport."""
+
+    @classmethod
+    def proxy_flaw(cls, proxy: Secret) -> str:  # noqa: ARG003 # the protocol's
+        """None: where nothing is connected, nothing goes past a proxy."""
+        return ""
 
 
 _IN_TURN, _IN_ORDER, _NONE = given(InTurn()), given(InOrder()), given(NoTransport())
