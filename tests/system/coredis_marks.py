@@ -4,6 +4,5 @@ import pytest
 
 COREDIS = [
     pytest.mark.slow_steps("coredis makes its classes when it is first used"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),  # coredis leaves its own queues
     pytest.mark.usefixtures("collected"),
 ]
