@@ -108,13 +108,27 @@ class Client:
         pieces = [e for e in self.events if isinstance(e, h2.events.DataReceived) and e.stream_id == number]
         return int(head[b":status"]), b"".join(piece.data for piece in pieces)
 
+    async def farewell(self) -> h2.events.ConnectionTerminated:
+        """What the server says when it will take nothing new; the connection goes on for what runs."""
+        said: h2.events.ConnectionTerminated = await self.hear(h2.events.ConnectionTerminated)
+        self.go_on()
+        return said
+
+    def go_on(self) -> None:
+        """Let h2 go on after a goodbye of one side, which it takes for the end of everything."""
+        self.state.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
+
     async def goodbye(self) -> h2.errors.ErrorCodes:
         """Why the server ended the connection; fails when it does not."""
         code = (await self.hear(h2.events.ConnectionTerminated)).error_code
+        await self.end()
+        return h2.errors.ErrorCodes(code)
+
+    async def end(self) -> None:
+        """Wait for the end of the connection."""
         with trio.fail_after(20), suppress(trio.BrokenResourceError):
             while await self.stream.receive_some():
                 pass
-        return h2.errors.ErrorCodes(code)
 
 
 @attrs.define
@@ -431,13 +445,54 @@ async def test_a_client_that_leaves_ends_its_calls_although_nothing_is_sent(tmp_
                 client.state.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
             await client.flush()
         elif how == "goodbye":
-            client.state.close_connection()
+            client.state.close_connection(h2.errors.ErrorCodes.INTERNAL_ERROR)
             await client.flush()
         elif how == "end":
             await client.stream.transport_stream.send_eof()
         else:
             await trio.aclose_forcefully(client.stream)
         await house.settled()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+async def test_a_client_that_will_ask_for_nothing_more_still_gets_what_it_asked_for(
+    tmp_path: Path, behind: bool
+) -> None:
+    """RFC 9113, 6.8; what is in the same bytes behind the goodbye counts as ever."""
+    go_on = trio.Event()
+
+    async def waits(_ask: Ask) -> AsyncGenerator[Chunk, None]:
+        yield Chunk(b"data: 1\n\n")
+        await go_on.wait()
+        yield Chunk(b"data: 2\n\n")
+
+    async with open_house(tmp_path, ScriptedSwitch(on_stream=waits)) as house, house.client() as client:
+        one, two = await client.ask(body=STREAMED), await client.ask(body=STREAMED[:-5], end=False)
+        await client.hear(h2.events.DataReceived, one)
+        client.state.close_connection()
+        client.go_on()
+        if not behind:
+            await client.flush()
+            await trio.testing.wait_all_tasks_blocked()
+        client.state.ping(b"12345678")
+        client.state.send_data(two, STREAMED[-5:], end_stream=True)
+        await client.flush()
+        await client.hear(h2.events.PingAckReceived)
+        await client.hear(h2.events.DataReceived, two)
+        go_on.set()
+        assert (await client.answer(one))[1].endswith(b"data: 2\n\n")
+        assert (await client.answer(two))[1].endswith(b"data: 2\n\n")
+        assert await client.goodbye() == h2.errors.ErrorCodes.NO_ERROR
+    assert house.switch.cancelled == 0
+
+
+async def test_a_client_that_says_goodbye_with_nothing_asked_for_is_let_go(tmp_path: Path) -> None:
+    async with open_house(tmp_path) as house, house.client() as client:
+        await client.answer(await client.ask())
+        client.state.close_connection()
+        client.go_on()
+        await client.flush()
+        assert await client.goodbye() == h2.errors.ErrorCodes.NO_ERROR
 
 
 async def test_a_stream_whose_window_stays_shut_is_cut_and_others_go_on(
@@ -510,12 +565,15 @@ async def test_a_drain_lets_streams_end_and_refuses_new_ones_so_that_they_may_be
             while not house.switch.open:  # noqa: ASYNC110  # observed from outside
                 await trio.sleep(0.005)
         house.switch.drain(10.0)
-        await trio.testing.wait_all_tasks_blocked()
-        late = await client.ask()
+        said = await client.farewell()
+        assert (said.error_code, said.last_stream_id) == (h2.errors.ErrorCodes.NO_ERROR, number)
+        late = await client.ask()  # as if it had crossed the farewell; it may be sent again elsewhere (RFC 9113, 6.8)
         assert (await client.hear(h2.events.StreamReset, late)).error_code == h2.errors.ErrorCodes.REFUSED_STREAM
         go_on.set()
         assert await client.answer(number) == (200, b"{}")
-        assert await client.goodbye() == h2.errors.ErrorCodes.NO_ERROR
+        last = await client.farewell()
+        assert (last.error_code, last.last_stream_id) == (h2.errors.ErrorCodes.NO_ERROR, number)
+        await client.end()
 
 
 # Floods

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from peers import body_of
 
 from turnout import Credential
+from turnout_sockets import Farewell, Frames
 from turnout_transport import Httpx, HttpxSettings
-from turnout_transport._frames import Frames
 from turnout_transport._http2 import Connection
 
 OK = [(":status", "200")]
@@ -576,7 +576,8 @@ FRAMES = st.lists(
 def test_goodbyes_are_taken_out_wherever_the_pieces_end_and_nothing_else_is(
     frames: list[bytes], cuts: list[int]
 ) -> None:
-    data, passed, said, taken = b"".join(frames), b"", [], Frames()
+    before = b"\0\0\x08\x07" + bytes(20)  # no frame, whatever it looks like
+    data, passed, said, taken = before + b"".join(frames), b"", list[Farewell](), Frames(preface=24)
     for count in itertools.cycle(cuts):
         if not data:
             break
@@ -585,5 +586,6 @@ def test_goodbyes_are_taken_out_wherever_the_pieces_end_and_nothing_else_is(
         said += farewells
 
     own = [frame for frame in frames if frame[3] == 7 and len(frame) == 17 and frame[5:9] == bytes(4)]
-    assert passed == b"".join(frame for frame in frames if frame not in own)
+    assert passed == before + b"".join(frame for frame in frames if frame not in own)
     assert [goodbye(*each) for each in said] == own
+    assert [each.frame() for each in said] == own

@@ -24,6 +24,10 @@ from turnout_http._patience import Patience
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import ASGI, EXTENSIONS, Scope
+from turnout_sockets import Farewell, Frames
+
+PREFACE = 24
+"""Bytes that a client sends before its first frame (RFC 9113, 3.4)."""
 
 UNREAD = 1024 * 1024
 """Bytes of bodies that may wait on one connection, of all its streams together; 64 KiB of each (RFC 9113, 6.9.2)."""
@@ -83,6 +87,10 @@ class Http2:
         self._send = send
         self._streams: dict[int, Stream] = {}
         self._closed = False
+        self._frames = Frames(preface=PREFACE)
+        self._client_ends = False
+        self._last: int | None = None
+        self._farewell = b""
         # It lets a client have 100 requests at a time (RFC 9113, 6.5.2 wants no fewer); more end the connection.
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
         self._line = Line(self._h2, limits)
@@ -112,16 +120,26 @@ class Http2:
             for stream in list(self._streams.values()):
                 stream.leave()
 
+    def take_leave(self) -> None:
+        """Have the client begin whatever is new on another connection; what runs goes on (RFC 9113, 6.8)."""
+        if self._last is None:
+            self._last = self._h2.highest_inbound_stream_id
+            self._farewell = Farewell(self._last, h2.errors.ErrorCodes.NO_ERROR).frame()
+            self._line.wake()
+
     # What comes in
 
     async def _take(self, data: bytes) -> None:
+        passed, farewells = self._frames.take(data)
         try:
-            events = self._h2.receive_data(data)
+            events = self._h2.receive_data(passed)
         except h2.exceptions.ProtocolError:  # h2 has said goodbye with the reason
             self._closed = True
         else:
             for event in events:
                 await self._take_event(event)
+            for farewell in farewells:
+                self._take_farewell(farewell)
             now = trio.current_time()
             if self._patience.is_over(now) or self._line.windows.is_over(now):
                 self._end(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
@@ -155,10 +173,15 @@ class Http2:
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._patience.spend(1)
             self._wake_all()
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self._closed = True  # after a goodbye h2 sends nothing more
         elif isinstance(event, _SURELY_IDLE):
             self._patience.spend(1)
+
+    def _take_farewell(self, farewell: Farewell) -> None:
+        """The client will ask for nothing more. What it has asked for it still wants, unless something is wrong."""
+        self._patience.spend(1)
+        self._client_ends = True
+        if farewell.code != h2.errors.ErrorCodes.NO_ERROR or not self._streams:
+            self._end(h2.errors.ErrorCodes.NO_ERROR)
 
     async def _begin(self, id: int, headers: list[tuple[bytes, bytes]]) -> None:
         pseudo = {name: value for name, value in headers if name.startswith(b":")}
@@ -228,7 +251,11 @@ class Http2:
             del self._streams[stream.id]
             self._line.wake()
         if not self._streams:
-            await self._send(Updated(idle=True))
+            if self._client_ends:
+                self._end(h2.errors.ErrorCodes.NO_ERROR)
+                await self._send(Closed())
+            else:
+                await self._send(Updated(idle=True))
 
     def _wake_all(self) -> None:
         for stream in self._streams.values():
@@ -240,7 +267,8 @@ class Http2:
         """Send whatever there is, until the connection ends: a task that is cancelled never leaves half a frame."""
         line = self._line
         while True:
-            if data := self._h2.data_to_send():
+            farewell, self._farewell = self._farewell, b""
+            if data := self._h2.data_to_send() + farewell:
                 taken = line.unsent
                 await self._send(RawData(data=data))
                 line.unsent -= taken
@@ -253,5 +281,5 @@ class Http2:
     def _end(self, code: h2.errors.ErrorCodes) -> None:
         if not self._closed:
             self._closed = True
-            self._h2.close_connection(code)
+            self._h2.close_connection(code, last_stream_id=self._last)  # never more than was said before
         self._line.wake()

@@ -168,10 +168,12 @@ class Connection:
         return self._reading.deadline if self._protocol is not None else self._greeting.deadline
 
     def close_if_idle(self) -> None:
-        """Close now unless a request is being served; its end will then close it."""
+        """Close now unless a request is being served; its end will then close it. The client is told, if it can be."""
         if self.idle:
             self._greeting.cancel()
             self._reading.cancel()
+        elif isinstance(self._protocol, Http2):
+            self._protocol.take_leave()
 
     async def _close(self) -> None:
         """Say that no more comes, and let the reader take what is still on its way (see LINGER)."""

@@ -21,8 +21,8 @@ import h2.exceptions
 import httpcore
 import trio
 
+from turnout_sockets import Frames
 from turnout_transport import _http1
-from turnout_transport._frames import Frames
 from turnout_transport._httpcore import COURSE
 from turnout_transport._replies import MAX_INFORMATIONAL
 from turnout_transport._streams import Streams

@@ -1,10 +1,11 @@
-"""GOAWAY, taken out of what an upstream sends over HTTP/2 before h2 sees it. No I/O.
+"""GOAWAY, taken out of what a peer sends over HTTP/2 before h2 sees it, and said without h2. No I/O.
 
 At a GOAWAY h2 takes the whole connection for closed, and whatever comes behind it for an error. What it means (RFC
 9113, 6.8) is that no new request is served: those under way are, up to the last one that it names. Servers say so each
-time that they are restarted, or when a connection has served enough.
+time that they are restarted, or when a connection has served enough; clients when they will ask for nothing more.
 """
 
+import struct
 from typing import NamedTuple, final
 
 HEADER = 9
@@ -30,6 +31,10 @@ class Farewell(NamedTuple):
     last: int
     code: int
 
+    def frame(self) -> bytes:
+        """The frame that says it. It may stand between any two others, but not within the pieces of one head."""
+        return LAST_AND_CODE.to_bytes(3, "big") + bytes([GOAWAY]) + struct.pack(">xIII", 0, self.last, self.code)
+
 
 @final
 class Frames:
@@ -37,9 +42,10 @@ class Frames:
 
     __slots__ = ("_held", "_left")
 
-    def __init__(self) -> None:
+    def __init__(self, *, preface: int = 0) -> None:
+        """`preface`: bytes that come before the first frame."""
         self._held = bytearray()
-        self._left = 0
+        self._left = preface
 
     def take(self, data: bytes) -> tuple[bytes, list[Farewell]]:
         """What h2 is to see of these bytes, and the farewells among them."""
