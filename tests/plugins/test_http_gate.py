@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from turnout_http import ClientLimits
-from turnout_http._gate import Gate
+from turnout_http._gate import Gate, unmapped
 
 
 @pytest.fixture
@@ -42,3 +42,17 @@ def test_an_address_with_too_many_connections_makes_nobody_go() -> None:
     door = Gate(ClientLimits(connections=1, per_address=1), make_room)
     with door.hold("192.0.2.1"), door.hold("192.0.2.1") as second:
         assert not second
+
+
+@pytest.mark.parametrize(
+    ("end", "known"),
+    [
+        (("::ffff:192.0.2.1", 80, 0, 0), ("192.0.2.1", 80)),
+        (("192.0.2.1", 80), ("192.0.2.1", 80)),
+        (("2001:db8::1", 80, 0, 0), ("2001:db8::1", 80)),
+        (("::ffff:1", 80, 0, 0), ("::ffff:1", 80)),
+        (("fe80::1%eth0", 80, 0, 2), ("fe80::1%eth0", 80)),
+    ],
+)
+def test_an_ipv4_address_written_as_one_of_ipv6_is_itself(end: tuple[object, ...], known: tuple[str, int]) -> None:
+    assert unmapped(end) == known

@@ -140,7 +140,7 @@ async def open_house(
     switch = switch or ScriptedSwitch()
     limits = ClientLimits(**settings.pop("limits", {}))
     own = Settings(
-        listen=("127.0.0.1:0",),
+        listen=settings.pop("listen", ("127.0.0.1:0",)),
         keys=settings.pop("keys", (Secret(KEY),)),
         server=settings.pop("server", server),
         limits=limits,
@@ -1187,6 +1187,19 @@ async def test_connections_beyond_the_limit_are_closed_and_places_come_back(serv
         assert status(await house.talk(LAST)) == 200
 
 
+async def test_a_socket_for_both_families_knows_addresses_of_ipv4_as_such(serve: Serve) -> None:
+    """A4, S35: its own address is a good name, and loopback has no limit per address."""
+    async with (
+        serve(listen=("[::]:0",), insecure_lan=True, limits={"per_address": 1}) as house,
+        await house.connect(),
+        await trio.open_tcp_stream("127.0.0.2", house.port) as stream,
+    ):
+        await stream.send_all(LAST.replace(b"Host: 127.0.0.1", b"Host: 127.0.0.2"))
+        answer = await read_all(stream)
+
+    assert status(answer) == 200
+
+
 async def test_who_only_connects_keeps_nobody_out(serve: Serve) -> None:
     """A4: the idle connection that would be cut first makes room, whatever it said; a call under way stays."""
     go_on = trio.Event()
@@ -1407,6 +1420,24 @@ async def test_over_tls_a_client_that_is_cut_off_leaves_nothing_behind(tls: Tls,
         await house.settled()
 
     assert len(switch.asks) == (sent is STREAM)
+
+
+@pytest.mark.parametrize("rudely", [False, True])
+async def test_over_tls_a_client_that_leaves_before_the_answer_cancels_the_call_at_once(tls: Tls, rudely: bool) -> None:
+    """C-1: whether TLS announces the end or not."""
+    switch = ScriptedSwitch(on_execute=never)
+    async with tls.serve(switch) as house:
+        stream = await tls.connect(house)
+        await stream.send_all(post())
+        await arrived(switch)
+        if rudely:
+            await trio.aclose_forcefully(stream)
+        else:
+            await stream.aclose()
+        with trio.fail_after(2):
+            await house.settled()
+
+    assert switch.cancelled == 1
 
 
 async def test_a_handshake_that_hangs_is_cut(tls: Tls, autojump_clock: trio.testing.MockClock) -> None:

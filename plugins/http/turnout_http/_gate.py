@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Protocol, TypeVar, final
+from typing import Any, Protocol, TypeVar, final
 
 from turnout_http._settings import ClientLimits
+
+_MAPPED = "::ffff:"
 
 
 @lru_cache(maxsize=1024)
@@ -17,6 +19,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def unmapped(end: Any) -> tuple[str, int]:
+    """Address and port of one end of a connection; an IPv4 address as such, which a socket on `[::]` gives in IPv6.
+
+    `end` is what the system says: `("::ffff:192.0.2.1", port, …)` for an IPv4 address there (RFC 4291, 2.5.5.2).
+    """
+    host = end[0] if end else ""
+    known: tuple[str, int] = (host[len(_MAPPED) :], end[1]) if host.startswith(_MAPPED) and "." in host else end[:2]
+    return known
 
 
 class Idles(Protocol):

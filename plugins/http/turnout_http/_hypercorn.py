@@ -12,7 +12,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from turnout_http._faults import FaultLog
-from turnout_http._gate import Gate, make_room
+from turnout_http._gate import Gate, make_room, unmapped
 from turnout_http._hypercorn_connection import Connection, Stream
 from turnout_http._server import Asgi
 from turnout_http._settings import Settings
@@ -87,6 +87,6 @@ class Hypercorn:
 
 def _peer(sock: trio.socket.SocketType) -> str:
     try:
-        return str(sock.getpeername()[0])
+        return unmapped(sock.getpeername())[0]
     except OSError:  # it is gone already
         return ""

@@ -12,6 +12,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.utils import parse_socket_addr
 
+from turnout_http._gate import unmapped
 from turnout_http._http2 import Address, Http2
 from turnout_http._hypercorn_protocol import Protocol
 from turnout_http._server import Asgi
@@ -61,10 +62,10 @@ class Connection:
         if isinstance(self._stream, trio.SSLStream) and not await self._shake_hands(self._stream):
             return
         try:
-            client = parse_socket_addr(self._socket.family, self._socket.getpeername())
+            client = parse_socket_addr(self._socket.family, unmapped(self._socket.getpeername()))
         except OSError:  # the client has gone already
             return
-        server = parse_socket_addr(self._socket.family, self._socket.getsockname())
+        server = parse_socket_addr(self._socket.family, unmapped(self._socket.getsockname()))
         async with trio.open_nursery() as nursery:
             protocol = self._speak(nursery, client, server)
             self._protocol = protocol
@@ -141,7 +142,7 @@ class Connection:
         if not protocol.request_complete:
             await protocol.handle(RawData(data=b""))
             return
-        if not protocol.answer_begun and not isinstance(self._stream, trio.SSLStream):
+        if not protocol.answer_begun:
             await self._write(PROBE)
         with trio.move_on_after(self._limits.half_close):
             async with trio.open_nursery() as nursery:

@@ -17,7 +17,7 @@ from wsgiref.handlers import format_date_time
 import trio
 
 from turnout_http._faults import FaultLog
-from turnout_http._gate import Gate, make_room
+from turnout_http._gate import Gate, make_room, unmapped
 from turnout_http._llhttp_connection import Connection
 from turnout_http._llhttp_shared import Shared
 from turnout_http._server import Asgi
@@ -108,9 +108,10 @@ class Llhttp:
     async def _serve(self, app: Asgi, sock: socket.socket, peer: tuple[str, int]) -> None:
         """One connection, whose faults end here (A1)."""
         try:
-            with sock, self._gate.hold(peer[0]) as admitted:
+            client = unmapped(peer)
+            with sock, self._gate.hold(client[0]) as admitted:
                 if admitted:
-                    connection = Connection(app, sock, peer[:2], self._shared)
+                    connection = Connection(app, sock, client, self._shared)
                     self._open.add(connection)
                     try:
                         await connection.run()

@@ -12,7 +12,7 @@ from typing import final
 import trio
 
 from turnout import LastingScope
-from turnout_http._gate import is_loopback
+from turnout_http._gate import is_loopback, unmapped
 from turnout_http._llhttp_exchange import Exchange
 from turnout_http._llhttp_outlet import Outlet
 from turnout_http._llhttp_requests import Requests
@@ -54,7 +54,7 @@ class Connection:
         self._shared = shared
         self._scope = trio.CancelScope()
         self._lasting = LastingScope()
-        common = {"client": peer, "server": sock.getsockname()[:2], LASTING: self._lasting}
+        common = {"client": peer, "server": unmapped(sock.getsockname()), LASTING: self._lasting}
         out = Outlet(sock, shared.limits, self._scope, shared.burst if is_loopback(peer[0]) else None)
         self._requests = Requests(out, shared, self._begin, common)
         self._task: trio.lowlevel.Task
