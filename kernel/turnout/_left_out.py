@@ -53,7 +53,8 @@ def _ready(shard: Shard) -> Iterable[Entry]:
 
 
 def _origin(entry: Entry, skipped: Collection[str]) -> str:
-    return f"its origin {entry.site} is skipped" if entry.site in skipped else ""
+    """Without the origin's name: clients may read the record, and hear of no upstream's address (acceptance 4)."""
+    return "its origin is skipped after failures" if entry.site in skipped else ""
 
 
 def _why(kind: Kind, until: float | None) -> str:
