@@ -847,3 +847,18 @@ async def test_the_decision_record_of_a_call_can_be_asked_for() -> None:
 
     assert (found.status, unknown.status) == (200, 404)
     assert json.loads(b"".join(found.chunks))["id"] == "call-7"
+
+
+async def test_no_client_can_guess_the_id_of_another_ones_request_from_its_own() -> None:
+    """S8: who has the id of a call can read how it was conducted."""
+    app = make_app(ScriptedSwitch())
+    own, again, other = [
+        (await Exchange(app, headers=((b"authorization", b"Bearer " + key.encode()),)).run())
+        .answer_headers["x-request-id"]
+        .rpartition("-")
+        for key in (KEY, KEY, OTHER_KEY)
+    ]
+
+    assert own[2] == again[2] != other[2]
+    assert len(other[2]) == 16
+    assert len({own[0], again[0], other[0]}) == 3

@@ -109,7 +109,9 @@ class App:
         sent_id = head.get(b"x-request-id", b"")
         if _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
-        elif remembered is not None:
+            return page
+        visit.id = f"{visit.id}-{client.tag}"
+        if remembered is not None:
             lasting = {name: value for name, value in head.items() if name != b"content-length"}
             remembered.judged = Judged(self._ring, page, lasting, client, visit.dialect)
         return page

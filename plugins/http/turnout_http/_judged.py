@@ -34,4 +34,5 @@ class Judged:
         """Note in the visit what the head says, and give its page."""
         visit.head, visit.dialect = self.head, self.dialect
         visit.client, visit.key = self.client.id, self.client.key
+        visit.id = f"{visit.id}-{self.client.tag}"
         return self.page

@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import final
 
 import attrs
@@ -16,10 +18,15 @@ Headers = Iterable[tuple[bytes, bytes]]
 @final
 @attrs.frozen
 class Client:
-    """Somebody with a key, named by its place in the configuration: never by anything derived from the key."""
+    """Somebody with a key, named by its place in the configuration: never by anything derived from the key.
+
+    Attributes:
+        tag: ends the ids of its requests; drawn, so that no other client can guess one and read its record (S8).
+    """
 
     id: str
     key: bytes = attrs.field(repr=False)
+    tag: str = attrs.field(factory=partial(secrets.token_hex, 8), eq=False)
 
 
 _SUBPROTOCOL = b"openai-insecure-api-key."
