@@ -862,3 +862,13 @@ async def test_no_client_can_guess_the_id_of_another_ones_request_from_its_own()
     assert own[2] == again[2] != other[2]
     assert len(other[2]) == 16
     assert len({own[0], again[0], other[0]}) == 3
+
+
+async def test_a_list_of_betas_may_come_in_several_lines() -> None:
+    """RFC 9110, 5.3."""
+    switch = ScriptedSwitch()
+    lines = ((b"anthropic-beta", b"one"), (b"x-other", b"x"), (b"anthropic-beta", b"two"))
+
+    await Exchange(make_app(switch), "/v1/messages", headers=(BEARER, *lines)).run()
+
+    assert switch.asks[0].headers["anthropic-beta"].replace(" ", "") == "one,two"

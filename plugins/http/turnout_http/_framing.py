@@ -27,6 +27,10 @@ _ONCE = frozenset(
     }
 )
 
+_LISTS = frozenset({b"anthropic-beta", b"openai-beta"})
+"""Go upstream, and may come as several lines that mean one list (RFC 9110, 5.3). Anthropic's reference says so of its
+own; the others that go upstream have one value each."""
+
 _SOCKET_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """16 bytes in base64."""
 
@@ -36,13 +40,15 @@ _BROKEN_ESCAPE = re.compile(rb"%(?![0-9a-fA-F]{2})")
 
 
 def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Headers as a mapping, the first of each name; raises Refusal where two of one kind would be ambiguous."""
+    """Headers as a mapping, the first of each name, or the whole list; raises Refusal for two of what is ambiguous."""
     head: Head = {}
     for name, value in headers:
         if name not in head:
             head[name] = value
         elif name in _ONCE:
             raise _malformed(f"two {name.decode()} headers")
+        elif name in _LISTS:
+            head[name] += b", " + value
     return head
 
 
