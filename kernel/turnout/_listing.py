@@ -82,6 +82,8 @@ class Listing:
         for scope in self._asking.values():
             scope.cancel()
         self._asking.clear()
+        for key in sorted(self._unlisted()):
+            log.warning("provider %s lists no models itself: without [[providers.%s.models]] it serves none", key, key)
         first_round = [self._begin(id) for id in self._custody.credentials]
         with trio.move_on_after(PATIENCE):
             for told in first_round:
@@ -116,6 +118,18 @@ class Listing:
         if credential is None or credential.disabled or provider is None or provider.lister is None:
             return None
         return None if provider.aliases.of(credential).models else (credential, provider, provider.lister)
+
+    def _unlisted(self) -> set[str]:
+        """Providers with a credential of which neither they nor the configuration say what it serves."""
+        providers = self._generation().providers
+        return {
+            credential.provider
+            for credential in self._custody.credentials.values()
+            if not credential.disabled
+            and (provider := providers.get(credential.provider)) is not None
+            and provider.lister is None
+            and not provider.aliases.of(credential).models
+        }
 
     async def _ask(self, id: str, scope: trio.CancelScope, told: trio.Event) -> None:
         pause = RETRY_FLOOR

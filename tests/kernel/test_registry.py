@@ -118,6 +118,17 @@ class Lister(ScriptedProvider):
         return [f"{self.word}-{credential.id}"]
 
 
+@pytest.mark.parametrize(("models", "warned"), [("", True), ('models = [{ name = "m" }]\n', False)])
+async def test_a_provider_of_which_nobody_says_what_it_serves_is_told_at_the_start(
+    models: str, warned: bool, caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """As Azure, whose upstream lists no deployments: otherwise every model is unknown, and nothing says why."""
+    config = f'[providers.scripted]\n{models}[[providers.scripted.credentials]]\napi_key = "key-of-a-0123456789"\n'
+    async with scripted_kernel(config, {"scripted": ScriptedProvider()}):
+        pass
+    assert ("without [[providers.scripted.models]] it serves none" in caplog.text) is warned
+
+
 async def test_a_newcomer_serves_what_its_upstream_lists(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:

@@ -23,6 +23,7 @@ from turnout import (
     Transient,
     Unauthorized,
 )
+from turnout.abc import ModelLister
 from turnout.errors import UpstreamFailed
 from turnout_oauth import OAuthSettings
 from turnout_openai import VENDORS, AzureOpenAI, AzureSettings, OpenAI, OpenAISettings
@@ -195,11 +196,11 @@ async def test_azure_is_called_with_its_own_paths_and_header(version: str, diale
     assert json.loads(request.read()) == {"model": "team/m"}
 
 
-async def test_azure_lists_the_models_of_a_resource() -> None:
-    for version, path in (("", "/openai/v1/models"), ("2024-10-21", "/openai/models?api-version=2024-10-21")):
-        transport = ScriptedTransport(Script(headers=JSON, body=[b'{"data":[{"id":"gpt"}]}']))
-        assert list(await azure(version).models(KEYED, transport)) == ["gpt"]
-        assert str(transport.requests[0].url) == AZURE + path
+def test_azure_is_not_asked_for_its_models() -> None:
+    """Its list has base models, where clients name deployments."""
+    for version in ("", "2024-10-21"):
+        assert not isinstance(azure(version), ModelLister)
+    assert isinstance(vendor("openai"), ModelLister)
 
 
 async def test_azure_takes_a_token_of_entra_id_as_a_bearer() -> None:

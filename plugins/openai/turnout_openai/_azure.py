@@ -30,7 +30,12 @@ _DEPLOYED = frozenset({"/chat/completions", "/embeddings"})
 
 
 class AzureOpenAI(Operations):
-    """Provider for Azure OpenAI; what a client calls `model` is the name of a deployment."""
+    """Provider for Azure OpenAI; what a client calls `model` is the name of a deployment.
+
+    It is no `ModelLister`: `/openai/models` gives base and fine-tuned models, whatever their deployments are called,
+    and deployments are listed by Azure's management alone, which takes no key of the resource
+    (learn.microsoft.com/rest/api/azureopenai/models/list, /answers/questions/1371786; stored copies, read 2026-11-28).
+    """
 
     Settings = AzureSettings
     marks = _MARKS
@@ -52,11 +57,11 @@ class AzureOpenAI(Operations):
             return {"authorization": f"Bearer {token}"}
         return {"api-key": credential.api_key.reveal()} if credential.api_key else {}
 
-    def path(self, operation: str, call: Call | None) -> str:
+    def path(self, operation: str, call: Call) -> str:
         """`/openai/v1/…`, or the older form."""
         if not self._version:
             return f"/openai/v1{operation}"
-        deployed = f"/deployments/{quote(call.model, safe='')}" if call is not None and operation in _DEPLOYED else ""
+        deployed = f"/deployments/{quote(call.model, safe='')}" if operation in _DEPLOYED else ""
         return f"/openai{deployed}{operation}?api-version={self._version}"
 
 

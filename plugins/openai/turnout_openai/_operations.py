@@ -1,9 +1,7 @@
-"""What every provider of OpenAI's API does alike: chats, responses, embeddings and model lists."""
+"""What every provider of OpenAI's API does alike: chats, responses and embeddings."""
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
-
-import httpx
 
 from turnout import Call, Credential, Reply
 from turnout_dialects.provider import OPENAI_WAYS, Into, translated_to, translating, translating_stream
@@ -77,13 +75,8 @@ class Operations(HttpProvider):
             return self.streamed(call, self.path("/responses", call), RESPONSE_EVENTS, dialect=RESPONSES)
         return self.streamed(call, self.path("/chat/completions", call), CHAT_EVENTS, dialect=CHAT)
 
-    async def models(self, credential: Credential, transport: httpx.AsyncBaseTransport | None) -> Iterable[str]:
-        """Names of the models that the upstream lists for this credential."""
-        entries = await self.listed(credential, transport, self.path("/models", None), "data")
-        return [name for entry in entries if isinstance(name := entry.get("id"), str)]
-
-    def path(self, operation: str, call: Call | None) -> str:  # noqa: ARG002  # for those whose paths name the model
-        """Where an operation is, behind the base URL; `call` is None for one that is about no model."""
+    def path(self, operation: str, call: Call) -> str:  # noqa: ARG002  # for those whose paths name the model
+        """Where an operation is, behind the base URL."""
         return operation
 
     def token(self, credential: Credential) -> str:  # noqa: ARG002  # for the provider that has tokens

@@ -1,7 +1,9 @@
 """The provider for OpenAI and those who speak its API: whose API it is, and how a credential is shown to it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+
+import httpx
 
 from turnout import Credential, Sent, Unauthorized
 from turnout.abc import PluginContext
@@ -39,6 +41,11 @@ class OpenAI(Operations):
     async def open(cls, settings: OpenAISettings, context: PluginContext) -> AsyncIterator["OpenAI"]:
         """A provider on the kernel's clock; one that renews tokens when the settings say where."""
         yield (cls if settings.oauth is None else RenewingOpenAI)(settings, now=context.now)
+
+    async def models(self, credential: Credential, transport: httpx.AsyncBaseTransport | None) -> Iterable[str]:
+        """Names of the models that the upstream lists for this credential."""
+        entries = await self.listed(credential, transport, "/models", "data")
+        return [name for entry in entries if isinstance(name := entry.get("id"), str)]
 
     def shown(self, credential: Credential) -> dict[str, str]:
         """The token or key as a bearer, and what the settings say of the account."""
