@@ -165,7 +165,11 @@ def test_one_reply_is_the_same_in_every_dialect(source: str, target: str) -> Non
     )
     more = ("model", "modelVersion", "responseId", "safetyRatings", "citations", "incomplete_details", "instructions")
     rest = ("metadata", "parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p")
-    assert without(made, *unknown, *more, *rest) == without(REPLIES[target], *unknown, *more, *rest)
+    expected = json.loads(json.dumps(REPLIES[target]))
+    if target == "gemini.generate":  # Gemini takes back no first call without a signature
+        call = expected["candidates"][0]["content"]["parts"][1]
+        call["thoughtSignature"] = "skip_thought_signature_validator"
+    assert without(made, *unknown, *more, *rest) == without(expected, *unknown, *more, *rest)
     assert usage_of(json.dumps(made).encode(), target) == USAGE
     assert "77" in json.dumps(made)
     assert made.get("model", made.get("modelVersion")) == "fast"

@@ -120,8 +120,7 @@ def written_block(part: Part) -> dict[str, Any] | None:
 
 
 def written_thinking(part: Reasoning) -> dict[str, Any]:
-    """A block of thinking; what no vendor signed has an empty signature."""
+    """A block of thinking; what Anthropic did not sign has a seal for its signature."""
     if part.signature and part.signature.redacted and part.signature.origin == ANTHROPIC:
         return {"type": "redacted_thinking", "data": part.signature.value}
-    signature = seal(part.signature, ANTHROPIC) if part.signature else ""
-    return {"type": "thinking", "thinking": part.text, "signature": signature}
+    return {"type": "thinking", "thinking": part.text, "signature": seal(part.signature, ANTHROPIC)}

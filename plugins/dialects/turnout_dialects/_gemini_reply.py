@@ -9,7 +9,7 @@ from typing import Any
 
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import GEMINI, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
-from turnout_dialects._gemini_request_read import PartReader, camel
+from turnout_dialects._gemini_request_read import UNSIGNED, PartReader, camel
 from turnout_dialects._json import Node, parsed
 from turnout_dialects._seal import seal
 from turnout_dialects._turns import with_signatures
@@ -131,20 +131,27 @@ def written_event(
 
 
 def written_parts(parts: Iterable[Part]) -> list[dict[str, Any]]:
-    """Parts of an answer; a signature goes to the part behind it. Raises BadReply for arguments that are no object."""
+    """Parts of an answer; a signature goes to the part behind it. Raises BadReply for arguments that are no object.
+
+    Gemini refuses a history whose first call of a turn is not signed: one of another vendor's says that it is none.
+    """
     made: list[dict[str, Any]] = []
     signature: str | None = None
+    called = False
     for part in parts:
         if isinstance(part, Reasoning):
             if signature:
                 made.append({"text": "", "thoughtSignature": signature})
             if part.text:
                 made.append({"text": part.text, "thought": True})
-            signature = seal(part.signature, GEMINI) if part.signature else None
+            signature = seal(part.signature, GEMINI)
             continue
         written = written_part(part)
         if written is None:
             continue
+        if isinstance(part, ToolCall) and not called:
+            called = True
+            signature = signature or UNSIGNED
         if signature:
             written["thoughtSignature"] = signature
             signature = None

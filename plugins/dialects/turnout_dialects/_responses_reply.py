@@ -86,11 +86,9 @@ def write_reply(reply: Reply, *, model: str, id: str, now: float) -> dict[str, A
     return written_response(model=model, id=id, now=now, output=output, stop=reply.stop, usage=reply.usage)
 
 
-def sealed(part: Reasoning, name: str) -> tuple[str, str | None]:
+def sealed(part: Reasoning, name: str) -> tuple[str, str]:
     """Id and `encrypted_content` of a reasoning item."""
-    if part.signature is None:
-        return f"rs_{name}", None
-    if part.signature.origin == RESPONSES:
+    if part.signature and part.signature.origin == RESPONSES:
         return part.signature.id or f"rs_{name}", part.signature.value
     return f"rs_{name}", seal(part.signature, RESPONSES)
 

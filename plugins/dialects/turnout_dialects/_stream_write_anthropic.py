@@ -70,8 +70,7 @@ class AnthropicWriter:
             else:
                 if not block.pieces:
                     made = self._start({"type": "thinking", "thinking": "", "signature": ""})
-                if signature:
-                    made += self._delta(b'"signature_delta","signature":', seal(signature, ANTHROPIC))
+                made += self._delta(b'"signature_delta","signature":', seal(signature, ANTHROPIC))
         return made + _event("content_block_stop", {"index": self._index})
 
     def finish(self, stopped: Stopped, usage: Usage | None) -> bytes:

@@ -8,8 +8,9 @@ Each event is a response; a call comes in one piece, as the Gemini API tells it.
 from typing import Any
 
 from turnout_dialects._errors import BadReply
-from turnout_dialects._form import CUTS, GEMINI, Logprob, Signature, Usage
+from turnout_dialects._form import CUTS, GEMINI, Logprob, Usage
 from turnout_dialects._gemini_reply import written_event, written_logprobs
+from turnout_dialects._gemini_request_read import UNSIGNED
 from turnout_dialects._json import encoded, is_whole, parsed
 from turnout_dialects._seal import seal
 from turnout_dialects._stream_form import Stopped
@@ -24,7 +25,8 @@ class GeminiWriter:
         self._id = id
         whole = encoded(written_event(model=model, id=id, parts=[]))
         self._head, self._tail = whole.split(b'"parts":[', 1)
-        self._signature: Signature | None = None
+        self._signature: str | None = None
+        self._called = False
 
     def start(self, usage: Usage) -> bytes:  # noqa: ARG002  # nothing opens a stream
         """Nothing."""
@@ -50,11 +52,14 @@ class GeminiWriter:
         A call that was cut in the middle of its arguments is left out: the finish reason says so.
         """
         if block.kind == "thought":
-            self._signature = block.signature
+            self._signature = seal(block.signature, GEMINI)
         if block.kind != "call":
             return b""
         if stopped and stopped.stop in CUTS and block.text.strip() and not is_whole(block.text):
             return b""
+        if not self._called:
+            self._called = True
+            self._signature = self._signature or UNSIGNED
         args = parsed(block.text, f"call {block.id}", BadReply)
         return self._event([self._signed({"functionCall": {"id": block.id, "name": block.name, "args": args}})])
 
@@ -65,7 +70,7 @@ class GeminiWriter:
 
     def _signed(self, part: dict[str, Any]) -> dict[str, Any]:
         if self._signature is not None:
-            part["thoughtSignature"] = seal(self._signature, GEMINI)
+            part["thoughtSignature"] = self._signature
             self._signature = None
         return part
 

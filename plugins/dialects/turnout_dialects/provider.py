@@ -11,8 +11,9 @@
         @translating_stream
         def stream(self, call): ...
 
-A call in one of the provider's own dialects passes untouched, unless its model has a thinking suffix (C7.1), which
-becomes the vendor's own parameter. Any other is translated on its way in, its answer on the way back; then headers of
+A call in one of the provider's own dialects passes untouched, with two exceptions: its model has a thinking suffix
+(C7.1), which becomes the vendor's own parameter; or its conversation holds what another vendor thought in an earlier,
+translated turn, which is left out. Any other is translated on its way in, its answer on the way back; then headers of
 one vendor never reach the client of another. What the provider's own operation raises comes out as it is.
 """
 
@@ -30,6 +31,7 @@ from turnout import Protocol as ProtocolBroken
 from turnout.abc import ReplyStream
 from turnout.errors import InvalidAsk, UpstreamFailed
 from turnout_dialects._errors import BadReply, ErrorEvent, Untranslatable
+from turnout_dialects._foreign import may_hold_foreign, without_foreign
 from turnout_dialects._json import encoded
 from turnout_dialects._suffix import split_suffix, with_thinking
 from turnout_dialects._translated_stream import TranslatedStream
@@ -96,7 +98,7 @@ def translating(native: Whole[P]) -> Whole[P]:
     def operation(self: P, call: Call) -> Coroutine[Any, Any, Reply]:
         if call.ask.dialect in self.translated:
             return _translated(self, native, call)
-        return native(self, call if call.model[-1:] != ")" else _thinking(call))
+        return native(self, _own(call))
 
     return operation
 
@@ -108,7 +110,7 @@ def translating_stream(native: Stream[P]) -> Stream[P]:
     def operation(self: P, call: Call) -> AbstractAsyncContextManager[ReplyStream]:
         if call.ask.dialect in self.translated:
             return _Opening(self, native, call)
-        return native(self, call if call.model[-1:] != ")" else _thinking(call))
+        return native(self, _own(call))
 
     return operation
 
@@ -121,6 +123,16 @@ async def _translated(provider: P, native: Callable[[P, Call], Awaitable[Reply]]
         return Reply(body=body, remaining=reply.remaining)
     except BadReply as exc:
         raise UpstreamFailed(_verdict(exc, provider, call)) from None
+
+
+def _own(call: Call) -> Call:
+    """A call in its upstream's own dialect as that vendor takes it."""
+    if call.model[-1:] == ")":
+        call = _thinking(call)
+    ask = call.ask
+    if not may_hold_foreign(ask.payload, ask.dialect):
+        return call
+    return attrs.evolve(call, ask=attrs.evolve(ask, payload=without_foreign(ask.payload, ask.dialect)))
 
 
 def _thinking(call: Call) -> Call:
