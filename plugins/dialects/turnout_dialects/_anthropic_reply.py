@@ -9,6 +9,7 @@ from typing import Any
 from turnout_dialects._anthropic_request_read import read_call, read_thinking
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import ANTHROPIC, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import Node, parsed
 from turnout_dialects._seal import seal
 
@@ -112,7 +113,7 @@ def written_block(part: Part) -> dict[str, Any] | None:
     if isinstance(part, ToolCall):
         return {
             "type": "tool_use",
-            "id": part.id,
+            "id": call_id(part.id, ANTHROPIC),
             "name": part.name,
             "input": parsed(part.arguments, part.at, BadReply),
         }

@@ -22,6 +22,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import kind_of, text_of
 from turnout_dialects._thinking import anthropic_thinking, claude_version
@@ -106,7 +107,7 @@ def written_part(part: Part) -> dict[str, Any] | None:
         return _written_media(part)
     if isinstance(part, ToolCall):
         arguments = parsed(part.arguments, part.at, BadRequest)
-        return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
+        return {"type": "tool_use", "id": call_id(part.id, ANTHROPIC), "name": part.name, "input": arguments}
     return _written_result(part) if isinstance(part, ToolResult) else _written_thinking(part)
 
 
@@ -114,7 +115,7 @@ def _written_result(result: ToolResult) -> dict[str, Any]:
     content: Any = [block for one in result.parts if (block := written_part(one)) is not None]
     if len(result.parts) == 1 and isinstance(result.parts[0], Text):
         content = result.parts[0].text
-    made = {"type": "tool_result", "tool_use_id": result.call_id, "content": content}
+    made = {"type": "tool_result", "tool_use_id": call_id(result.call_id, ANTHROPIC), "content": content}
     return made | ({"is_error": True} if result.error else {})
 
 

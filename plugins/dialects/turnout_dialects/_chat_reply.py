@@ -57,9 +57,20 @@ def read_chat_usage(body: Node) -> Usage | None:
 
 def read_stop(choice: Node, parts: Iterable[Part]) -> str:
     """Why it stopped; a refusal in words is one, whatever the finish reason says."""
+    parts = tuple(parts)
     if any(isinstance(part, Refusal) for part in parts):
         return "refusal"
-    return STOPS.get(choice.text("finish_reason"), "end")
+    return stop_of(choice.text("finish_reason"), called=any(isinstance(part, ToolCall) for part in parts))
+
+
+def stop_of(reason: str, *, called: bool) -> str:
+    """Why it stopped by its finish reason.
+
+    Calls are told by what was said: OpenAI says `stop` when a function was chosen by name, look-alikes with any call;
+    and where no call is left that other dialects have, none is to be waited for.
+    """
+    stop = STOPS.get(reason, "end")
+    return ("calls" if called else "end") if stop in {"end", "calls"} else stop
 
 
 def _parts(message: Node) -> Iterable[Part]:

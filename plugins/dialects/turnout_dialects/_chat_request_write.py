@@ -8,6 +8,7 @@ from typing import Any
 
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
+    CHAT,
     GEMINI,
     WORDS,
     Choice,
@@ -23,6 +24,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
@@ -78,7 +80,7 @@ def _written_user(turn: Turn) -> Iterable[dict[str, Any]]:
         if isinstance(part, ToolResult):
             texts = [one.text for one in part.parts if isinstance(one, Text)]
             rest.extend(one for one in part.parts if isinstance(one, Media))
-            yield {"role": "tool", "tool_call_id": part.call_id, "content": "\n".join(texts)}
+            yield {"role": "tool", "tool_call_id": call_id(part.call_id, CHAT), "content": "\n".join(texts)}
         else:
             rest.append(part)
     if rest or not turn.parts:
@@ -141,7 +143,7 @@ def _written_assistant(turn: Turn, signs: bool) -> dict[str, Any]:
 def written_call(call: ToolCall, signed: Reasoning | None) -> dict[str, Any]:
     """A call as a message of the model holds it."""
     made: dict[str, Any] = {
-        "id": call.id,
+        "id": call_id(call.id, CHAT),
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments or "{}"},
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import RESPONSES, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import Node
 from turnout_dialects._openai import read_logprobs, read_usage, written_logprobs, written_usage
 from turnout_dialects._responses_request_read import read_call, read_reasoning
@@ -118,7 +119,7 @@ def written_call(call: ToolCall, name: str) -> dict[str, Any]:
     return {
         "type": "function_call",
         "id": f"fc_{name}",
-        "call_id": call.id,
+        "call_id": call_id(call.id, RESPONSES),
         "name": call.name,
         "arguments": call.arguments or "{}",
         "status": "completed",

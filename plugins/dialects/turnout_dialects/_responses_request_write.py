@@ -25,6 +25,7 @@ from turnout_dialects._form import (
     ToolResult,
     Turn,
 )
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
@@ -80,9 +81,11 @@ def _items(turn: Turn) -> Iterable[dict[str, Any]]:
         said = []
         if isinstance(part, ToolCall):
             arguments = part.arguments or "{}"
-            yield {"type": "function_call", "call_id": part.id, "name": part.name, "arguments": arguments}
+            id = call_id(part.id, RESPONSES)
+            yield {"type": "function_call", "call_id": id, "name": part.name, "arguments": arguments}
         elif isinstance(part, ToolResult):
-            yield {"type": "function_call_output", "call_id": part.call_id, "output": _output(part)}
+            id = call_id(part.call_id, RESPONSES)
+            yield {"type": "function_call_output", "call_id": id, "output": _output(part)}
         elif part.signature and part.signature.origin == RESPONSES:
             yield written_reasoning(part, part.signature.id, part.signature.value)
     yield from _said(turn.role, said)

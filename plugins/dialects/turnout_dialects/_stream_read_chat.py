@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from turnout_dialects._chat_reply import STOPS, read_chat_usage
+from turnout_dialects._chat_reply import read_chat_usage, stop_of
 from turnout_dialects._chat_request_read import carried
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import GEMINI
@@ -61,7 +61,7 @@ class ChatReader:
         for place, call in enumerate(delta.nodes("tool_calls")):
             yield from self._call(call, place)
         if (reason := choice.text_or_none("finish_reason")) is not None:
-            yield Stopped("refusal" if self._refused else STOPS.get(reason, "end"))
+            yield Stopped("refusal" if self._refused else stop_of(reason, called=self._count > 0))
 
     def _call(self, call: Node, place: int) -> Iterator[StreamEvent]:
         """One delta of a call. Look-alikes leave out `index`, or give each call the same: a new id is a new call."""

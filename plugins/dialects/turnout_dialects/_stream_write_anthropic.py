@@ -7,6 +7,7 @@ from typing import Any
 
 from turnout_dialects._anthropic_reply import WRITTEN_STOPS, written_usage
 from turnout_dialects._form import ANTHROPIC, Logprob, Usage
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import encoded
 from turnout_dialects._seal import seal
 from turnout_dialects._stream_form import Stopped
@@ -46,7 +47,8 @@ class AnthropicWriter:
         """A block begins; a redacted one waits for its close, as it comes in one piece."""
         self._index += 1
         if block.kind == "call":
-            content: dict[str, Any] = {"type": "tool_use", "id": block.id, "name": block.name, "input": {}}
+            content: dict[str, Any] = {"type": "tool_use", "name": block.name, "input": {}}
+            content["id"] = call_id(block.id, ANTHROPIC)
         elif block.kind == "thought":
             return b""
         else:

@@ -6,7 +6,8 @@
 from typing import Any
 
 from turnout_dialects._chat_reply import WRITTEN_STOPS
-from turnout_dialects._form import GEMINI, Logprob, Signature, Usage
+from turnout_dialects._form import CHAT, GEMINI, Logprob, Signature, Usage
+from turnout_dialects._ids import call_id
 from turnout_dialects._json import encoded
 from turnout_dialects._openai import written_logprobs, written_usage
 from turnout_dialects._seal import seal
@@ -45,7 +46,7 @@ class ChatWriter:
         if block.kind != "call":
             self._refused = self._refused or block.kind == "refusal"
             return b""
-        call: dict[str, Any] = {"index": self._calls, "id": block.id, "type": "function"}
+        call: dict[str, Any] = {"index": self._calls, "id": call_id(block.id, CHAT), "type": "function"}
         call["function"] = {"name": block.name, "arguments": ""}
         if self._signature and self._signature.origin == GEMINI:
             call["extra_content"] = {"google": {"thought_signature": seal(self._signature, GEMINI)}}
