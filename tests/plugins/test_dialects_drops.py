@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from turnout_dialects import DIALECTS, DROPS, Drop, translate_request
+from turnout_dialects import DIALECTS, DROPS, Drop, Untranslatable, translate_request
 
 README = Path(__file__).parents[2] / "plugins" / "dialects" / "README.md"
 MARK = "mark-4711"
@@ -91,3 +91,10 @@ def test_the_readme_lists_each_drop() -> None:
     text = README.read_text(encoding="utf-8")
     missing = [drop.path for drop in DROPS if f"`{drop.path}`" not in text]
     assert missing == []
+
+
+def test_a_place_where_a_request_must_be_computed_is_never_dropped() -> None:
+    body = json.dumps(BODIES["anthropic.messages"] | {"inference_geo": "eu"}).encode()
+    for target in sorted(DIALECTS - {"anthropic.messages"}):
+        with pytest.raises(Untranslatable, match="inference_geo"):
+            translate_request(body, "anthropic.messages", target, model="m", stream=False)

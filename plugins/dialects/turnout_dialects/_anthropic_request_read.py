@@ -31,7 +31,7 @@ _KNOWN = frozenset(
     {
         *("model", "messages", "system", "max_tokens", "stream", "stop_sequences", "temperature", "top_p", "top_k"),
         *("tools", "tool_choice", "thinking", "output_config", "metadata", "cache_control", "service_tier", "speed"),
-        *("diagnostics", "inference_geo", "context_management"),
+        *("diagnostics", "context_management"),
     }
 )
 _TOOL = frozenset(

@@ -51,7 +51,6 @@ DROPS: tuple[Drop, ...] = (
     Drop(ANTHROPIC, "service_tier", _VENDOR),
     Drop(ANTHROPIC, "speed", _VENDOR),
     Drop(ANTHROPIC, "diagnostics", _VENDOR),
-    Drop(ANTHROPIC, "inference_geo", _VENDOR),
     Drop(ANTHROPIC, "context_management", _VENDOR),
     Drop(ANTHROPIC, "top_k", _HINT, (GEMINI,)),
     Drop(ANTHROPIC, "metadata.user_id", "Gemini knows no users", (CHAT, RESPONSES)),
