@@ -118,10 +118,13 @@ class Follower:
             return
         if outdated(theirs, self._custody.credentials[id]):
             theirs = freed(theirs, self._now())
+        ours = self._custody.states[id]
+        if record is not None and ours.unusable_until is not None:  # this process's own word, which no record has
+            theirs = attrs.evolve(theirs, unusable_until=ours.unusable_until)
         if self._custody.dirty.unsaved("state", id):
             if record is None:
                 return
-            self._custody.settle(id, joined(self._custody.states[id], theirs), None)
+            self._custody.settle(id, joined(ours, theirs), None)
         else:
             self._custody.settle(id, theirs, None, kept=True)
         self._custody.changed(id)

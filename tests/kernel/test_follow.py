@@ -20,7 +20,7 @@ from turnout._records import encode_credential, encode_state
 from turnout._renewal import mark_of, mark_of_tokens
 from turnout._values import CredentialState, ModelState, Status
 from turnout.abc import Change
-from turnout.errors import CoolingDown, StoreError, UnknownModel, UpstreamFailed
+from turnout.errors import CoolingDown, StoreError, TurnoutError, UnknownModel, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
 
 ASK = Ask(model="m")
@@ -575,3 +575,40 @@ async def test_who_hears_late_of_a_renewal_does_not_outweigh_a_refusal_of_the_ne
 def login(token: str) -> Credential:
     data = {"access_token": f"at of {token}", "refresh_token": token, "email": "a@example.test"}
     return Credential(id="a", provider="scripted", metadata=Metadata(data))
+
+
+class Unrenewable(ScriptedProvider):
+    """Cannot renew a token."""
+
+    tries = 0
+
+    def refresh_lead(self, credential: Credential) -> float:
+        return 300
+
+    async def refresh(self, credential: Credential, transport: object) -> None:
+        self.tries += 1
+        await trio.lowlevel.checkpoint()
+        raise UpstreamFailed(Transient(message="busy"))
+
+
+async def test_what_others_say_of_a_credential_does_not_have_its_refresh_tried_again(autojump_clock: MockClock) -> None:
+    """E8, O57: until when a token that has ended rests is known to this process only."""
+    shared, provider = Shared(), Unrenewable()
+    other = shared.view()
+    ended = Metadata({"email": "a@example.test", "access_token": "old", "expires_at": 1_800_000_000 - 10})
+    async with node(shared.view(), provider) as kernel:
+        await kernel.credentials.register(credential(metadata=ended, api_key=None))
+        for second in range(25):
+            with pytest.raises(TurnoutError):
+                await kernel.execute(ASK)
+            said = CredentialState(models={"n": ModelState(updated_at=1_800_000_000.0 + second)})
+            await other.save("state", "a", encode_state(said), None)
+            await trio.sleep(1)
+            assert "n" in kernel.credentials.state("a").models
+        assert provider.tries == 1
+        assert provider.calls == []
+        await other.delete("state", "a")  # a reset
+        await settled()
+        with pytest.raises(TurnoutError):
+            await kernel.execute(ASK)
+        assert provider.tries == 2
