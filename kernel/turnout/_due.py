@@ -78,7 +78,7 @@ def due_at(
         return None
     gate = credential.next_refresh_after
     allowed = gate if gate is not None and gate <= now + FURTHEST_GATE else wanted
-    return max(wanted, allowed, _next_allowed(credential, refreshes, now, draw))
+    return max(wanted, allowed, next_allowed(credential, refreshes, now=now, draw=draw))
 
 
 def _wanted(credential: Credential, lead: float | None, now: float, draw: float) -> float | None:
@@ -98,8 +98,8 @@ def _wanted(credential: Credential, lead: float | None, now: float, draw: float)
     return now if last is None else last + lead - early
 
 
-def _next_allowed(credential: Credential, refreshes: Refreshes, now: float, draw: float) -> float:
-    """When the pace allows the next try; it may be past."""
+def next_allowed(credential: Credential, refreshes: Refreshes, *, now: float, draw: float) -> float:
+    """POSIX seconds at which the pace allows the next try, whatever the rules want; they may be past."""
     failed, succeeded = refreshes.failed_at, refreshes.succeeded_at
     if failed is not None and failed <= now:
         return failed + pause_after_failure(refreshes.failures, draw)
@@ -133,6 +133,8 @@ def after_success(
     `evaluated` is what its own evaluator says of it now, None when it has none.
     """
     wanted = _wanted(renewed, lead, now, 0.0)
+    if wanted is None:
+        wanted = expiry(renewed)  # from then on every call wants it
     gained = (wanted is None or wanted > now) if evaluated is None else not evaluated
     return Refreshes(succeeded_at=now, idle=0 if gained else refreshes.idle + 1)
 

@@ -302,6 +302,7 @@ class Kernel:
         self._listing.consider(id)
 
     def _clock_moved(self, by: float) -> None:
+        self._refresh.shift(by)  # before it is asked when each credential is due now
         self._custody.shift(by)
         self._origins.shift(by)
 

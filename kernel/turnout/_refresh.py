@@ -16,7 +16,15 @@ import attrs
 import trio
 
 from turnout._custody import Custody
-from turnout._due import NONE_YET, Refreshes, after_failure, after_success, due_at, interval_outlives_token
+from turnout._due import (
+    NONE_YET,
+    Refreshes,
+    after_failure,
+    after_success,
+    due_at,
+    interval_outlives_token,
+    next_allowed,
+)
 from turnout._events import CredentialUpdated, RefreshFailed
 from turnout._generation import Generation, ProviderInstance
 from turnout._leasing import LEASE, Leasing
@@ -111,10 +119,18 @@ class RefreshRoom:
         if self._due[0] == (at, id):
             self._wake.set()
 
+    def shift(self, by: float) -> None:
+        """The clock has jumped by so many seconds: who waits for the store waits as long as before (E13)."""
+        self._postponed = {id: at + by for id, at in self._postponed.items()}
+
     def _next_look(self, credential: Credential) -> float | None:
         """When the credential is due, or its token ends while its next try is further away (O57)."""
         at, ends = self._due_at(credential), expiry(credential)
-        return at if at is None or ends is None or not self._now() < ends < at else ends
+        if ends is None or ends <= self._now():
+            return at
+        if at is None:
+            return ends if self._history.get(credential.id, NONE_YET).failures else None
+        return min(at, ends)
 
     def _due_at(self, credential: Credential) -> float | None:
         provider = self._provider(credential)
@@ -126,10 +142,21 @@ class RefreshRoom:
             lead=self._lead(provider, credential),
             now=self._now(),
             refreshes=self._history.get(credential.id, NONE_YET),
-            draw=self._draws.setdefault(credential.id, self._draw()),
+            draw=self._drawn(credential.id),
             evaluated=self._evaluated(provider, credential),
         )
         return None if at is None else max(at, self._postponed.get(credential.id, at))
+
+    def _next_try(self, credential: Credential) -> float:
+        """When it is due, and where nothing but a call makes it so, when the pace lets a call do that (E8)."""
+        at = self._due_at(credential)
+        return self._allowed(credential, self._history.get(credential.id, NONE_YET)) if at is None else at
+
+    def _allowed(self, credential: Credential, refreshes: Refreshes) -> float:
+        return next_allowed(credential, refreshes, now=self._now(), draw=self._drawn(credential.id))
+
+    def _drawn(self, id: str) -> float:
+        return self._draws.setdefault(id, self._draw())
 
     def _evaluated(self, provider: ProviderInstance, credential: Credential) -> bool | None:
         """What the runtime object says about its being due; None when it says nothing, or fails (H8)."""
@@ -194,12 +221,12 @@ class RefreshRoom:
 
     def _look(self, credential: Credential) -> None:
         """Refresh what is due. What is not has a token that has just ended: it rests until its next try."""
-        at, now = self._due_at(credential), self._now()
-        if at is not None and at <= now:
+        at = self._due_at(credential)
+        if at is not None and at <= self._now():
             self.ask(credential.id)
             return
-        if at is not None and self._history.get(credential.id, NONE_YET).failures and self.has_ended(credential):
-            state = attrs.evolve(self._custody.states[credential.id], unusable_until=at)
+        if self._history.get(credential.id, NONE_YET).failures and self.has_ended(credential):
+            state = attrs.evolve(self._custody.states[credential.id], unusable_until=self._next_try(credential))
             self._custody.settle(credential.id, state, None)
         self.reconsider(credential.id)
 
@@ -218,6 +245,19 @@ class RefreshRoom:
         log.debug("%s is refreshed", ident(credential))
         self._nursery.start_soon(self._fly, flight, provider, provider.refresher, name=f"refresh of {id}")
         return True
+
+    def ask_refused(self, id: str) -> bool:
+        """An upstream has refused its token: have it refreshed (O48); gives whether a refresh of it is under way.
+
+        None is begun right after the last one: what is refused as soon as it came is not mended by another token
+        (E9, B23). Nor in the pause after one that failed (E8).
+        """
+        credential = self._custody.credentials.get(id)
+        if credential is None or id in self._flights:
+            return credential is not None
+        # how little the last ones gained by the clock does not count: that they are needed is known now
+        refreshes = attrs.evolve(self._history.get(id, NONE_YET), idle=0)
+        return self._allowed(credential, refreshes) <= self._now() and self.ask(id)
 
     async def wait_refreshed(self, id: str) -> Failure | None:
         """Wait for a refresh that is under way; gives why it failed. Cancelling the wait harms nobody (E3)."""
@@ -244,12 +284,23 @@ class RefreshRoom:
         return provider is not None and provider.refresher is not None
 
     async def fresh(self, credential: Credential) -> Credential | None:
-        """The credential, renewed first if its token has ended; None when that failed. Waits for it."""
+        """The credential, renewed first if its token has ended; None when that failed. Waits for it.
+
+        One that was renewed lately serves as it is, though by our clock its token has ended already: another one would
+        have, too, and the upstream may see it otherwise (E9).
+        """
         ends = expiry(credential) if credential.metadata is not None else None
-        if ends is None or ends > self._now() or not self.ask(credential.id):
+        if ends is None or ends > self._now() or self._was_renewed_lately(credential) or not self.ask(credential.id):
             return credential
         failure = await self.wait_refreshed(credential.id)
         return None if failure is not None else self._custody.credentials.get(credential.id)
+
+    def _was_renewed_lately(self, credential: Credential) -> bool:
+        """Whether the pace after its last success allows no other refresh yet; one under way is waited for."""
+        refreshes = self._history.get(credential.id, NONE_YET)
+        if credential.id in self._flights or refreshes.failures:
+            return False
+        return self._allowed(credential, refreshes) > self._now()
 
     async def _fly(self, flight: Flight, provider: ProviderInstance, refresher: Refresher) -> None:
         id, patience = flight.given.id, trio.current_time() + PATIENCE
@@ -348,7 +399,7 @@ class RefreshRoom:
         state = refresh_failed(self._custody.states[id], reason)
         if isinstance(failure, Unauthorized):
             state = refused_for_good(state, reason, now, secret=mark_of(credential))
-        at = None if state.needs_login else self._due_at(credential)
+        at = None if state.needs_login else self._next_try(credential)
         ends = expiry(credential)
         if at is not None and ends is not None and ends <= now:  # until then it serves (E8)
             state = attrs.evolve(state, unusable_until=at)

@@ -93,7 +93,7 @@ class Rooms:
             origins=self.origins,
             now=self.clock.now,
             observers=self.observers,
-            ask_refresh=self.refresh.ask,
+            ask_refresh=self.refresh.ask_refused,
         )
         return Conductor(
             custody=self.custody,

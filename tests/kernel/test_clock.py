@@ -20,7 +20,7 @@ from turnout import (
 from turnout._clock import Clock
 from turnout._shift import shifted
 from turnout._values import CLEAN
-from turnout.errors import CoolingDown, UpstreamFailed
+from turnout.errors import CoolingDown, StoreError, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_plugins
 
 ASK = Ask(model="m")
@@ -119,6 +119,41 @@ async def test_a_token_is_judged_by_the_new_clock(autojump_clock: MockClock) -> 
         assert renewals == []
         wall.offset += 86_400
         await trio.sleep(60)
+        assert len(renewals) == 1
+
+
+@pytest.mark.parametrize("jump", [-86_400, -3600, 3600])
+async def test_a_refresh_that_waits_for_the_store_waits_no_longer_when_the_clock_was_set(
+    jump: float, autojump_clock: MockClock
+) -> None:
+    """E13, G2."""
+    wall = Wall()
+    renewals: list[float] = []
+
+    class Renewing(ScriptedProvider):
+        def refresh_lead(self, credential: Credential) -> float:
+            return 300
+
+        async def refresh(self, credential: Credential, transport: object) -> Credential:
+            renewals.append(trio.current_time())
+            data = {"access_token": "new", "expires_at": wall() + 36_000}
+            return Credential(id="o", provider="scripted", metadata=Metadata(data))
+
+    store = MemoryStore()
+    plugins = scripted_plugins({"scripted": Renewing()}, store=store)
+    async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
+        data = {"access_token": "old", "expires_at": wall() + 200}
+        store.broken = "away"
+        await trio.sleep(0.5)  # so that it does not look at the store in the instant in which the clock is looked at
+        with pytest.raises(StoreError):
+            await kernel.credentials.register(Credential(id="o", provider="scripted", metadata=Metadata(data)))
+        await trio.sleep(100)
+        wall.offset += jump
+        await trio.sleep(100)
+        data = {"access_token": "old too", "expires_at": wall() + 200}
+        store.broken = ""
+        await kernel.credentials.update(Credential(id="o", provider="scripted", metadata=Metadata(data)))
+        await trio.sleep(10)
         assert len(renewals) == 1
 
 
