@@ -135,12 +135,16 @@ class Kernel:
         )
 
     def readiness(self) -> Readiness:
-        """Whether calls can be served now."""
+        """Whether calls can be served now.
+
+        They can while the only credential is probed, too: a call that is under way may well prove that it is back, and
+        a balancer that took the gateway out for the length of each probe would bring it back just for the next one.
+        """
         draining = self._conductor.draining.is_set()
         problems = []
         if not self._custody.credentials:
             problems.append("no credential is configured")
-        elif not any(model.ready for model in self.models()):
+        elif not any(model.ready for model in self.models()) and not self._custody.schedule.probes():
             problems.append("no credential is ready for any model")
         if draining:
             problems.append("draining")

@@ -257,6 +257,11 @@ class Schedule:
         roster = self._rosters.get(provider.strip().lower())
         return 0 if roster is None else roster.blocked_count(base, now)
 
+    def probes(self) -> bool:
+        """Whether a credential is being probed that is ready but for that."""
+        shards = (shard for roster in self._rosters.values() for shard in roster.groups)
+        return any(is_held(entry) for shard in shards for entry in shard.probes.values())
+
     def groups(self, providers: Sequence[str], base: str, now: float) -> Sequence[Shard]:
         """The groups that such a pick looks into, as they stand now; to be read, and only until the next change."""
         return self._consult(normal(tuple(providers)).listed, base, now)

@@ -614,3 +614,26 @@ async def test_a_model_is_listed_while_somebody_is_ready_or_all_wait_for_rate_li
         assert tuple(model.ready for model in kernel.models()) == ready
         await trio.sleep(31 * 60)
         assert [model.ready for model in kernel.models()] == [2]
+
+
+async def test_a_kernel_is_ready_while_its_only_credential_is_probed(autojump_clock: MockClock) -> None:
+    """Design 8: what a balancer sees does not change for the length of a probe; a rest it does see."""
+    provider = ScriptedProvider()
+    provider.script(Script(failure=RateLimited(retry_after=5)), Script(wait=20))
+    async with scripted_kernel(TOML_PROBED, {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        with pytest.raises(UpstreamFailed):
+            await kernel.execute(Ask(model="m"))
+        assert not kernel.readiness().ready
+        await trio.sleep(6)
+        nursery.start_soon(kernel.execute, Ask(model="m"))
+        await trio.sleep(10)
+        assert kernel.readiness().ready
+
+
+TOML_PROBED = """
+[retry]
+max_wait = "0s"
+[providers.scripted]
+models = [{ name = "m" }]
+credentials = [{ name = "a", api_key = "key-a-0123456789" }]
+"""
