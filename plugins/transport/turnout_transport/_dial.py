@@ -3,7 +3,6 @@
 Nothing of a request, and so no secret of a credential, is sent before all of this has succeeded.
 """
 
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
@@ -43,12 +42,6 @@ class Wire:
     raw: RawStream
     stream: trio.abc.Stream
     records: RecordStream | None = None
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Addresses of a host by the system's resolver, in its order; waits in a thread, abandoned when cancelled."""
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 @attrs.frozen(kw_only=True)

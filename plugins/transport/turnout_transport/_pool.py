@@ -12,9 +12,10 @@ import trio
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
 from turnout_sockets import Burst, Readers
-from turnout_transport._dial import Dialer, Opener, Resolver, resolve
+from turnout_transport._dial import Dialer, Opener, Resolver
 from turnout_transport._exchanges import BoundTransport
 from turnout_transport._limiters import CredentialLimiters
+from turnout_transport._lookups import Lookups
 from turnout_transport._origin_pool import IdleShelf, OriginPool, OriginStatistics, Terms
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, proxy_flaw, usable_proxy
@@ -72,7 +73,7 @@ class Pool:
         connect_limit: float = 5.0,
         tls: ssl.SSLContext | None = None,
         open_stream: Opener = open_socket,
-        resolve: Resolver = resolve,
+        resolve: Resolver | None = None,
     ) -> None:
         self._proxy = settings.proxy
         self._shelf = IdleShelf(settings.keepalive)
@@ -83,7 +84,7 @@ class Pool:
                 limit=connect_limit,
                 allow_private=settings.allow_private,
                 open_stream=open_stream,
-                resolve=resolve,
+                resolve=resolve or Lookups(),
             ),
             places=settings.max_connections,
             max_wait=settings.max_wait,
