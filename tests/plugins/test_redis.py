@@ -25,6 +25,7 @@ from turnout.errors import StoreConflict, StoreError
 from turnout.testing import check_store
 from turnout_redis import Redis, RedisSettings, _news
 from turnout_redis._keys import Keys, digest_of
+from turnout_redis._leases import take
 from turnout_redis._seal import SharedSealing
 from turnout_redis._server import CONNECTIONS, Server, open_server
 from turnout_redis._soundness import why_late, why_unsound
@@ -438,6 +439,42 @@ async def test_a_node_that_lost_its_lease_cannot_write(server: Valkey, key: Path
         async with quick.lease("a", 30) as free:
             assert free is not None, "the late one gave nothing back that was not its own"
         assert (await held(slow))["secret", "a"].data == b"new"
+
+
+async def test_a_lease_whose_answer_got_lost_is_taken_back_by_whoever_asked(own_server: Valkey, key: Path) -> None:
+    """G3, G2: nobody was told of it, so nothing was done under it; an ask that arrives late takes nothing away."""
+    async with opened(own_server, key) as one, opened(own_server, key) as two:
+        async with one.lease("a", 60):
+            pass  # from here on it has a connection, and the server its script
+        own_server.send(signal.SIGSTOP)
+        with pytest.raises(StoreError):
+            async with one.lease("a", 60):
+                pass
+        own_server.send(signal.SIGCONT)
+        name = one._keys.lease("a")
+        while own_server.ask("HGET", name, "fence") != b"$1\r\n2\r\n":  # noqa: ASYNC110  # its event
+            await trio.sleep(0.01)  # what was asked is done, or the limit of the test ends it
+        async with two.lease("a", 60) as refused:
+            assert refused is None
+        async with one.lease("a", 60) as lease, one.lease("a", 60) as twice, two.lease("a", 60) as refused:
+            assert lease is not None
+            assert (lease.fence, twice, refused) == (3, None, None)
+            assert await take(one._server, one._keys, "a", 60, writer=one._records.writer, ask=2) is None, "late"
+            assert await one.save("secret", "a", b"new", 0) == 1
+        async with two.lease("a", 60) as free:
+            assert free is not None
+
+
+async def test_a_lease_that_an_earlier_version_has_taken_is_nobody_elses(server: Valkey, key: Path) -> None:
+    """G10: it says nothing of its holder, and what was said of the one before stays."""
+    async with opened(server, key) as store:
+        async with store.lease("a", 60):
+            pass
+        name, ends = store._keys.lease("a"), int((time.time() + 60) * 1000)
+        server.ask("HINCRBY", name, "fence", "1")
+        server.ask("HSET", name, "until", str(ends))
+        async with store.lease("a", 60) as refused:
+            assert refused is None
 
 
 async def test_a_lease_that_ends_later_than_any_can_is_no_hindrance(server: Valkey, key: Path) -> None:

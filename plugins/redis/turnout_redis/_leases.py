@@ -11,11 +11,14 @@ LONGEST: Final = 3600.0
 """Seconds: a holder that died must not keep others away for long."""
 
 
-async def take(server: Server, keys: Keys, id: str, seconds: float) -> Lease | None:
-    """Take a lease; None while somebody else has it. Raises StoreError."""
+async def take(server: Server, keys: Keys, id: str, seconds: float, *, writer: str, ask: int) -> Lease | None:
+    """Take a lease; None while somebody else has it. Raises StoreError.
+
+    A lease that `writer` took with a lesser `ask` is one of which it was not told, and is taken back.
+    """
     what = f"the lease of {id!r} cannot be taken"
-    milliseconds = int(min(seconds, LONGEST) * 1000)
-    fence, until = await server.run(what, TAKE_LEASE, [keys.lease(id)], milliseconds, int(LONGEST * 1000))
+    lasts, longest = int(min(seconds, LONGEST) * 1000), int(LONGEST * 1000)
+    fence, until = await server.run(what, TAKE_LEASE, [keys.lease(id)], lasts, longest, writer, ask)
     return Lease(id=id, fence=fence, until=until / 1000) if fence else None
 
 

@@ -62,14 +62,20 @@ return 1
 """
 
 TAKE_LEASE: Final = """
--- KEYS: lease; ARGV: milliseconds, the longest that any may last. The clock is the server's, so nobody's else matters.
+-- KEYS: lease; ARGV: milliseconds, the longest that any may last, writer, ask. The clock is the server's, so nobody
+-- else's matters. A writer to whom the answer got lost asks again with a greater number and takes back what is its own.
+-- Of an ask that arrives late the number is less; the fence tells a lease that an earlier version took since, unnamed.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local ends = tonumber(redis.call('HGET', KEYS[1], 'until') or 0)
-if now < ends and ends <= now + tonumber(ARGV[2]) then return {0, ends} end
-local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HSET', KEYS[1], 'until', now + tonumber(ARGV[1]))
-return {fence, now + tonumber(ARGV[1])}
+local known = redis.call('HMGET', KEYS[1], 'until', 'fence', 'holder')
+local ends = tonumber(known[1] or 0)
+local fence, writer, ask = string.match(known[3] or '', '^(%d+) (%x+) (%d+)$')
+local lost = fence == known[2] and writer == ARGV[3] and tonumber(ARGV[4]) > tonumber(ask)
+if now < ends and ends <= now + tonumber(ARGV[2]) and not lost then return {0, ends} end
+fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+ends = now + tonumber(ARGV[1])
+redis.call('HSET', KEYS[1], 'until', ends, 'holder', string.format('%d %s %d', fence, ARGV[3], ARGV[4]))
+return {fence, ends}
 """
 
 GIVE_BACK: Final = """

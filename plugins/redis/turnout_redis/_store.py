@@ -1,6 +1,7 @@
 """The store: records and leases on a server, and a task that listens for news of others."""
 
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from logging import Logger
@@ -42,6 +43,8 @@ class Redis:
         self._sealing = sealing
         self._news = news
         self._log = log
+        self._asks = Counter[str]()
+        self._asking: set[str] = set()
 
     @classmethod
     @asynccontextmanager
@@ -96,7 +99,7 @@ class Redis:
         A StoreError where no secret is kept (G7): what would be renewed could not be saved.
         """
         self._records.check_keeps_secrets()
-        lease = await take(self._server, self._keys, id, seconds)
+        lease = await self._take(id, seconds)
         if lease is None:
             yield None
             return
@@ -107,6 +110,23 @@ class Redis:
             del self._records.fences[id]
             with trio.CancelScope(shield=True):
                 await self._give_back(lease)
+
+    async def _take(self, id: str, seconds: float) -> Lease | None:
+        """Ask for a lease; None also while another task of ours asks.
+
+        An ask whose answer gets lost, as when the server hangs, may have got the lease; the next ask takes it back, for
+        nothing was done under it. A lease that we know to have is not lost: its number stays while it is held.
+        """
+        if id in self._asking:
+            return None
+        if id not in self._records.fences:
+            self._asks[id] += 1
+        self._asking.add(id)
+        try:
+            writer, ask = self._records.writer, self._asks[id]
+            return await take(self._server, self._keys, id, seconds, writer=writer, ask=ask)
+        finally:
+            self._asking.discard(id)
 
     async def _give_back(self, lease: Lease) -> None:
         try:
