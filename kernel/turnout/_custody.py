@@ -12,7 +12,7 @@ import trio
 
 from turnout._affinity import KEPT_FOR, Affinity
 from turnout._catalogue import Catalogue
-from turnout._ledger_renewals import freed
+from turnout._ledger_renewals import entries, freed, is_refusal
 from turnout._renewal import another_secret, mark_of, mark_of_tokens
 from turnout._schedule import Schedule
 from turnout._shift import shifted
@@ -245,7 +245,9 @@ class Custody:
 
 def outdated(state: CredentialState, credential: Credential) -> bool:
     """Whether what was refused is another secret than the credential has now."""
-    return bool(state.needs_login) and state.refused not in {"", mark_of(credential)}
+    if not state.refused or not (state.needs_login or any(map(is_refusal, entries(state)))):
+        return False
+    return state.refused != mark_of(credential)
 
 
 def _nobody_cares(id: str) -> None:

@@ -7,15 +7,18 @@ and the credentials' states are given back (design 8, 16).
 from collections.abc import Callable
 from logging import getLogger
 
+import attrs
+
 from turnout._cooldown import PASSING, speaks_against_origin
 from turnout._custody import Custody
 from turnout._events import OutcomeRecorded
 from turnout._generation import Generation
-from turnout._ledger import benched_since, record, restore, settled
+from turnout._ledger import benched_since, outlasts, record, restore, settled
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._quick import quick
 from turnout._readings import cooling_off
+from turnout._renewal import another_account, mark_of
 from turnout._run import Run, Taken
 from turnout._shift import shifted
 from turnout._values import Credential, CredentialState, Outcome
@@ -72,7 +75,10 @@ class Judge:
             self._origins.succeeded(credential.origin)
             if policy.half_open and benched_since(before, outcome.model, self._now(), took):
                 return
-        if isinstance(verdict, Unauthorized) and self._renewed_since(credential):
+        superseded = self._superseded(credential)
+        if superseded or (isinstance(verdict, Unauthorized) and self._renewed_since(credential)):
+            if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
+                self._origins.blamed(credential.origin)
             run.kept |= {credential.id}
             return
         now = self._now()
@@ -91,14 +97,20 @@ class Judge:
         )
         if last and policy.keep_last:
             run.kept |= {credential.id}
-        if change.changed:
-            self._custody.settle(credential.id, change.state, outcome.model)
+        gentle = policy.half_open or (last and policy.keep_last)
+        if change.changed and not (gentle and outlasts(before, change.state, outcome.model, now, took)):
+            self._custody.settle(credential.id, _marked(change.state, verdict, credential), outcome.model)
         if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
             self._origins.blamed(credential.origin)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):
             run.refreshing |= {credential.id}
+
+    def _superseded(self, credential: Credential) -> bool:
+        """Whether another key has taken the place of the one that was called: what befell that is not about it."""
+        current = self._custody.credentials.get(credential.id)
+        return current is not None and another_account(credential, current)
 
     def _renewed_since(self, credential: Credential) -> bool:
         """Whether a newer token has taken the place of the one that was refused: it must not be benched for that."""
@@ -116,7 +128,7 @@ class Judge:
         for one in blamed:
             if (current := self._custody.states.get(one.credential)) is not None:
                 before = shifted(one.before, self._custody.moved - one.moved)
-                back = restore(before, current, one.model)
+                back = restore(before, current, one.model, route_429=run.generation.policy.route_429)
                 self._custody.settle(one.credential, back, one.model)
         blamed[:] = blamed[-1:]
 
@@ -129,6 +141,11 @@ def _teach(generation: Generation, outcome: Outcome, took: float) -> None:
                 generation.observe(outcome, took)
     except TurnoutError as error:
         log.warning("a selector did not learn from an outcome: %s", error)
+
+
+def _marked(state: CredentialState, verdict: Verdict, credential: Credential) -> CredentialState:
+    """The state with what was refused: another secret, by whatever way it comes, was not."""
+    return attrs.evolve(state, refused=mark_of(credential)) if isinstance(verdict, Unauthorized) else state
 
 
 def _cooling(credential: Credential) -> bool | None:

@@ -50,6 +50,7 @@ __all__ = [
     "Change",
     "OriginState",
     "Policy",
+    "outlasts",
     "record",
     "record_origin",
     "restore",
@@ -60,7 +61,7 @@ __all__ = [
 HARMLESS: Final[frozenset[type[Failure]]] = frozenset({InvalidRequest, CountUnsupported, Inexpressible})
 """Failures that say nothing about the credential (O41, O44, C10.4)."""
 
-ROUTE_CODES: Final = frozenset({RateLimited.code, *(kind.code for kind in CORRELATED)})
+ROUTE_CODES: Final = frozenset(kind.code for kind in CORRELATED)
 """Codes of the failures that may be the fault of the way to an origin (design 8)."""
 
 RETRYABLE: Final[frozenset[type[Failure]]] = frozenset({RateLimited, Empty})
@@ -154,14 +155,29 @@ def benched_since(state: CredentialState, model: str, now: float, took: float) -
     return entry.unavailable and entry.next_retry_after > now and entry.updated_at > now - took
 
 
-def restore(before: CredentialState, current: CredentialState, model: str) -> CredentialState:
+def outlasts(before: CredentialState, after: CredentialState, model: str, now: float, took: float) -> bool:
+    """Whether a block that began while a failing attempt ran ends later than the one that the attempt brings.
+
+    `before` and `after` are the states around its failure, which must not end what was said later than it began.
+    """
+    if not benched_since(before, model, now, took):
+        return False
+    until = after.models[model].next_retry_after
+    return until is None or until < (before.models[model].next_retry_after or now)
+
+
+def restore(
+    before: CredentialState, current: CredentialState, model: str, *, route_429: bool = False
+) -> CredentialState:
     """Take a failure of `model` back, because the way to the origin was to blame and not the credential (design 8).
 
     `before` is the state ahead of that failure, `current` the one now. What others recorded since then stays: nothing
-    is taken back where the model has served again, or has failed for a reason of the credential's own.
+    is taken back where the model has served again, or has failed for a reason of the credential's own. A rate limit
+    is such a reason, unless `route_429` says otherwise.
     """
     entry = current.models.get(model) if model else current
-    if entry is None or entry.last_error is None or entry.last_error.code not in ROUTE_CODES:
+    codes = ROUTE_CODES | {RateLimited.code} if route_429 else ROUTE_CODES
+    if entry is None or entry.last_error is None or entry.last_error.code not in codes:
         return current
     if not model:
         return attrs.evolve(before, models=current.models, needs_login=current.needs_login, refused=current.refused)

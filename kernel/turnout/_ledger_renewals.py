@@ -13,9 +13,9 @@ def refreshed(state: CredentialState, now: float) -> CredentialState:
     """The state after the credential was renewed: what a refused token had blocked is free again (O48)."""
     if state.last_error is not None and not state.last_error.code:  # of a refresh, as below
         state = attrs.evolve(state, last_error=remaining_error(state.models), updated_at=now)
-    if not any(map(_is_refusal, _entries(state))):
+    if not any(map(is_refusal, entries(state))):
         return attrs.evolve(state, needs_login="", refused="", updated_at=now) if state.needs_login else state
-    models = {name: reset(entry, now) if _is_refusal(entry) else entry for name, entry in state.models.items()}
+    models = {name: reset(entry, now) if is_refusal(entry) else entry for name, entry in state.models.items()}
     error = remaining_error(models)
     after = following(state, models, error, error.message if error else "", now)
     return attrs.evolve(after, needs_login="", refused="")
@@ -47,15 +47,17 @@ def freed(state: CredentialState, now: float) -> CredentialState:
 def refused(state: CredentialState, now: float) -> bool:
     """Whether a 401 blocks this credential already, so that its refresh has been asked for."""
     return any(
-        _is_refusal(entry) and entry.next_retry_after is not None and entry.next_retry_after > now
-        for entry in _entries(state)
+        is_refusal(entry) and entry.next_retry_after is not None and entry.next_retry_after > now
+        for entry in entries(state)
     )
 
 
-def _entries(state: CredentialState) -> Iterator[ModelState | CredentialState]:
+def entries(state: CredentialState) -> Iterator[ModelState | CredentialState]:
+    """The credential as a whole, then each of its models."""
     yield state
     yield from state.models.values()
 
 
-def _is_refusal(entry: ModelState | CredentialState) -> bool:
+def is_refusal(entry: ModelState | CredentialState) -> bool:
+    """Whether what went wrong last is that the secret was refused (401)."""
     return entry.last_error is not None and entry.last_error.code == Unauthorized.code

@@ -69,7 +69,8 @@ def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
     later = _later(ours, theirs)
     if theirs.needs_login and not later.needs_login:
         later = attrs.evolve(later, needs_login=theirs.needs_login, refused=theirs.refused)
-    return attrs.evolve(later, models=MappingProxyType(models))
+    refused = later.refused or ours.refused or theirs.refused  # a model's 401 may be the other one's word
+    return attrs.evolve(later, models=MappingProxyType(models), refused=refused)
 
 
 def _later(ours: S, theirs: S) -> S:

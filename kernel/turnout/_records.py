@@ -100,8 +100,8 @@ def encode_state(state: CredentialState) -> bytes:
         fields["model_states"] = models
     if state.needs_login:
         fields["needs_login"] = state.needs_login
-        if state.refused:
-            fields["refused"] = state.refused
+    if state.refused:
+        fields["refused"] = state.refused
     return _dump(fields, "credential state")
 
 

@@ -154,6 +154,13 @@ def another_secret(before: Credential, after: Credential) -> bool:
     return before is not after and (before.api_key != after.api_key or tokens(before) != tokens(after))
 
 
+def another_account(before: Credential, after: Credential) -> bool:
+    """Whether a credential has got another key or another login, so that what befell the old one is not about it."""
+    if before is after:
+        return False
+    return before.api_key != after.api_key or before.attributes.get(SEED) != after.attributes.get(SEED)
+
+
 def tokens(credential: Credential) -> Mapping[str, Any]:
     """What a refresh replaces: all of the metadata, where none of it has a name that we know."""
     metadata = credential.metadata or EMPTY
