@@ -12,6 +12,7 @@ import click
 from turnout import _store_edit
 from turnout._audit import default_audit, note
 from turnout._cli_common import config_option, echo_json, loaded, on_store, plugins_of, refuse_those_of_the_file
+from turnout._entries import placed
 from turnout._records import decode_credential, encode_credential
 from turnout._values import MASK, Credential, Metadata, Secret
 from turnout.abc import Store
@@ -45,7 +46,7 @@ def export(
 
 
 def _fields(credential: Credential) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(encode_credential(credential))
+    fields: dict[str, Any] = json.loads(encode_credential(placed(credential, in_file=False)))
     return fields
 
 
@@ -102,5 +103,6 @@ def _read(text: str) -> list[Credential]:
             raise click.UsageError(f"credential {number}: {error}") from None
         if Secret(MASK) in {one.api_key, one.proxy_url} or MASK in (one.metadata or {}).values():
             raise click.UsageError(f"credential {number} ({one.id}) is masked: export it with --reveal")
+        one = placed(one, in_file=False)
         found.append(attrs.evolve(one, metadata=one.metadata if one.metadata is not None else Metadata({})))
     return found

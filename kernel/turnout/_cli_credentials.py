@@ -11,6 +11,7 @@ import trio
 from turnout._cli_common import config_option, echo_json, echo_table, json_option, loaded, plugins_of
 from turnout._config import Config
 from turnout._custody import outdated
+from turnout._entries import OF_FILE
 from turnout._inspect import Inspection, Seen, inspect
 from turnout._kernel import open_kernel
 from turnout._plugins import Plugins
@@ -92,13 +93,13 @@ def _inspected(context: click.Context, config: Path | None) -> Inspection:
 
 
 def _facts(seen: Seen, now: float) -> dict[str, Any]:
-    credential, state = seen.credential, seen.state
+    credential = seen.credential
     return {
         "id": credential.id,
         "provider": credential.provider,
         "source": seen.source,
         "status": _status(seen),
-        "message": _needs_login(seen) or (state.status_message if state else ""),
+        "message": _why(seen),
         "key": MASK if credential.api_key else None,
         "priority": priority(credential),
         "prefix": credential.prefix,
@@ -107,7 +108,20 @@ def _facts(seen: Seen, now: float) -> dict[str, Any]:
     }
 
 
+def _left_out(seen: Seen) -> bool:
+    """Whether it is in the store only because a file listed it that does so no more: a gateway leaves it out."""
+    return seen.source == "store" and OF_FILE in seen.credential.attributes
+
+
+def _why(seen: Seen) -> str:
+    if _left_out(seen):
+        return "the file lists it no more"
+    return _needs_login(seen) or (seen.state.status_message if seen.state else "")
+
+
 def _status(seen: Seen) -> str:
+    if _left_out(seen):
+        return "left_out"
     if seen.credential.disabled:
         return "disabled"
     if seen.state is None:

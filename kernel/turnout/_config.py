@@ -27,7 +27,7 @@ from turnout import abc
 from turnout._attempts import Retry
 from turnout._config_file import read_text, toml
 from turnout._consistency import CHOSEN, NAMED, inconsistencies, shared_ids
-from turnout._entries import CredentialEntry, ProviderTable, credential_of
+from turnout._entries import CredentialEntry, ProviderTable, credential_of, placed
 from turnout._interpolate import interpolate, referenced_files
 from turnout._names import ModelEntry
 from turnout._places import Source
@@ -98,7 +98,9 @@ class Config:
         Their ids are unique: `parse_config` saw to it. Worked out once.
         """
         return tuple(
-            (table, entry, credential_of(table, entry)) for table in self.providers for entry in table.credentials
+            (table, entry, placed(credential_of(table, entry), in_file=True))
+            for table in self.providers
+            for entry in table.credentials
         )
 
     @property

@@ -24,6 +24,7 @@ _COMPUTED = frozenset(
         "source",
         "path",
         "metadata_seed",
+        "of_file",
     }
 )
 """Attributes that have a key of their own, or that the kernel makes: under `attributes` they would be overwritten."""
@@ -34,6 +35,9 @@ SEED = "metadata_seed"
 While it stays the same, tokens that were renewed since go on, over restarts and reloads; an entry with another login
 begins anew.
 """
+
+OF_FILE = "of_file"
+"""Attribute of a credential that a file lists: what a store has of it serves nobody where the file lists it no more."""
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -177,6 +181,14 @@ def credential_of(table: ProviderTable, entry: CredentialEntry) -> Credential:
     )
     index = stable_index(unnamed)
     return attrs.evolve(unnamed, id=entry.name or f"{table.key}-{index}", index=index)
+
+
+def placed(credential: Credential, *, in_file: bool) -> Credential:
+    """The credential, marked as one that a file lists, or not so; the very object where it says that already."""
+    if (OF_FILE in credential.attributes) is in_file:
+        return credential
+    others = {name: text for name, text in credential.attributes.items() if name != OF_FILE}
+    return attrs.evolve(credential, attributes=others | ({OF_FILE: "true"} if in_file else {}))
 
 
 def _digest(metadata: Metadata) -> str:

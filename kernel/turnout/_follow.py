@@ -77,10 +77,12 @@ class Follower:
         theirs = read_record(record, decode_credential)
         if theirs is None or theirs.id != record.id:
             return
+        ours = self._custody.credentials.get(record.id)
+        if ours is None and self._intake.leaves_out(theirs):
+            return
         bound = self._intake.of_known_provider(theirs, self._generation())
         if bound is None:
             return
-        ours = self._custody.credentials.get(record.id)
         unsaved = self._custody.dirty.unsaved("secret", record.id)
         spent = self._custody.spent.get(record.id, ()) if self._leased() else None
         base = self._custody.stored.get(record.id) if unsaved else ours

@@ -8,8 +8,8 @@ from typing import TypeVar
 import attrs
 
 from turnout._config import Config, credentials_of
-from turnout._custody import Custody
-from turnout._entries import SEED
+from turnout._custody import Custody, is_kept
+from turnout._entries import OF_FILE, SEED
 from turnout._generation import Generation, ProviderInstance
 from turnout._listing import serves_of
 from turnout._proxy_flaws import proxy_flaw
@@ -29,11 +29,13 @@ class Intake:
 
     Attributes:
         from_file: ids of those that the configuration names; a reload may remove them.
+        waiting: ids of those that are in the store and not in custody: another configuration may use them.
     """
 
     def __init__(self, custody: Custody) -> None:
         self._custody = custody
         self.from_file: frozenset[str] = frozenset()
+        self.waiting: set[str] = set()
 
     def bound(self, credential: Credential, generation: Generation) -> Credential:
         """The credential with its provider's origin. Raises ConfigError when that or its proxy is unusable."""
@@ -54,9 +56,17 @@ class Intake:
         """
         listed = {one.id: self.bound(one, generation) for one in credentials_of(config)}
         self.from_file = frozenset(listed)
-        for credential in _stored(records):
+        stored = {one.id: one for one in _stored(records)}
+        for credential in stored.values():
             if (entered := listed.get(credential.id)) is not None:
                 listed[credential.id] = _as_renewed(credential, entered)
+            elif self.leaves_out(credential):
+                log.warning(
+                    "credential %s is left out: the file lists it no more; what the store has of it goes with "
+                    "`turnout credentials remove %s`",
+                    credential.id,
+                    credential.id,
+                )
             elif known := self.of_known_provider(credential, generation):
                 listed[credential.id] = known
         read_state = partial(decode_state, now=now, cap=config.health.hint_cap)
@@ -65,11 +75,26 @@ class Intake:
             state = None if record is None else read_record(record, read_state)
             serves = serves_of(config, generation.providers[credential.provider], credential)
             self._custody.put(credential, state=state, serves=serves, kept=("secret", credential.id) in records)
+            self._mark_record(stored.get(credential.id), credential)
         return list(listed.values())
+
+    def _mark_record(self, stored: Credential | None, credential: Credential) -> None:
+        """Have a record say that the file lists its credential: an earlier version, or a command, did not say so."""
+        unmarked = stored is not None and OF_FILE in credential.attributes and OF_FILE not in stored.attributes
+        if unmarked and is_kept(credential, "secret"):
+            self._custody.dirty.mark("secret", credential.id)
+
+    def leaves_out(self, stored: Credential) -> bool:
+        """Whether the store has a credential only because a file listed it, and the file here does not: it waits."""
+        if OF_FILE not in stored.attributes or stored.id in self.from_file:
+            return False
+        self.waiting.add(stored.id)
+        return True
 
     def of_known_provider(self, credential: Credential, generation: Generation) -> Credential | None:
         """The credential with its origin; None, and logged, when this configuration cannot use it."""
         if credential.provider not in generation.providers:
+            self.waiting.add(credential.id)
             log.warning("credential %s waits: no provider %r is configured", credential.id, credential.provider)
             return None
         try:
@@ -94,7 +119,7 @@ class Intake:
         def carry_out() -> tuple[list[Credential], list[Credential]]:
             gone = [one for id, one in list(known.items()) if id not in listed and id not in kept]
             for one in gone:
-                self._custody.remove(one.id, forget=one.id in self.from_file)
+                self._take_out(one)
             self.from_file = frozenset(listed)
             changed = []
             for one in (*listed.values(), *kept.values()):
@@ -107,6 +132,24 @@ class Intake:
             return changed, gone
 
         return carry_out
+
+    def _take_out(self, gone: Credential) -> None:
+        """Let go of a credential that the new configuration cannot use or does not list.
+
+        In the store stays what nothing else has: credentials whose provider is gone, and tokens that a listed one was
+        renewed to, since those in the file may be spent when it is listed again.
+        """
+        listed, renewed = gone.id in self.from_file, gone.last_refreshed_at is not None
+        if listed and renewed:
+            log.warning(
+                "credential %s is taken out; what it was renewed to stays in the store until "
+                "`turnout credentials remove %s`",
+                gone.id,
+                gone.id,
+            )
+        self._custody.remove(gone.id, forget=listed and not renewed)
+        if not listed or renewed:
+            self.waiting.add(gone.id)
 
 
 def _as_renewed(before: Credential, after: Credential) -> Credential:

@@ -46,6 +46,7 @@ from turnout._switch import Switch
 from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
 from turnout._write_behind import WriteBehind
 from turnout.abc import AnswerStream, Change
+from turnout.errors import PluginError, StoreError
 
 PLUGINS_LIMIT = 10.0
 """Seconds that all plugins together may take to close."""
@@ -216,14 +217,26 @@ class Kernel:
             self._custody.schedule.probe_after_blocks(on=config.health.half_open)
             self._custody.affinity.limit(ttl=config.affinity.ttl, entries=config.affinity.entries)
             self._tell_of(*change_credentials())
+            self._storing.writer.let_go(self._intake.waiting)
             self._frontends.reconfigure(chosen)
             self._observers.follow(furnished.instances("observers"), self._rooms)
             if writer is not self._storing.writer:
                 self._storing.move_to(writer, self._rooms)
+            await self._take_in_waiting()
             self._rooms.start_soon(self._retire, retired, old.number, name=f"retiring generation {old.number}")
             await self._listing.start(self._rooms)
             self._observers.tell(Reloaded(at=self._clock.now(), generation=generation.number))
             log.info("generation %d of the configuration is in force", generation.number)
+
+    async def _take_in_waiting(self) -> None:
+        """Look in the store for credentials that it has and that another configuration had no use for."""
+        if not self._intake.waiting:
+            return
+        try:
+            await self._storing.writer.read()
+        except (StoreError, PluginError) as error:
+            log.warning("credentials that only the store has wait for the next reload: %s", error)
+        self._intake.waiting.difference_update(self._custody.credentials)
 
     async def _retire(self, retired: Sequence[Supervisor[Any]], generation: int) -> None:
         """Close plugins that nothing uses any more, once the calls that began with them are over."""

@@ -61,6 +61,11 @@ class KnownRecords:
         self._versions[key] = version
         return True
 
+    def forget(self, key: Key) -> None:
+        """What the store has of this is news again, whatever it is: nobody goes on from what was known."""
+        self._unknown.pop(key, None)
+        self._versions.pop(key, None)
+
     def gone(self, key: Key) -> bool:
         """The record is there no more; gives whether we knew of one."""
         self._unknown.pop(key, None)

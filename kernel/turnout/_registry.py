@@ -12,6 +12,7 @@ import trio
 
 from turnout._checks import checked_credential, checked_text
 from turnout._custody import Custody
+from turnout._entries import placed
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._generation import Generation, ProviderInstance
 from turnout._intake import Intake
@@ -149,6 +150,7 @@ class Registry:
         now = self._now()
         index = credential.index or (before.index if before is not None else "") or stable_index(credential)
         bound = self._intake.bound(credential, self._generation())
+        bound = placed(bound, in_file=bound.id in self._intake.from_file)
         known = self._custody.credentials.get(bound.id)
         if known is not None and known.provider != bound.provider:
             self._custody.listed.pop(bound.id, None)

@@ -183,6 +183,12 @@ class WriteBehind:
         """Take in what others wrote, less what we know already."""
         self._follow(self._known.news(changes))
 
+    def let_go(self, ids: Iterable[str]) -> None:
+        """These were taken out of custody and left in the store: what it has of them is news when it is read again."""
+        for id in ids:
+            self._known.forget(("secret", id))
+            self._known.forget(("state", id))
+
     async def read(self) -> None:
         """Write what is dirty, then take in everything that the store has (C3.4). Raises StoreError or PluginError."""
         await self.flush()

@@ -172,6 +172,7 @@ def test_a_named_credential_carries_everything_its_entry_says() -> None:
         "base_url": "https://eu.example.com/v1",
         "excluded_models": "gpt-3*,o1",
         "header:X-Org": "acme",
+        "of_file": "true",
         "plan_type": "pro",
         "priority": "10",
         "provider_key": "openai",
