@@ -193,7 +193,11 @@ async def refused_in_an_array(status: int, error: dict[str, object]) -> Failure:
 async def test_an_error_that_comes_in_an_array_is_understood() -> None:
     """B25, B27: so Google refuses a call that streams."""
     quota = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
-    exhausted = {"message": "no", "status": "RESOURCE_EXHAUSTED", "details": [quota, {"retryDelay": "50s"}]}
+    exhausted: dict[str, object] = {
+        "message": "no",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [quota, {"retryDelay": "50s"}],
+    }
     wrong: dict[str, object] = {"message": "Unknown name", "status": "INVALID_ARGUMENT"}
 
     assert (await refused_in_an_array(429, exhausted)).retry_after == 3600.0
