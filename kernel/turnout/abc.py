@@ -709,7 +709,9 @@ class Binder(Protocol):
     """A frontend's class whose addresses can be bound before it is opened, so that several processes serve on them."""
 
     def bind(self, settings: Any) -> "Sequence[socket]":
-        """A class method: sockets that listen, not blocking, where these settings say; raises ConfigError.
+        """A class method: sockets that listen, not blocking, where these settings say.
+
+        Raises OSError when the system refuses an address; its `strerror` is what the operator reads.
 
         Each process hands them to `open` as `context.sockets`; several accept from one, so accepting must not block.
         """

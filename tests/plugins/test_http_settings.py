@@ -1,5 +1,6 @@
 """Settings of the HTTP frontend: defaults by value, and what refuses the start."""
 
+import errno
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,5 +160,20 @@ def test_a_limit_below_its_least_names_itself(limits: dict[str, int]) -> None:
 def test_a_port_in_use_is_named() -> None:
     with bind(parse_address("127.0.0.1:0"), write_stall=30) as taken:
         address = bound_address(taken)
-        with pytest.raises(ConfigError, match=f"port {address.port} on 127.0.0.1 is in use"):
+        with pytest.raises(OSError, match=f"port {address.port} on 127.0.0.1 is in use"):
             bind(address, write_stall=30)
+
+
+def test_an_address_of_another_machine_is_refused_in_words() -> None:
+    with pytest.raises(OSError, match=r"192\.0\.2\.1:0: this machine has no such address") as caught:
+        bind(parse_address("192.0.2.1:0"), write_stall=30)
+
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+def test_an_address_that_is_listed_twice_names_its_place() -> None:
+    with pytest.raises(InvalidAsk, match="listed twice") as caught:
+        Settings(keys=(KEY,), listen=("localhost:8080", "[::1]:8080", "127.0.0.1:8080"))
+    assert caught.value.argument == "listen[2]"
+
+    assert len(Settings(keys=(KEY,), listen=("127.0.0.1:0", "127.0.0.1:0")).addresses) == 2

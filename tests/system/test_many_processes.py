@@ -473,9 +473,10 @@ def test_a_store_that_processes_cannot_share_is_refused_with_what_to_use(tmp_pat
 def test_a_port_in_use_refuses_the_start_before_a_process_begins(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = refused(gateway_config(tmp_path, port=port), tmp_path, 3)
+        text = gateway_config(tmp_path, port=port).replace("[frontends.http]", '[frontends.edge]\nplugin = "http"')
+        said = refused(text, tmp_path, 1)
 
-    assert f"port {port} on 127.0.0.1 is in use" in said
+    assert f"\nturnout: frontend 'edge': port {port} on 127.0.0.1 is in use" in f"\n{said}"
     assert "process 1" not in said
 
 

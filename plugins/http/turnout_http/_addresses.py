@@ -8,7 +8,7 @@ from typing import final
 
 import attrs
 
-from turnout.errors import ConfigError, InvalidAsk
+from turnout.errors import InvalidAsk
 
 BACKLOG = 2048
 
@@ -53,11 +53,14 @@ def parse_address(text: str, argument: str = "listen") -> Address:
 
 
 def bind(address: Address, *, write_stall: float) -> socket.socket:
-    """A listening socket, not blocking; raises ConfigError that names the port when it is taken.
+    """A listening socket, not blocking; raises OSError that says in words which address cannot be had, and what to do.
 
     `write_stall` becomes the kernel's limit for unacknowledged bytes, which also ends a peer that vanished.
     """
-    sock = socket.socket(socket.AF_INET6 if address.ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_INET6 if address.ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise OSError(error.errno, _explain(address, error)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -68,19 +71,24 @@ def bind(address: Address, *, write_stall: float) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise ConfigError([_explain(address, error)]) from error
+        raise OSError(error.errno, _explain(address, error)) from error
     return sock
 
 
 def _explain(address: Address, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"frontends.http.listen: port {address.port} on {address.host} is in use; "
-            "stop what listens there, or choose another port (0 takes any free one)"
-        )
-    if error.errno == errno.EACCES:
-        return f"frontends.http.listen: this user may not listen on port {address.port}; choose one above 1023"
-    return f"frontends.http.listen: cannot listen on {address}: {errno.errorcode.get(error.errno or 0, 'error')}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                f"port {address.port} on {address.host} is in use, by another program or another table here; "
+                "stop what listens there, or choose another port (0 takes any free one)"
+            )
+        case errno.EACCES:
+            return f"this user may not listen on port {address.port}; choose one above 1023"
+        case errno.EADDRNOTAVAIL:
+            return f"cannot listen on {address}: this machine has no such address; write one of its own"
+        case errno.EAFNOSUPPORT:
+            return f"cannot listen on {address}: this machine speaks no IPv{address.ip.version}"
+    return f"cannot listen on {address}: {error.strerror}"
 
 
 def bound_address(sock: socket.socket) -> Address:

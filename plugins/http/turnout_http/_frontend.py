@@ -9,7 +9,7 @@ import trio
 
 from turnout import Operation
 from turnout.abc import PluginContext, Switch
-from turnout.errors import ConfigError
+from turnout.errors import ConfigError, PluginError
 from turnout_http._addresses import Address, bind, bound_address
 from turnout_http._admission import Admission
 from turnout_http._app import App
@@ -96,7 +96,7 @@ class Http:
 
     @classmethod
     def bind(cls, settings: HttpSettings) -> Sequence[socket]:
-        """Sockets that listen where these settings say; raises ConfigError when an address cannot be bound."""
+        """Sockets that listen where these settings say; raises OSError, in words, when an address cannot be bound."""
         stall = settings.limits.write_stall
         with ExitStack() as on_failure:
             sockets = [on_failure.enter_context(bind(address, write_stall=stall)) for address in settings.addresses]
@@ -110,10 +110,10 @@ class Http:
 
         Once the switch drains, nothing more is accepted and idle connections close. The kernel ends calls that outlast
         its time to drain, and their clients are told; whoever does not take that within `drain_grace` seconds more is
-        cut off. Raises ConfigError when an address cannot be bound.
+        cut off. Raises PluginError when an address cannot be bound.
         """
         with ExitStack() as open_sockets:
-            sockets = [open_sockets.enter_context(sock) for sock in self._context.sockets or self.bind(self._settings)]
+            sockets = [open_sockets.enter_context(sock) for sock in self._context.sockets or self._bound()]
             bound = [bound_address(sock) for sock in sockets]
             descriptors = Descriptors(self._context.log)
             app = application(switch, self._settings, bound, self._context, descriptors)
@@ -129,6 +129,13 @@ class Http:
                 closing.set()
                 patience = self._context.drain + self._settings.drain_grace
                 nursery.cancel_scope.deadline = trio.current_time() + patience
+
+    def _bound(self) -> Sequence[socket]:
+        try:
+            return self.bind(self._settings)
+        except OSError as error:  # it says everything in its own words
+            reason = error.strerror or str(error)
+            raise PluginError(reason, group=self._context.group, name=self._context.key) from None
 
     def check(self, settings: HttpSettings) -> None:
         """Raise ConfigError if these settings differ from those in force in something that takes a restart."""

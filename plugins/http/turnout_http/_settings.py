@@ -71,8 +71,13 @@ class ClientLimits:
 def _some(_settings: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
     if not value:
         raise InvalidAsk("listen names no address; write listen = ['127.0.0.1:8080']", argument=attribute.name)
+    seen: set[Address] = set()
     for number, text in enumerate(value):
-        parse_address(text, f"{attribute.name}[{number}]")
+        address = parse_address(text, f"{attribute.name}[{number}]")
+        if address in seen:
+            raise InvalidAsk("this address is listed twice", argument=f"{attribute.name}[{number}]")
+        if address.port:  # 0 is another port each time
+            seen.add(address)
 
 
 def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...]]", value: tuple[Secret, ...]) -> None:
