@@ -77,6 +77,8 @@ class _Resolver:
             )
         if match["file"]:
             return self._file(match["file"])
+        if "${" in (match["default"] or ""):
+            raise ValueError("a default holds no reference of its own; write one ${NAME}, or set the variable")
         if match["name"]:
             return self._variable(match["name"], match["default"])
         return "${"

@@ -218,6 +218,12 @@ def test_a_reference_that_cannot_be_resolved_is_named(reference: str, said: str)
     assert said in problem
 
 
+@pytest.mark.parametrize("environ", [{}, {"A": "x"}])
+def test_a_reference_within_a_default_is_refused_whether_it_would_be_needed_or_not(environ: dict[str, str]) -> None:
+    """Else its text would be the value: a client key, say, that everybody can read here."""
+    assert "a default holds no reference of its own" in only('[turnout]\nstore = "${A:-${B}}"', environ)
+
+
 @pytest.mark.parametrize(("content", "said"), [(b"\xff", "is not UTF-8"), (b"x" * 65537, "is larger than 64 KiB")])
 def test_a_secret_file_that_cannot_be_a_secret_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "secret").write_bytes(content)
