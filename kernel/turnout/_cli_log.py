@@ -40,7 +40,9 @@ class Flood(logging.Filter):
         self._kinds: OrderedDict[tuple[str, str], _Kind] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether this line comes through; gives the record its `left_out`."""
+        """Whether this line comes through; gives the record its `left_out` and `call`."""
+        request = getattr(record, "request_id", "")
+        record.call = f" (call {request})" if request else ""
         record.left_out = ""
         if record.levelno <= logging.DEBUG:
             return True
@@ -81,7 +83,7 @@ def _visible(line: str) -> str:
 def log_to_stderr(level: str, *, process: int | None = None) -> None:
     """Set up logging of this process; called once. `process` is its number among several."""
     place = "" if process is None else f"[{process}] "
-    line = f"%(asctime)sZ %(levelname)s {place}%(name)s: %(message)s%(left_out)s"
+    line = f"%(asctime)sZ %(levelname)s {place}%(name)s: %(message)s%(call)s%(left_out)s"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Lines(line, datefmt="%Y-%m-%dT%H:%M:%S"))
     handler.addFilter(Flood())
