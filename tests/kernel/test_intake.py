@@ -31,7 +31,8 @@ class Renewing(ScriptedProvider):
         return 300.0
 
     async def refresh(self, credential: Credential, transport: object) -> Credential:
-        asked = str((credential.metadata or {})["refresh_token"])
+        assert credential.metadata is not None
+        asked = str(credential.metadata["refresh_token"])
         self.asked.append(asked)
         token = f"after {asked}"
         return attrs.evolve(credential, metadata=Metadata({**(credential.metadata or {}), "refresh_token": token}))
