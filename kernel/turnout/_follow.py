@@ -113,7 +113,7 @@ class Follower:
         self._tell(CredentialRemoved(at=self._now(), credential=id, provider=gone.provider))
 
     def _settle(self, id: str, record: Record | None) -> None:
-        """Take over a state; one that is gone was reset, or was as good as new."""
+        """Take over a state. One that is gone was reset, and what is not saved yet goes with it."""
         read = partial(decode_state, now=self._now(), cap=self._hint_cap())
         theirs = CLEAN if record is None else read_record(record, read)
         if theirs is None:
@@ -123,9 +123,7 @@ class Follower:
         ours = self._custody.states[id]
         if record is not None and ours.unusable_until is not None:  # this process's own word, which no record has
             theirs = attrs.evolve(theirs, unusable_until=ours.unusable_until)
-        if self._custody.dirty.unsaved("state", id):
-            if record is None:
-                return
+        if record is not None and self._custody.dirty.unsaved("state", id):
             self._custody.settle(id, joined(ours, theirs), None)
         else:
             self._custody.settle(id, theirs, None, kept=True)

@@ -176,6 +176,27 @@ async def test_cooldowns_are_shared_and_a_reset_is_too(autojump_clock: MockClock
         assert one.credentials.state("a").status is Status.ACTIVE
 
 
+async def test_a_reset_frees_also_what_is_not_saved_yet(autojump_clock: MockClock) -> None:
+    """O22: a busy gateway nearly always has something unsaved; what comes afterwards counts again."""
+    shared = Shared()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=500)))
+    async with node(shared.view(), provider) as one:
+        await one.credentials.register(credential())
+        with pytest.raises(UpstreamFailed):
+            await one.execute(ASK)
+        await settled()
+        one._custody.dirty.mark("state", "a")
+        await shared.view().delete("state", "a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not one.credentials.state("a").unavailable
+        await settled()
+        with pytest.raises(UpstreamFailed):
+            await one.execute(ASK)
+        await settled()
+        with pytest.raises(CoolingDown):
+            await one.execute(ASK)
+
+
 async def test_one_who_lost_the_race_joins_both_changes(autojump_clock: MockClock) -> None:
     """Compare and set: deaf to the other's change, its own save finds it."""
     shared = Shared()
