@@ -138,6 +138,7 @@ def test_what_does_not_print_is_escaped_and_what_does_is_left_alone(capsys: pyte
     assert capsys.readouterr().err.endswith(": \\x1b[2J\\x08\\x00\\ud800\\u202e gr\u00fc\u00df\\n\n")
 
 
+@pytest.mark.usefixtures("kept_logging")
 def test_a_line_about_a_call_shows_its_request_id(capsys: pytest.CaptureFixture[str]) -> None:
     """C14.1: what a record carries as a field is seen by who reads lines."""
     log_to_stderr("debug")

@@ -196,7 +196,7 @@ async def gateway(scene: Scene) -> AsyncIterator[Gateway]:
         assert await trio.to_thread.run_sync(process.wait_code) == 0
     finally:
         await trio.to_thread.run_sync(process.__exit__, None, None, None)
-    scene.said["gateway"] = (process.stdout.text + process.stderr.text).encode()
+    scene.said["gateway"] = scene.said.get("gateway", b"") + (process.stdout.text + process.stderr.text).encode()
 
 
 async def chat(scene: Scene, running: Gateway) -> int:
@@ -217,19 +217,25 @@ async def test_no_secret_of_a_store_or_of_a_renewal_shows_anywhere(kind: str, tm
             await server.asked.wait()
             assert await chat(scene, running) == 200
             assert scene.upstream.log.keys()[-1] in {canaries.access, canaries.renewed}
-            await every_failure(scene, running)
+            await failures_of_commands_and_calls(scene, running)
+        async with gateway(scene) as running:
+            await failures_of_a_gateway(scene, running)
             await every_look(scene)
         assert b"DEBUG" in scene.said["gateway"]
         assert scene.leaks() == {}
 
 
-async def every_failure(scene: Scene, running: Gateway) -> None:
-    """Renewals that fail, by the command and by the gateway, and calls that fail by either credential."""
+async def failures_of_commands_and_calls(scene: Scene, running: Gateway) -> None:
+    """Renewals that fail by the command, and a call whose token is refused soon after it was renewed."""
     scene.server.failing = [(500, "server_error"), (302, ""), (400, "invalid_grant")]
     for said in await scene.run(("refresh", "a"), ("refresh", "a")):
         assert said.code == 1
     scene.upstream.use(Script(rules=(Rule(always=plays.status(401, "no")),)))
     assert await chat(scene, running) != 200
+
+
+async def failures_of_a_gateway(scene: Scene, running: Gateway) -> None:
+    """What was refused is renewed by the next one, half a minute after the last renewal; then calls by the other."""
     await trio.to_thread.run_sync(running.process.stderr.wait_for, "could not be refreshed: .*invalid_grant")
     await scene.run(("disable", "a"))
     assert await chat(scene, running) != 200, "by way of the proxy that is not there"

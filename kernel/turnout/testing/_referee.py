@@ -12,6 +12,7 @@ import trio
 
 from turnout._due import SPREAD
 from turnout._kernel import Kernel
+from turnout._ledger_renewals import refused
 from turnout._names import parse
 from turnout._records import decode_credential
 from turnout._values import Ask, Call, Credential, Decision, Outcome
@@ -184,8 +185,9 @@ class Referee(Transcript):
         self.law(known is not None and not known.disabled, "%s is refreshed while it is off (E10)", id)
         if self.opening:
             ends = float(0 if credential.metadata is None else credential.metadata["expires_at"])
-            lasts = ends - self.kernel._clock.now()
-            self.law(lasts <= LEAD, "%s is refreshed by a restart, and its token lasts %.0f s more", id, lasts)
+            now = self.kernel._clock.now()
+            wanted = ends - now <= LEAD or refused(self.kernel._custody.states[id], now)
+            self.law(wanted, "%s is refreshed by a restart, and its token lasts %.0f s more", id, ends - now)
 
     def refresh_ends(self, credential: Credential) -> None:
         """It is over."""

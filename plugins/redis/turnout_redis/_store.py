@@ -44,7 +44,7 @@ class Redis:
         self._news = news
         self._log = log
         self._asks = Counter[str]()
-        self._asking: set[str] = set()
+        self._asking = Counter[str]()
 
     @classmethod
     @asynccontextmanager
@@ -112,21 +112,20 @@ class Redis:
                 await self._give_back(lease)
 
     async def _take(self, id: str, seconds: float) -> Lease | None:
-        """Ask for a lease; None also while another task of ours asks.
+        """Ask for a lease; None while somebody else has it, another task of ours included.
 
         An ask whose answer gets lost, as when the server hangs, may have got the lease; the next ask takes it back, for
-        nothing was done under it. A lease that we know to have is not lost: its number stays while it is held.
+        nothing was done under it. A lease that we know to have, or that another task of ours asks for now, is not lost:
+        the number stays meanwhile.
         """
-        if id in self._asking:
-            return None
-        if id not in self._records.fences:
+        if id not in self._records.fences and not self._asking[id]:
             self._asks[id] += 1
-        self._asking.add(id)
+        self._asking[id] += 1
         try:
             writer, ask = self._records.writer, self._asks[id]
             return await take(self._server, self._keys, id, seconds, writer=writer, ask=ask)
         finally:
-            self._asking.discard(id)
+            self._asking[id] -= 1
 
     async def _give_back(self, lease: Lease) -> None:
         try:
