@@ -596,18 +596,3 @@ def test_a_wrong_rule_is_told_with_its_place(rules: str, said: str) -> None:
     """H2."""
     with pytest.raises(ConfigError, match=said):
         parse_config(f"[hedge]\n{rules}\n", source="t")
-
-
-async def test_a_call_that_ends_at_its_deadline_tells_of_both_attempts_and_that_neither_was_faster(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    provider = scripted(a=late(50, "a"), b=late(50, "b"))
-    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
-        with pytest.raises(DeadlineExceeded):
-            await read(kernel, Ask(model="m", id="call", deadline=10))
-        decision = kernel.explain("call")
-        assert decision is not None
-        told = [(one.credential, one.ended) for one in decision.attempts]
-        assert sorted(told) == [("a", 10), ("b", 10)]
-        assert not any("faster" in getattr(one.verdict, "message", "") for one in decision.attempts)
-        assert "second candidate broke" not in caplog.text
