@@ -75,10 +75,9 @@ class Judge:
             self._origins.succeeded(credential.origin)
             if policy.half_open and benched_since(before, outcome.model, self._now(), took):
                 return
-        superseded = self._superseded(credential)
-        if superseded or (isinstance(verdict, Unauthorized) and self._renewed_since(credential)):
-            if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
-                self._origins.blamed(credential.origin)
+        elif isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
+            self._origins.blamed(credential.origin)
+        if self._is_superseded(credential, verdict):
             run.kept |= {credential.id}
             return
         now = self._now()
@@ -100,22 +99,21 @@ class Judge:
         gentle = policy.half_open or (last and policy.keep_last)
         if change.changed and not (gentle and outlasts(before, change.state, outcome.model, now, took)):
             self._custody.settle(credential.id, _marked(change.state, verdict, credential), outcome.model)
-        if isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
-            self._origins.blamed(credential.origin)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):
             run.refreshing |= {credential.id}
 
-    def _superseded(self, credential: Credential) -> bool:
-        """Whether another key has taken the place of the one that was called: what befell that is not about it."""
-        current = self._custody.credentials.get(credential.id)
-        return current is not None and another_account(credential, current)
+    def _is_superseded(self, called: Credential, verdict: Verdict) -> bool:
+        """Whether what befell the credential that was called is not about the one that is there now.
 
-    def _renewed_since(self, credential: Credential) -> bool:
-        """Whether a newer token has taken the place of the one that was refused: it must not be benched for that."""
-        current = self._custody.credentials.get(credential.id)
-        return current is not None and current.metadata != credential.metadata
+        That is so where it has got another key, and with a refusal where it has got a newer token.
+        """
+        current = self._custody.credentials.get(called.id)
+        if current is None:
+            return False
+        renewed = isinstance(verdict, Unauthorized) and current.metadata != called.metadata
+        return renewed or another_account(called, current)
 
     def _suspect_route(self, run: Run, credential: Credential, failure: Taken) -> None:
         """Blame the origin once two of its credentials failed alike in this call, and give their states back."""

@@ -97,21 +97,27 @@ async def jump_of(wall: Wall, by: float) -> None:
     wall.offset += by
 
 
+class Renewing(ScriptedProvider):
+    """Gives tokens that end so many seconds later by this clock, and tells when it was asked for one."""
+
+    def __init__(self, wall: Wall, lasts: float, renewals: list[float]) -> None:
+        super().__init__()
+        self.wall, self.lasts, self.renewals = wall, lasts, renewals
+
+    def refresh_lead(self, credential: Credential) -> float:
+        return 300
+
+    async def refresh(self, credential: Credential, transport: object) -> Credential:
+        self.renewals.append(trio.current_time())
+        data = {"access_token": "new", "expires_at": self.wall() + self.lasts}
+        return Credential(id="o", provider="scripted", metadata=Metadata(data))
+
+
 async def test_a_token_is_judged_by_the_new_clock(autojump_clock: MockClock) -> None:
     """K1: a token that has ended by the wall clock is renewed, once."""
     wall = Wall()
     renewals: list[float] = []
-
-    class Renewing(ScriptedProvider):
-        def refresh_lead(self, credential: Credential) -> float:
-            return 300
-
-        async def refresh(self, credential: Credential, transport: object) -> Credential:
-            renewals.append(trio.current_time())
-            data = {"access_token": "new", "expires_at": wall() + 3600}
-            return Credential(id="o", provider="scripted", metadata=Metadata(data))
-
-    plugins = scripted_plugins({"scripted": Renewing()}, store=MemoryStore())
+    plugins = scripted_plugins({"scripted": Renewing(wall, 3600, renewals)}, store=MemoryStore())
     async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
         data = {"access_token": "old", "expires_at": wall() + 50_000}
         await kernel.credentials.register(Credential(id="o", provider="scripted", metadata=Metadata(data)))
@@ -129,18 +135,8 @@ async def test_a_refresh_that_waits_for_the_store_waits_no_longer_when_the_clock
     """E13, G2."""
     wall = Wall()
     renewals: list[float] = []
-
-    class Renewing(ScriptedProvider):
-        def refresh_lead(self, credential: Credential) -> float:
-            return 300
-
-        async def refresh(self, credential: Credential, transport: object) -> Credential:
-            renewals.append(trio.current_time())
-            data = {"access_token": "new", "expires_at": wall() + 36_000}
-            return Credential(id="o", provider="scripted", metadata=Metadata(data))
-
     store = MemoryStore()
-    plugins = scripted_plugins({"scripted": Renewing()}, store=store)
+    plugins = scripted_plugins({"scripted": Renewing(wall, 36_000, renewals)}, store=store)
     async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
         data = {"access_token": "old", "expires_at": wall() + 200}
         store.broken = "away"

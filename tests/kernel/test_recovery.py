@@ -1,13 +1,14 @@
 """Between two passes of a call: what it waits for, and for how long (design 8, C8.5, O39, O40, O48)."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Metadata, RateLimited, Transient, Unauthorized
+from turnout import Ask, Credential, Kernel, Metadata, RateLimited, Transient, Unauthorized
 from turnout.errors import UpstreamFailed
 from turnout.testing import Script, ScriptedProvider, scripted_kernel
 
@@ -37,15 +38,22 @@ def login(id: str) -> Credential:
     return Credential(id=id, provider="scripted", metadata=Metadata({"access_token": "old"}))
 
 
+@asynccontextmanager
+async def both(provider: Renewing, toml: str = MODELS) -> AsyncIterator[Kernel]:
+    """A kernel with the logins a and b."""
+    async with scripted_kernel(toml, {"scripted": provider}) as kernel:
+        for id in "ab":
+            await kernel.credentials.register(login(id))
+        yield kernel
+
+
 @pytest.mark.parametrize("hangs", ["a", "b"])
 async def test_of_two_refreshes_the_one_that_is_done_first_ends_the_wait(hangs: str, autojump_clock: MockClock) -> None:
     """O48: whichever of them hangs."""
     provider = Renewing(**{"a": 1, "b": 1, hangs: 50})
     for id in "ab":
         provider.script(REFUSED, credential=id)
-    async with scripted_kernel(MODELS, {"scripted": provider}) as kernel:
-        for id in "ab":
-            await kernel.credentials.register(login(id))
+    async with both(provider) as kernel:
         answer = await kernel.execute(ASK)
         assert answer.decision.served_by != hangs
         assert trio.current_time() == answer.decision.waited == 1
@@ -56,9 +64,7 @@ async def test_a_refresh_that_hangs_keeps_a_call_from_nobody_who_recovers(autoju
     provider = Renewing(a=50)
     provider.script(REFUSED, credential="a")
     provider.script(Script(failure=RateLimited(retry_after=2)), credential="b")
-    async with scripted_kernel(MODELS, {"scripted": provider}) as kernel:
-        for id in "ab":
-            await kernel.credentials.register(login(id))
+    async with both(provider) as kernel:
         answer = await kernel.execute(ASK)
         assert answer.decision.served_by == "b"
         assert 2 <= trio.current_time() <= 2.2
@@ -69,9 +75,7 @@ async def test_a_refresh_is_waited_for_again_after_a_pass_that_somebody_else_fai
     provider = Renewing(a=10)
     provider.script(REFUSED, credential="a")
     provider.script(*[Script(failure=RateLimited(retry_after=seconds)) for seconds in (2, 3600)], credential="b")
-    async with scripted_kernel(MODELS, {"scripted": provider}) as kernel:
-        for id in "ab":
-            await kernel.credentials.register(login(id))
+    async with both(provider) as kernel:
         answer = await kernel.execute(ASK)
         assert provider.called() == ["a", "b", "b", "a"]
         assert trio.current_time() == answer.decision.waited == 10
@@ -82,9 +86,7 @@ async def test_a_refresh_that_failed_before_the_wait_costs_no_pass(autojump_cloc
     provider = Renewing(a=-0.5)
     provider.script(REFUSED, credential="a")
     provider.script(Script(wait=1, failure=RateLimited(retry_after=2)), credential="b")
-    async with scripted_kernel("[retry]\npasses = 2\n" + MODELS, {"scripted": provider}) as kernel:
-        for id in "ab":
-            await kernel.credentials.register(login(id))
+    async with both(provider, "[retry]\npasses = 2\n" + MODELS) as kernel:
         answer = await kernel.execute(ASK)
         assert (answer.decision.served_by, answer.decision.passes) == ("b", 2)
 
@@ -95,9 +97,7 @@ async def test_a_refresh_that_fails_while_it_is_waited_for_leaves_the_others_to_
     provider = Renewing(a=-1)
     provider.script(REFUSED, credential="a")
     provider.script(Script(failure=RateLimited(retry_after=2)), credential="b")
-    async with scripted_kernel(MODELS, {"scripted": provider}) as kernel:
-        for id in "ab":
-            await kernel.credentials.register(login(id))
+    async with both(provider) as kernel:
         answer = await kernel.execute(ASK)
         assert (answer.decision.served_by, answer.decision.passes) == ("b", 2)
         assert 2 <= trio.current_time() <= 2.2

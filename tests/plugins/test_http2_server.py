@@ -1,6 +1,5 @@
 """HTTP/2 for clients over TLS, on real sockets: what it serves, and what its floods come to."""
 
-import logging
 import random
 import ssl
 import struct
@@ -22,12 +21,12 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from http_context import http_context
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import mutated
 
 from turnout import Ask, ByteCount, Chunk, Reply, Seconds, Secret
-from turnout.abc import Limits, PluginContext
 from turnout.errors import InvalidAsk
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
@@ -190,15 +189,7 @@ async def open_house(
         drain_grace=Seconds(1.0),
         limits=ClientLimits(**limits),
     )
-    context = PluginContext(
-        key="http",
-        group="turnout.frontends",
-        limits=Limits(),
-        drain=drain,
-        now=trio.current_time,
-        draw=lambda: 0.5,
-        log=logging.getLogger("turnout.frontends.http"),
-    )
+    context = http_context(drain=drain)
     async with trio.open_nursery() as nursery, Http.open(own, context) as http:
         addresses = await nursery.start(partial(http.serve, switch))
         yield House(int(addresses[0].rpartition(":")[2]), switch, trusting)

@@ -10,9 +10,10 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from http_context import http_context
 
 from turnout import Ask, ByteCount, Chunk, Phase, Protocol, RateLimited, Readiness, Reply, Seconds, Secret, TimedOut
-from turnout.abc import Limits, PluginContext, Reconfigurable
+from turnout.abc import Reconfigurable
 from turnout.errors import ConfigError, CoolingDown, UnknownModel, UpstreamFailed
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
@@ -31,19 +32,7 @@ BEARER = (b"authorization", f"Bearer {KEY}".encode())
 
 def make_app(switch: ScriptedSwitch, *, log: logging.Logger | None = None, **limits: Any) -> App:
     settings = Settings(keys=(Secret(KEY), Secret(OTHER_KEY)), limits=ClientLimits(**limits))
-    return application(switch, settings, [parse_address("127.0.0.1:8080")], context(log))
-
-
-def context(log: logging.Logger | None = None) -> PluginContext:
-    return PluginContext(
-        key="http",
-        group="turnout.frontends",
-        limits=Limits(),
-        drain=60.0,
-        now=trio.current_time,
-        draw=lambda: 0.5,
-        log=log or logging.getLogger("turnout.frontends.http"),
-    )
+    return application(switch, settings, [parse_address("127.0.0.1:8080")], http_context(log=log))
 
 
 @attrs.define
@@ -830,7 +819,7 @@ async def test_keys_hosts_and_admission_change_while_it_serves() -> None:
 
 
 def test_what_belongs_to_open_sockets_takes_a_restart() -> None:
-    frontend = Http(settings_with(KEY), context())
+    frontend = Http(settings_with(KEY), http_context())
     frontend.check(settings_with(OTHER_KEY, limits=ClientLimits(per_key=1, queue=0)))
     with pytest.raises(ConfigError, match=r"listen, limits\.keep_alive cannot change.*restart"):
         frontend.check(settings_with(KEY, listen=("127.0.0.1:9",), limits=ClientLimits(keep_alive=Seconds(9))))

@@ -2,15 +2,14 @@
 
 import gc
 import json
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 import trio
+from http_context import http_context
 
 from turnout import Ask, Chunk, Reply, Secret
-from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import Settings
 from turnout_http._addresses import parse_address
@@ -25,15 +24,7 @@ CANARY = "canary-in-the-body"
 
 async def call(switch: ScriptedSwitch, body: bytes, path: str = "/v1/chat/completions") -> tuple[int, Any]:
     """Status and JSON of the answer to one request of the application."""
-    context = PluginContext(
-        key="http",
-        group="turnout.frontends",
-        limits=Limits(),
-        drain=60.0,
-        now=trio.current_time,
-        draw=lambda: 0.5,
-        log=logging.getLogger("turnout.frontends.http"),
-    )
+    context = http_context()
     app = application(switch, Settings(keys=(Secret(KEY),)), [parse_address("127.0.0.1:8080")], context)
     scope = {
         "type": "http",

@@ -21,10 +21,10 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from http_context import http_context
 from mutations import mutated
 
 from turnout import Ask, ByteCount, Chunk, Reply, Seconds, Secret
-from turnout.abc import Limits, PluginContext
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
@@ -147,15 +147,7 @@ async def open_house(
         drain_grace=Seconds(grace),
         **settings,
     )
-    context = PluginContext(
-        key="http",
-        group="turnout.frontends",
-        limits=Limits(),
-        drain=drain,
-        now=trio.current_time,
-        draw=lambda: 0.5,
-        log=logging.getLogger("turnout.frontends.http"),
-    )
+    context = http_context(drain=drain)
     async with trio.open_nursery() as nursery, Http.open(own, context) as http:
         addresses = await nursery.start(partial(http.serve, switch))
         port = int(addresses[0].rpartition(":")[2])

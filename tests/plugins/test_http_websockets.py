@@ -2,7 +2,6 @@
 
 import gc
 import json
-import logging
 import random
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -13,12 +12,12 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from http_context import http_context
 from mutations import mutated
 from sockets import Client, create, opening
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from turnout import Ask, ByteCount, Chunk, Seconds, Secret
-from turnout.abc import Limits, PluginContext
 from turnout.errors import CoolingDown, UnknownModel
 from turnout.testing._scripted_switch import ScriptedSwitch
 from turnout_http import ClientLimits, Http, Settings
@@ -110,15 +109,7 @@ def serve(request: pytest.FixtureRequest) -> Serve:
             limits=ClientLimits(**limits),
             drain_grace=Seconds(1.0),
         )
-        context = PluginContext(
-            key="http",
-            group="turnout.frontends",
-            limits=Limits(),
-            drain=1.0,
-            now=trio.current_time,
-            draw=lambda: 0.5,
-            log=logging.getLogger("turnout.frontends.http"),
-        )
+        context = http_context(drain=1.0)
         with trio.fail_after(patience):
             async with trio.open_nursery() as nursery, Http.open(own, context) as http:
                 addresses = await nursery.start(partial(http.serve, switch))
