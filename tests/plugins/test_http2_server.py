@@ -1,6 +1,7 @@
 """HTTP/2 for clients over TLS, on real sockets: what it serves, and what its floods come to."""
 
 import random
+import socket
 import ssl
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -530,6 +531,35 @@ async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, autojump_clock
             await client.ask(body=STREAMED)
         await house.settled(within=30)
     assert made < 16 * 2**20, "more than the system's buffers take"
+
+
+async def test_a_client_that_takes_a_little_at_a_time_gets_all_of_it(tmp_path: Path) -> None:
+    """C-4: its windows are wide open, and what has been written before takes longer than the limit."""
+    size = 8 * 2**20
+
+    async def large(_ask: Ask) -> Reply:
+        return Reply(body=b"x" * size)
+
+    async with (
+        open_house(tmp_path, ScriptedSwitch(on_execute=large), write_stall=Seconds(0.6)) as house,
+        house.client(INITIAL_WINDOW_SIZE=2**31 - 1) as client,
+    ):
+        client.stream.transport_stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.state.increment_flow_control_window(2**31 - 1 - 65_535)
+        number = await client.ask()
+        begun = trio.current_time()
+        got = 0
+        while got < size:
+            data = await client.stream.receive_some(32 * 1024)
+            assert data, "cut off"
+            for event in client.state.receive_data(data):
+                assert not isinstance(event, h2.events.StreamReset), event
+                if isinstance(event, h2.events.DataReceived):
+                    assert event.stream_id == number
+                    got += len(event.data)
+            if trio.current_time() < begun + 2:
+                await trio.sleep(0.05)
+    assert got == size
 
 
 async def test_an_idle_connection_ends_with_a_goodbye(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:

@@ -385,6 +385,27 @@ async def test_a_client_that_reads_a_large_answer_slowly_gets_all_of_it(serve: S
     assert got > size
 
 
+async def test_a_client_that_takes_a_little_at_a_time_gets_all_of_it(serve: Serve) -> None:
+    """C-4: the system's queue holds more than it takes within the limit, so that nothing can be written meanwhile."""
+    size = 8 * 1024 * 1024
+
+    async def large(_ask: Ask) -> Reply:
+        return Reply(body=b"x" * size)
+
+    switch = ScriptedSwitch(on_execute=large)
+    async with serve(switch, limits={"write_stall": 0.6}) as house, await house.connect() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        await stream.send_all(post(more=b"Connection: close\r\n"))
+        begun = trio.current_time()
+        got = 0
+        while piece := await stream.receive_some(32 * 1024):
+            got += len(piece)
+            if trio.current_time() < begun + 2:
+                await trio.sleep(0.05)
+
+    assert got > size
+
+
 async def test_a_client_that_only_half_closes_still_gets_its_answer(serve: Serve) -> None:
     """C-5."""
 

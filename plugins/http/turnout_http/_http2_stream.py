@@ -1,5 +1,6 @@
 """One request over HTTP/2 and its answer, as ASGI's `receive` and `send`."""
 
+import math
 from contextlib import suppress
 from typing import final
 
@@ -161,11 +162,16 @@ class Stream:
         return max(0, min(state.local_flow_control_window(self.id), state.max_outbound_frame_size))
 
     async def _wait_room(self) -> None:
-        with trio.move_on_after(self._line.limits.write_stall) as stalled:
-            while not self._room():
+        left: float = self._line.limits.write_stall
+        while not self._room():
+            behind = self._line.unsent > UNSENT  # what is written before this has its own limit
+            began = trio.current_time()
+            with trio.move_on_after(math.inf if behind else left) as stalled:
                 await self._changed.wait()
-        if stalled.cancelled_caught:
-            await self._lose()
+            if stalled.cancelled_caught:
+                await self._lose()
+            if not behind:
+                left -= trio.current_time() - began
 
     async def _lose(self) -> None:
         """Nobody takes the rest: end the application's work for it."""

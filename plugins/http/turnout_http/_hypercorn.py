@@ -17,6 +17,7 @@ from turnout_http._hypercorn_connection import Connection, Stream
 from turnout_http._server import Asgi
 from turnout_http._settings import Settings
 from turnout_http._sharing import Sharing, TurnsListener
+from turnout_http._taking import TakenStream
 from turnout_http._tls import tls_context
 
 
@@ -63,8 +64,9 @@ class Hypercorn:
             for connection in self._open:
                 connection.close_if_idle()
 
-    def _listener(self, sock: socket) -> "TurnsListener | trio.SSLListener[trio.SocketStream]":
-        listener = TurnsListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), self._sharing)
+    def _listener(self, sock: socket) -> "TurnsListener | trio.SSLListener[TakenStream]":
+        ours = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        listener = TurnsListener(ours, self._sharing, self._limits.write_stall)
         return trio.SSLListener(listener, self._tls, https_compatible=True) if self._tls else listener
 
     async def _handle(self, app: Asgi, context: WorkerContext, stream: Stream) -> None:

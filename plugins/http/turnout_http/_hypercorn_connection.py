@@ -18,13 +18,14 @@ from turnout_http._hypercorn_protocol import Protocol
 from turnout_http._server import Asgi
 from turnout_http._settings import ClientLimits
 from turnout_http._silence import PROBE, wait_reset
+from turnout_http._taking import TakenStream
 
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Stream = TakenStream | trio.SSLStream[TakenStream]
 
 MAX_RECV = 2**16
 
 PIECE = 64 * 1024
-"""Bytes that a client must take within the write limit: a whole reply of many megabytes may take it longer."""
+"""Bytes that TLS encrypts at a time: a whole reply of many megabytes need not be in memory twice."""
 
 HANDSHAKE = 10.0
 
@@ -84,7 +85,7 @@ class Connection:
             return Http2(self._limits, nursery, self._context, self._app, client=client, server=server, send=send)
         return Protocol(self._limits, nursery, self._config, self._context, self._app, tls, client, server, send)
 
-    async def _shake_hands(self, stream: trio.SSLStream[trio.SocketStream]) -> bool:
+    async def _shake_hands(self, stream: trio.SSLStream[TakenStream]) -> bool:
         with self._greeting:
             try:
                 await stream.do_handshake()
@@ -110,8 +111,7 @@ class Connection:
             self._broken = True  # until all is out: a cancelled write has sent an unknown part
             try:
                 for start in range(0, len(data), PIECE):
-                    with trio.fail_after(self._limits.write_stall):
-                        await self._stream.send_all(data[start : start + PIECE])
+                    await self._stream.send_all(data[start : start + PIECE])
                 self._broken = False
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 pass
@@ -195,7 +195,7 @@ class Connection:
             self._reading.cancel()
 
 
-async def _part(stream: trio.SSLStream[trio.SocketStream]) -> None:
+async def _part(stream: trio.SSLStream[TakenStream]) -> None:
     """Say that no more comes, as TLS says it and as TCP does, and take what is still on its way (see LINGER)."""
     transport = stream.transport_stream
     with trio.move_on_after(LINGER):

@@ -1,11 +1,13 @@
 """What goes out on a connection of our own server: at once what the system takes, the rest before a deadline."""
 
 import socket
+from functools import partial
 from typing import final
 
 import trio
 
 from turnout_http._settings import ClientLimits
+from turnout_http._taking import acknowledged, while_taking
 from turnout_sockets import Burst
 
 COPIED = 32 * 1024
@@ -57,16 +59,14 @@ class Outlet:
             self._torn = False
 
     async def _write_rest(self, rest: memoryview) -> None:
+        writable, taken = partial(trio.lowlevel.wait_writable, self._sock), partial(acknowledged, self._sock)
         while rest:
-            with trio.move_on_after(self._limits.write_stall) as stalled:
-                await trio.lowlevel.wait_writable(self._sock)
-            if stalled.cancelled_caught:
-                await self._lose()
             try:
+                await while_taking(writable, taken, self._limits.write_stall)
                 rest = rest[self._sock.send(rest) :]
             except BlockingIOError:
                 continue
-            except OSError:
+            except (OSError, trio.TooSlowError):
                 await self._lose()
 
     async def _lose(self) -> None:

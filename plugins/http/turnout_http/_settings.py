@@ -24,7 +24,7 @@ class ClientLimits:
         body_idle: between two pieces of a body.
         body_rate: bytes a second that a body must average once `body_idle` has passed.
         body_total: for a whole body.
-        write_stall: how long a client may take nothing of what we send.
+        write_stall: how long a client may take nothing of what we send; a little is enough, where the system counts it.
         keep_alive: how long an idle connection is kept.
         half_close: how long an answer is still wanted after the client closed its sending side.
         header_bytes: request line and headers together.

@@ -5,6 +5,7 @@ from typing import Final, final
 import trio
 
 from turnout_http._descriptors import Descriptors
+from turnout_http._taking import TakenStream
 
 PAUSE: Final = 0.001
 """Seconds: enough for another process that has been woken as well to come to its `accept`."""
@@ -51,19 +52,20 @@ class Sharing:
 
 
 @final
-class TurnsListener(trio.abc.Listener[trio.SocketStream]):
-    """A listener that leaves others their share."""
+class TurnsListener(trio.abc.Listener[TakenStream]):
+    """A listener that leaves others their share. On its streams a client may take nothing for `write_stall` seconds."""
 
-    def __init__(self, listener: trio.SocketListener, sharing: Sharing) -> None:
+    def __init__(self, listener: trio.SocketListener, sharing: Sharing, write_stall: float) -> None:
         self._listener = listener
         self._sharing = sharing
+        self._write_stall = write_stall
 
-    async def accept(self) -> trio.SocketStream:
+    async def accept(self) -> TakenStream:
         """The next connection. Waits for it, and for our turn."""
         await self._sharing.wait_turn(self._listener.socket.fileno())
         stream = await self._listener.accept()
         self._sharing.took(stream.socket.fileno())
-        return stream
+        return TakenStream(stream, self._write_stall)
 
     async def aclose(self) -> None:
         """Close the socket."""
