@@ -78,6 +78,8 @@ WHAT: dict[str, Raises] = {
     "a bug": lambda: OSError(9, "key-of-a-0123456789"),
     "a failure": lambda: UpstreamFailed(Transient(message="reset while it was closed")),
     "a group": lambda: BaseExceptionGroup("of a nursery", [OSError(), SystemExit(3)]),
+    "an exit": GeneratorExit,
+    "a group of exits": lambda: BaseExceptionGroup("of a nursery", [GeneratorExit()]),
 }
 
 whatever_it_raises = pytest.mark.parametrize("raises", WHAT.values(), ids=WHAT.keys())
@@ -233,6 +235,34 @@ async def test_a_stream_that_is_no_iterator_is_its_plugins_mistake(autojump_cloc
             async with kernel.stream(ASK):
                 pytest.fail("there is no stream")
         assert not kernel._conductor.calls.scopes
+
+
+@pytest.mark.parametrize("raises", [GeneratorExit, WHAT["a group of exits"]], ids=["an exit", "a group of exits"])
+@pytest.mark.parametrize("operation", ["execute", "stream"])
+async def test_a_generator_exit_is_its_plugins_mistake(
+    operation: str, raises: Raises, autojump_clock: MockClock
+) -> None:
+    """H8: as of an async generator that is closed by hand, and what it ends is the one call."""
+    provider = ScriptedProvider()
+    provider.script(Script(raises=raises()), credential="a")
+    async with scripted_kernel(TOML, {"p": provider}) as kernel, beside():
+        with pytest.raises(PluginError, match=r"raised (GeneratorExit|BaseExceptionGroup)"):
+            if operation == "execute":
+                await kernel.execute(ASK)
+            else:
+                async with kernel.stream(ASK):
+                    pytest.fail("there is no stream")
+        assert not kernel._conductor.calls.scopes
+        assert (await kernel.execute(attrs.evolve(ASK, pin="b"))).decision.served_by == "b"
+
+
+async def test_a_call_that_is_thrown_away_is_no_mistake_of_its_plugin(autojump_clock: MockClock) -> None:
+    """Its coroutine is closed, as where a run has crashed: Python's own way to end it goes on untouched."""
+    async with scripted_kernel(TOML, {"p": ScriptedProvider(Script(wait=1000))}) as kernel:
+        call = kernel.execute(ASK)
+        call.send(None)
+        call.close()  # raises nothing
+        assert kernel.explain("call") is not None
 
 
 async def test_the_end_of_an_iterator_is_no_answer(autojump_clock: MockClock) -> None:
