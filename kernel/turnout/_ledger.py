@@ -180,18 +180,29 @@ def restore(
     if entry is None or entry.last_error is None or entry.last_error.code not in codes:
         return current
     if not model:
-        return attrs.evolve(before, models=current.models, needs_login=current.needs_login, refused=current.refused)
+        return _as_before(before, current, current.models)
     models = current.models.copy()
     if model in before.models:
         models[model] = before.models[model]
     else:
         del models[model]
     if models == before.models:
-        return attrs.evolve(before, needs_login=current.needs_login, refused=current.refused)
+        return _as_before(before, current, before.models)
     own = current.last_error == entry.last_error
     error = remaining_error(models) if own else current.last_error
     message = current.status_message if not own else error.message if error else ""
     return following(current, models, error, message, current.updated_at or 0.0)
+
+
+def _as_before(before: CredentialState, current: CredentialState, models: Mapping[str, ModelState]) -> CredentialState:
+    """The state as it was, but for what refreshes have said since then: no outcome speaks of that."""
+    return attrs.evolve(
+        before,
+        models=models,
+        needs_login=current.needs_login,
+        refused=current.refused,
+        unusable_until=current.unusable_until,
+    )
 
 
 def _succeed(state: CredentialState, now: float) -> CredentialState:

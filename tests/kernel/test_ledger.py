@@ -541,6 +541,18 @@ def test_a_restored_state_keeps_what_others_recorded_meanwhile() -> None:
     assert restore(CLEAN, served, "m") is served
 
 
+@pytest.mark.parametrize("model", ["m", ""])
+@pytest.mark.parametrize(("before", "since"), [(None, NOW + 60), (NOW + 60, None)], ids=["failed", "renewed"])
+def test_a_restored_state_keeps_what_refreshes_said_meanwhile(
+    model: str, before: float | None, since: float | None
+) -> None:
+    """O57: a token that has ended is of no use until its next try, whoever was to blame for the call."""
+    earlier = CredentialState(unusable_until=before)
+    current = attrs.evolve(after(Transient(), state=earlier, model=model), unusable_until=since)
+
+    assert restore(earlier, current, model).unusable_until == since
+
+
 def test_an_origin_cools_on_the_rate_limit_curve() -> None:
     """Design 8: on C10.6's curve; failures while it cools add nothing, a quiet period starts again."""
     state, now, pauses = ORIGIN_WELL, NOW, []
