@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from logging import getLogger
+from typing import NamedTuple
 
 import trio
 
@@ -59,7 +60,22 @@ Asker = tuple[str, str, Secret | None] | None
 
 
 def _asker(credential: Credential | None) -> Asker:
-    return None if credential is None else (credential.provider, credential.origin, credential.api_key)
+    """None where nobody asks: it is gone, or switched off."""
+    if credential is None or credential.disabled:
+        return None
+    return credential.provider, credential.origin, credential.api_key
+
+
+class Question(NamedTuple):
+    """What an upstream is being asked, again and again until it answers.
+
+    Attributes:
+        asker: for whom.
+        scope: to cancel it.
+    """
+
+    asker: Asker
+    scope: trio.CancelScope
 
 
 class Listing:
@@ -73,14 +89,14 @@ class Listing:
         self._config = config
         self._generation = generation
         self._nursery: trio.Nursery | None = None
-        self._asking: dict[str, trio.CancelScope] = {}
+        self._asking: dict[str, Question] = {}
         self._answered: dict[str, Asker] = {}
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Ask everybody, from now on in tasks of `nursery`; waits for the first answers, but not for long."""
         self._nursery = nursery
-        for scope in self._asking.values():
-            scope.cancel()
+        for question in self._asking.values():
+            question.scope.cancel()
         self._asking.clear()
         for key in sorted(self._unlisted()):
             log.warning("provider %s lists no models itself: without [[providers.%s.models]] it serves none", key, key)
@@ -93,22 +109,27 @@ class Listing:
     def consider(self, id: str) -> None:
         """A credential has come, changed or gone: ask its upstream, if that has not said what it serves (O12).
 
-        With another key, or at another place, it is asked anew; until it answers, what it said before holds.
+        With another key, or at another place, it is asked anew and at once: the pause after what the old one was told
+        may last for minutes. Until it answers, what it said before holds.
         """
         credential = self._custody.credentials.get(id)
+        asker, question = _asker(credential), self._asking.get(id)
+        if question is not None and question.asker != asker:
+            question.scope.cancel()
+            del self._asking[id]
         if credential is None:
             self._answered.pop(id, None)
-        elif id not in self._asking and self._answered.get(id) != _asker(credential):
+        elif id not in self._asking and self._answered.get(id) != asker:
             self._begin(id)
 
     def _begin(self, id: str) -> trio.Event | None:
         """Start asking about a credential; gives what is set once that was tried, None where nobody is to be asked."""
         nursery = self._nursery
-        if nursery is None or nursery.cancel_scope.cancel_called or self._asked(id) is None:
+        if nursery is None or nursery.cancel_scope.cancel_called or (asked := self._asked(id)) is None:
             return None
-        told, scope = trio.Event(), trio.CancelScope()
-        self._asking[id] = scope
-        nursery.start_soon(self._ask, id, scope, told, name=f"models of {id}")
+        told = trio.Event()
+        question = self._asking[id] = Question(_asker(asked[0]), trio.CancelScope())
+        nursery.start_soon(self._ask, id, question, told, name=f"models of {id}")
         return told
 
     def _asked(self, id: str) -> tuple[Credential, ProviderInstance, ModelLister] | None:
@@ -131,10 +152,10 @@ class Listing:
             and not provider.aliases.of(credential).models
         }
 
-    async def _ask(self, id: str, scope: trio.CancelScope, told: trio.Event) -> None:
+    async def _ask(self, id: str, question: Question, told: trio.Event) -> None:
         pause = RETRY_FLOOR
         try:
-            with scope:
+            with question.scope:
                 while (asked := self._asked(id)) is not None:
                     answered = await self._ask_once(*asked)
                     told.set()
@@ -144,7 +165,7 @@ class Listing:
                     pause = min(2 * pause, RETRY_CAP)
         finally:
             told.set()
-            if self._asking.get(id) is scope:
+            if self._asking.get(id) is question:
                 del self._asking[id]
 
     async def _ask_once(self, credential: Credential, provider: ProviderInstance, lister: ModelLister) -> bool:

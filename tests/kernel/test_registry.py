@@ -174,6 +174,31 @@ async def test_another_key_is_asked_what_it_serves_and_the_old_word_holds_until_
         assert [(model.name, model.providers) for model in kernel.models()] == [("of-a", ("other",))]
 
 
+@pytest.mark.parametrize("renewal", ["another key", "registered again", "switched on again"])
+async def test_who_comes_while_its_upstream_is_left_alone_is_asked_at_once(
+    renewal: str, autojump_clock: MockClock
+) -> None:
+    """O12: the pause after failures of the old key is none of the new one's, and nobody goes on to ask with that."""
+    provider = Lister()
+    provider.away = 6
+    async with scripted_kernel("[providers.scripted]\n", {"scripted": provider}) as kernel:
+        await kernel.credentials.register(credential("a"))
+        await trio.sleep(170)
+        assert (provider.asked, provider.away) == (["a"] * 6, 0)  # and not again for the next 150 s
+        if renewal == "another key":
+            await kernel.credentials.update(attrs.evolve(credential("a"), api_key=Secret("another-key-0123456789")))
+        elif renewal == "registered again":
+            await kernel.credentials.remove("a")
+            await kernel.credentials.register(credential("a"))
+        else:
+            await kernel.credentials.disable("a")
+            await kernel.credentials.enable("a")
+        await trio.sleep(2)
+        assert [model.name for model in kernel.models()] == ["of-a"]
+        await trio.sleep(900)
+        assert provider.asked == ["a"] * 7
+
+
 async def test_who_goes_before_its_upstream_has_said_what_it_serves_is_not_asked_about_again(
     autojump_clock: MockClock,
 ) -> None:
