@@ -5,7 +5,7 @@ parameter. The rules it follows are values in `_attempts`, the choice is the sch
 outcome means is the ledger's; here they are only put in order, under one deadline.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from logging import DEBUG, getLogger
@@ -49,6 +49,7 @@ from turnout.errors import (
     NoCredential,
     NotSupported,
     TurnoutError,
+    Unavailable,
     UnknownModel,
     UpstreamFailed,
 )
@@ -87,6 +88,7 @@ class Conductor:
     _remember: Callable[[Decision], Any]
     _observers: Observers
     _refresh: RefreshRoom
+    _pending: Callable[[], Mapping[str, float]]
     calls: Open = attrs.field(init=False, factory=Open)
     draining: trio.Event = attrs.field(init=False, factory=trio.Event)
     _recovery: Recovery = attrs.field(init=False)
@@ -175,9 +177,28 @@ class Conductor:
             providers += [key for key in serving if generation.providers[key].takes(ask.dialect)]
         if providers:
             return providers
+        self._refuse_while_unlisted(ask, generation)
         if serving:
             raise NotSupported(f"model {ask.model!r} is served, but not in the API that was called")
         raise UnknownModel(ask.model, [name for name, _ in self._custody.catalogue.names()])
+
+    def _refuse_while_unlisted(self, ask: Ask, generation: Generation) -> None:
+        """Raise Unavailable while a provider that could take the ask has not said yet what it serves.
+
+        UnknownModel would be final for a client, and perhaps wrong.
+        """
+        pinned = self._custody.credentials.get(ask.pin) if ask.pin is not None else None
+        pending = {
+            key: until
+            for key, until in self._pending().items()
+            if (ask.pin is None or (pinned is not None and pinned.provider == key))
+            and (provider := generation.providers.get(key)) is not None
+            and (provider.speaks(ask.dialect) or provider.takes(ask.dialect))
+        }
+        if pending:
+            names = ", ".join(sorted(pending))
+            message = f"unknown model {ask.model!r}: the models of {names} are not known yet"
+            raise Unavailable(message, until=min(pending.values()))
 
     async def _conduct(self, run: Run, attempt: Attempt[T]) -> T:
         while True:

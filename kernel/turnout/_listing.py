@@ -1,9 +1,9 @@
 """Which models each credential serves: what the configuration lists, else what its upstream says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
-from typing import NamedTuple
 
+import attrs
 import trio
 
 from turnout._alias_tables import ModelEntry, ModelList
@@ -13,7 +13,8 @@ from turnout._custody import Custody, Serves
 from turnout._generation import Generation, ProviderInstance
 from turnout._names import Aliases
 from turnout._readings import ident
-from turnout._values import Credential, Secret
+from turnout._values import EMPTY, Credential, Secret
+from turnout._verdicts import ON_ORIGIN, RateLimited
 from turnout.abc import ModelLister
 from turnout.errors import PluginError, UpstreamFailed
 
@@ -25,6 +26,12 @@ LIST_LIMIT = 30.0
 
 RETRY_FLOOR, RETRY_CAP = 5.0, 300.0
 """Seconds until a listing that failed is asked for again: doubled each time."""
+
+OPEN_LIMIT = 600.0
+"""Seconds after which a provider that was never reached counts as serving nothing: its base_url may be wrong.
+
+Until then a name that nobody else serves may be one of its own; for ever, and every mistyped name would be tried again.
+"""
 
 log = getLogger("turnout.listing")
 
@@ -66,16 +73,23 @@ def _asker(credential: Credential | None) -> Asker:
     return credential.provider, credential.origin, credential.api_key
 
 
-class Question(NamedTuple):
+@attrs.define(eq=False)
+class Question:
     """What an upstream is being asked, again and again until it answers.
 
     Attributes:
         asker: for whom.
+        began: when it was asked first, on Trio's clock.
+        again: when it is asked next, on Trio's clock; None while an answer is awaited.
+        refused: the last try failed in a way that the next one will hardly mend, as with a wrong key.
         scope: to cancel it.
     """
 
     asker: Asker
-    scope: trio.CancelScope
+    began: float = attrs.field(factory=trio.current_time)
+    again: float | None = None
+    refused: bool = False
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
 
 class Listing:
@@ -122,13 +136,33 @@ class Listing:
         elif id not in self._asking and self._answered.get(id) != asker:
             self._begin(id)
 
+    def pending(self) -> Mapping[str, float]:
+        """Providers of which nobody knows yet what they serve, and when to ask for their models again: POSIX seconds.
+
+        None of their credentials has had an answer, and one is to come: a first one, or after failures that pass, for
+        `OPEN_LIMIT` seconds. What is refused, or wrong, is an answer in this respect: it takes somebody to mend it.
+        """
+        if not self._asking:
+            return EMPTY
+        now, wall = trio.current_time(), self._custody.now()
+        known = {asker[0] for asker in self._answered.values() if asker is not None}
+        found: dict[str, float] = {}
+        for question in self._asking.values():
+            if question.asker is None or question.refused or now >= question.began + OPEN_LIMIT:
+                continue
+            key, again = question.asker[0], question.again
+            if key not in known:
+                at = wall + (RETRY_FLOOR if again is None else max(0.0, again - now))
+                found[key] = min(at, found.get(key, at))
+        return found
+
     def _begin(self, id: str) -> trio.Event | None:
         """Start asking about a credential; gives what is set once that was tried, None where nobody is to be asked."""
         nursery = self._nursery
         if nursery is None or nursery.cancel_scope.cancel_called or (asked := self._asked(id)) is None:
             return None
         told = trio.Event()
-        question = self._asking[id] = Question(_asker(asked[0]), trio.CancelScope())
+        question = self._asking[id] = Question(_asker(asked[0]))
         nursery.start_soon(self._ask, id, question, told, name=f"models of {id}")
         return told
 
@@ -157,18 +191,22 @@ class Listing:
         try:
             with question.scope:
                 while (asked := self._asked(id)) is not None:
-                    answered = await self._ask_once(*asked)
+                    answered = await self._ask_once(question, *asked)
                     told.set()
                     if answered and self._answered.get(id) == _asker(self._custody.credentials.get(id)):
                         return
-                    await trio.sleep(pause)
+                    question.again = trio.current_time() + pause
+                    await trio.sleep_until(question.again)
+                    question.again = None
                     pause = min(2 * pause, RETRY_CAP)
         finally:
             told.set()
             if self._asking.get(id) is question:
                 del self._asking[id]
 
-    async def _ask_once(self, credential: Credential, provider: ProviderInstance, lister: ModelLister) -> bool:
+    async def _ask_once(
+        self, question: Question, credential: Credential, provider: ProviderInstance, lister: ModelLister
+    ) -> bool:
         generation = self._generation()
         try:
             with generation.transport_border:
@@ -180,6 +218,7 @@ class Listing:
             names.sort()
         except (UpstreamFailed, PluginError, trio.TooSlowError) as error:
             log.warning("%s does not say which models it serves: %s", credential.id, str(error) or type(error).__name__)
+            question.refused = not _passes(error)
             return False
         self._answered[credential.id] = _asker(credential)
         current = self._custody.credentials.get(credential.id)
@@ -188,3 +227,10 @@ class Listing:
             self._custody.serve(current.id, serves, tuple(names))
             log.debug("%s serves what its upstream lists, models: %d", ident(current), len(serves))
         return True
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a listing that failed may well succeed when it is asked for again."""
+    if isinstance(error, UpstreamFailed):
+        return error.verdict.blame is ON_ORIGIN or isinstance(error.verdict, RateLimited)
+    return isinstance(error, trio.TooSlowError)

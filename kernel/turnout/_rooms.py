@@ -105,6 +105,7 @@ class Rooms:
             remember=self.decisions.remember,
             observers=self.observers,
             refresh=self.refresh,
+            pending=self.listing.pending,
         )
 
     def _new_registry(self) -> Registry:

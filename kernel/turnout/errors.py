@@ -116,7 +116,10 @@ class NoCredential(PoolError):
 
 
 class Unavailable(PoolError):
-    """Candidates exist, none is ready, and no rate limit is the reason (C5.12 with O15)."""
+    """Candidates exist, none is ready, and no rate limit is the reason (C5.12 with O15).
+
+    Also: nobody is known to serve the model, and a provider has still to say which models it serves.
+    """
 
     code: ClassVar[str] = "auth_unavailable"
 
