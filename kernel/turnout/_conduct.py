@@ -362,7 +362,7 @@ class Conductor:
                 raise provider.border.wrong(f"gave a Reply whose body is a {type(reply.body).__name__}, not bytes")
             _learn(entry, reply.remaining)
             took = self._served(run, credential, upstream, slot)
-            self._judge.record(run, credential, upstream.recorded, DONE, took)
+            self._judge.record(run, credential, upstream.recorded, DONE, took, began=slot.began)
             return reply
 
     async def _open(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> LiveStream:
@@ -385,7 +385,7 @@ class Conductor:
             finally:
                 slot.__exit__(None, None, None)
             raise
-        ended = partial(self._judge.record, run, credential, upstream.recorded, took=took)
+        ended = partial(self._judge.record, run, credential, upstream.recorded, took=took, began=slot.began)
         return LiveStream(source, slot, ended)
 
     async def _failed(
@@ -395,7 +395,7 @@ class Conductor:
         await trio.lowlevel.checkpoint_if_cancelled()
         now = self._clock.time()
         took = run.note(credential, upstream.model, slot.began, now, failure.verdict)
-        self._judge.record(run, credential, upstream.recorded, failure.verdict, took)
+        self._judge.record(run, credential, upstream.recorded, failure.verdict, took, began=slot.began)
 
     def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> float:
         """The reply or the first payload is here; gives the seconds it took."""

@@ -4,6 +4,7 @@ The schedule and the catalogue are kept in step here, at the only places where a
 a rebuild (O11, O12). What changed is marked; `_write_behind` brings it to the store.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -93,6 +94,7 @@ class Custody:
         spent: by id, marks of the last tokens that this process has replaced by others.
         changed: hears the id of every credential that was put or removed.
         moved: seconds by which the clock has jumped so far.
+        jumped: when it did so last, on Trio's clock; minus infinity when it never has.
         turns: by id, whose turn it is in each of its pools, by `pool_key` (C7.8).
         listed: model names that upstreams listed, by credential id, where the configuration lists none.
     """
@@ -104,6 +106,7 @@ class Custody:
         "changed",
         "credentials",
         "dirty",
+        "jumped",
         "keepers",
         "listed",
         "moved",
@@ -131,6 +134,7 @@ class Custody:
         self._serves: dict[str, Serves] = {}
         self.now = now
         self.moved = 0.0
+        self.jumped = -math.inf
         self.turns: dict[str, dict[tuple[str, str, str], int]] = {}
         self.changed: Callable[[str], None] = _nobody_cares
 
@@ -226,6 +230,7 @@ class Custody:
     def shift(self, by: float) -> None:
         """The clock has jumped by so many seconds: cooldowns keep their remaining length, expiries are judged anew."""
         self.moved += by
+        self.jumped = trio.current_time()
         for id, state in list(self.states.items()):
             after = shifted(state, by)
             if after is not state:

@@ -4,10 +4,12 @@ Failures that several credentials of one origin share within one call speak agai
 and the credentials' states are given back (design 8, 16).
 """
 
+import math
 from collections.abc import Callable
 from logging import getLogger
 
 import attrs
+import trio
 
 from turnout._cooldown import PASSING, speaks_against_origin
 from turnout._custody import Custody
@@ -53,8 +55,13 @@ class Judge:
         self._observers = observers
         self._ask_refresh = ask_refresh
 
-    def record(self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float) -> None:
-        """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector."""
+    def record(
+        self, run: Run, credential: Credential, recorded: str, verdict: Verdict, took: float, *, began: float
+    ) -> None:
+        """Put one outcome in force (C10): state, schedule, dirty mark, origin, events, learning selector.
+
+        `began` is when the attempt did, on Trio's clock; `took` are its seconds to the end or the first payload.
+        """
         before = self._custody.states.get(credential.id)
         as_before = type(verdict) is Done and before is not None and settled(before, recorded)
         if as_before:
@@ -63,18 +70,20 @@ class Judge:
                 return  # nobody listens, so that the outcome is not even made
         outcome = _Outcome(credential=credential.id, provider=credential.provider, model=recorded, verdict=verdict)
         if before is not None and not as_before:
-            self._settle(run, credential, outcome, before, took)
+            self._settle(run, credential, outcome, before, began)
         if run.generation.observe is not None:
             _teach(run.generation, outcome, took)
         if self._observers:
             self._observers.tell(OutcomeRecorded(at=self._now(), outcome=outcome, took=took))
 
-    def _settle(self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState, took: float) -> None:
+    def _settle(
+        self, run: Run, credential: Credential, outcome: Outcome, before: CredentialState, began: float
+    ) -> None:
         policy = run.generation.policy
-        verdict = outcome.verdict
+        verdict, age = outcome.verdict, self._age(began)
         if isinstance(verdict, Done):
             self._origins.succeeded(credential.origin)
-            if policy.half_open and benched_since(before, outcome.model, self._now(), took):
+            if policy.half_open and benched_since(before, outcome.model, self._now(), age):
                 return
         elif isinstance(verdict, Failure) and verdict.blame is ON_ORIGIN:
             self._origins.blamed(credential.origin)
@@ -98,7 +107,7 @@ class Judge:
         if last and policy.keep_last:
             run.kept |= {credential.id}
         gentle = policy.half_open or (last and policy.keep_last)
-        if change.changed and not (gentle and outlasts(before, change.state, outcome.model, now, took)):
+        if change.changed and not (gentle and outlasts(before, change.state, outcome.model, now, age)):
             self._custody.settle(credential.id, _marked(change.state, verdict, credential), outcome.model)
             if isinstance(verdict, Failure) and type(verdict) in TOLD:
                 log_rest(
@@ -114,6 +123,14 @@ class Judge:
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):
             run.refreshing |= {credential.id}
+
+    def _age(self, began: float) -> float:
+        """Seconds for which an attempt has been under way.
+
+        Infinity where the clock has jumped meanwhile: times from before that do not compare with those of now, and
+        whatever rests has begun to after the attempt did, or it would not have been made.
+        """
+        return math.inf if began <= self._custody.jumped else trio.current_time() - began
 
     def _is_superseded(self, called: Credential, verdict: Verdict) -> bool:
         """Whether what befell the credential that was called is not about the one that is there now.

@@ -7,8 +7,10 @@ from trio.testing import MockClock
 
 from turnout import (
     Ask,
+    Chunk,
     Credential,
     CredentialState,
+    Kernel,
     Metadata,
     ModelState,
     Quota,
@@ -95,6 +97,65 @@ async def test_a_state_that_is_given_back_after_a_jump_keeps_its_remaining_lengt
 async def jump_of(wall: Wall, by: float) -> None:
     await trio.sleep(20)
     wall.offset += by
+
+
+async def streamed(kernel: Kernel) -> None:
+    async with kernel.stream(ASK) as stream:
+        assert [chunk.data async for chunk in stream] == [b"1", b"2"]
+
+
+async def executed(kernel: Kernel) -> None:
+    await kernel.execute(ASK)
+
+
+LONG = {"stream": Script(chunks=[Chunk(b"1"), Chunk(b"2")], gap=40), "execute": Script(wait=40)}
+
+
+@pytest.mark.parametrize("jump", [86_400, 3600, 0, -3600])
+@pytest.mark.parametrize("operation", LONG)
+async def test_a_success_that_was_under_way_does_not_end_a_bench_across_a_jump(
+    operation: str, jump: float, autojump_clock: MockClock
+) -> None:
+    """K1, B32: nor does that of a stream, which is recorded at its end."""
+    wall = Wall()
+    provider = ScriptedProvider()
+    provider.script(LONG[operation], Script(failure=RateLimited(retry_after=3600)))
+    plugins = scripted_plugins({"scripted": provider}, store=MemoryStore())
+    async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(streamed if operation == "stream" else executed, kernel)
+            await trio.sleep(10)
+            with pytest.raises(UpstreamFailed):
+                await kernel.execute(ASK)
+            wall.offset += jump
+        with pytest.raises(CoolingDown) as caught:
+            await kernel.execute(ASK)
+        assert caught.value.until == pytest.approx(wall() + 3600 - 30)
+        await trio.sleep(3571)
+        await kernel.execute(ASK)
+        assert kernel.credentials.state("a").models["m"].last_error is None
+
+
+@pytest.mark.parametrize("jump", [86_400, -3600])
+async def test_a_failure_that_was_under_way_does_not_end_a_longer_bench_across_a_jump(
+    jump: float, autojump_clock: MockClock
+) -> None:
+    """K1."""
+    wall = Wall()
+    provider = ScriptedProvider()
+    brief, long = (RateLimited(retry_after=seconds) for seconds in (60, 3600))
+    provider.script(Script(failure=brief, wait=40), Script(failure=long))
+    plugins = scripted_plugins({"scripted": provider}, store=MemoryStore())
+    async with open_kernel(parse_config(TOML), plugins=plugins, wall=wall) as kernel:
+        with pytest.raises(ExceptionGroup):
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.start_soon(executed, kernel)
+                await trio.sleep(10)
+                with pytest.raises(UpstreamFailed):
+                    await kernel.execute(ASK)
+                wall.offset += jump
+        until = kernel.credentials.state("a").models["m"].next_retry_after
+        assert until == pytest.approx(wall() + 3600 - 30)
 
 
 class Renewing(ScriptedProvider):

@@ -30,7 +30,7 @@ def record(kernel: Kernel, id: str, verdict: Verdict, model: str) -> None:
     credential = kernel.credentials.get(id) or Credential(id=id, provider="unknown")
     run = Run(Ask(model=model), parse(model), conductor.generation, id="", stream=False, began=trio.current_time())
     run.providers = [credential.provider]
-    conductor._judge.record(run, credential, parse(model).key, verdict, 0.0)
+    conductor._judge.record(run, credential, parse(model).key, verdict, 0.0, began=trio.current_time())
 
 
 def announce(kernel: Kernel, id: str, models: Sequence[str]) -> None:
