@@ -317,9 +317,12 @@ class Conductor:
         return [one for one in rotate(members, turn) if self._is_ready(credential, one)]
 
     def _is_ready(self, credential: Credential, upstream: Upstream) -> bool:
-        """Whether a member of a pool may be called now; not if the credential has gone or was switched off."""
+        """Whether a member of a pool may be called now; not if the credential has gone or was switched off.
+
+        Nor while somebody else probes it (design 8).
+        """
         known = self._custody.credentials.get(credential.id)
-        if known is None:
+        if known is None or self._custody.schedule.is_probed(known.id, upstream.recorded):
             return False
         state = self._custody.states[known.id]
         return blocked(known, state, (upstream.recorded,), self._clock.now()).kind is IS_READY
@@ -345,7 +348,7 @@ class Conductor:
     async def _execute(self, run: Run, entry: Entry, credential: Credential, upstream: Upstream) -> Reply:
         provider, call = self._call(run, credential, upstream)
         now = self._clock.time()
-        with Slot(self._custody.schedule, entry, now) as slot:
+        with Slot(self._custody.schedule, entry, upstream.recorded, now) as slot:
             try:
                 with CallScope(self.calls, run, now + run.generation.limits.headers, HEADERS, run.under):
                     try:
@@ -369,7 +372,7 @@ class Conductor:
         provider, call = self._call(run, credential, upstream)
         limits = run.generation.limits
         now = self._clock.time()
-        slot = Slot(self._custody.schedule, entry, now).__enter__()
+        slot = Slot(self._custody.schedule, entry, upstream.recorded, now).__enter__()
         try:
             scope = CallScope(self.calls, run, now + limits.first_payload, FIRST_PAYLOAD, run.under)
             attempt = StreamAttempt(

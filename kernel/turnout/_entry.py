@@ -33,9 +33,10 @@ class Member:
         serves: base name to the recorded names that decide; the empty name is understood.
         in_flight: calls that it serves right now, over all models.
         entries: by base name, in the groups that have been built.
+        probes: recorded names of which a probe runs, each with the entry that it was picked from (design 8).
     """
 
-    __slots__ = ("_by_recorded", "credential", "entries", "in_flight", "key", "seat", "serves", "state")
+    __slots__ = ("_by_recorded", "credential", "entries", "in_flight", "key", "probes", "seat", "serves", "state")
 
     def __init__(self, credential: Credential, state: CredentialState) -> None:
         self.key = credential.id
@@ -45,6 +46,7 @@ class Member:
         self.serves: Mapping[str, tuple[str, ...]] = {}
         self.in_flight = 0
         self.entries: dict[str, Entry] = {}
+        self.probes: dict[str, Entry] = {}
         self._by_recorded: dict[str, list[Entry]] = {}
 
     def recorded(self, base: str) -> tuple[str, ...] | None:
@@ -55,6 +57,17 @@ class Member:
         """Entries that an outcome under this name concerns; the empty name's sees the aggregate of all (C10.7)."""
         own = self._by_recorded.get(recorded, ())
         return [*own, *self._by_recorded[""]] if recorded and "" in self._by_recorded else own
+
+    def named(self, recorded: str) -> Sequence["Entry"]:
+        """Entries that a probe of this name concerns."""
+        return self._by_recorded.get(recorded, ())
+
+    def holds(self, recorded: Sequence[str], *, half: bool) -> bool:
+        """Whether running probes keep a group that depends on these names from a credential that is half open for it.
+
+        A pool is probed through one member at a time, whoever asks for that.
+        """
+        return half and bool(self.probes) and any(name in self.probes for name in recorded)
 
     def add(self, entry: "Entry", recorded: tuple[str, ...]) -> None:
         """Take note of an entry and of the names it depends on."""
@@ -81,7 +94,6 @@ class Entry:
         provider: key of its group's provider; it stays when the credential moves to another one.
         tier: where it stands in its group, None when it has left that.
         admitted: it is among the ready ones of its tier.
-        probing: a probe of it runs (design 8).
         place: its number in the heap of those that wait, 0 when it does not.
         remaining: what the newest answer said is left of its limits for this model; None when none said anything.
     """
@@ -97,7 +109,6 @@ class Entry:
         "kind",
         "member",
         "place",
-        "probing",
         "provider",
         "recorded",
         "remaining",
@@ -116,7 +127,6 @@ class Entry:
         self.recorded: tuple[str, ...] = ()
         self.tier: Tier[Entry] | None = None
         self.admitted = False
-        self.probing = False
         self.place = 0
         self.average: float | None = None
         self.remaining: Remaining | None = None

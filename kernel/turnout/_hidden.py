@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from turnout._custody import Custody
 from turnout._run import Run
-from turnout._standing import IS_READY, Standing, blocked
+from turnout._shard import PROBE
+from turnout._standing import IS_COOLING, IS_READY, Standing, blocked
 
 
 def hidden(run: Run, custody: Custody, now: float) -> Mapping[str, Standing]:
@@ -24,6 +25,8 @@ def hidden(run: Run, custody: Custody, now: float) -> Mapping[str, Standing]:
                 continue
             recorded = [one.recorded for one in provider.aliases.upstreams(credential, run.name)]
             standing = blocked(credential, custody.states[id], recorded, now)
-            if standing.kind is not IS_READY:
+            if standing.half and any(custody.schedule.is_probed(id, name) for name in recorded):
+                found[id] = Standing(IS_COOLING, now + PROBE, now + PROBE)
+            elif standing.kind is not IS_READY:
                 found[id] = standing
     return found

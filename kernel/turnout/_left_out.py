@@ -8,7 +8,7 @@ from turnout._custody import Custody
 from turnout._entry import Entry
 from turnout._hidden import hidden
 from turnout._run import Run
-from turnout._shard import Shard, is_held
+from turnout._shard import Shard
 from turnout._standing import Kind
 
 SHOWN = 20
@@ -41,7 +41,7 @@ def _reasons(
     for shard in shards:
         yield from ((entry.id, _why(entry.kind, entry.until)) for entry in chain(shard.cooling, shard.blocked))
         yield from ((entry.id, _why(entry.kind, None)) for entry in shard.off.values())
-        yield from ((entry.id, "being probed") for entry in shard.probes.values() if is_held(entry))
+        yield from ((entry.id, "being probed") for entry in shard.held.values())
         if skipped_origins:
             yield from ((entry.id, _origin(entry, skipped_origins)) for entry in _ready(shard))
     for credential in custody.credentials.values():

@@ -70,6 +70,7 @@ class Roster:
         for entry in list(member.entries.values()):
             self._groups[entry.base].remove(entry)
             member.drop(entry)
+        member.probes.clear()  # of another provider's, if it comes back elsewhere
         del self.members[member.key]
         self._marred.pop(member.key, None)
         self._count(member.serves, -1)
@@ -94,7 +95,7 @@ class Roster:
             shard = self._groups[base]
             shard.promote(now)
             return shard.ready
-        away = sum(kind is not Kind.READY for kind in self._marred_kinds(base, now))
+        away = sum(kind is not Kind.READY or held for kind, held in self._marred_kinds(base, now))
         return (self._serving.get(base, 0) if base else len(self.members)) - away
 
     def blocked_count(self, base: str, now: float) -> int:
@@ -103,14 +104,15 @@ class Roster:
             shard = self._groups[base]
             shard.promote(now)
             return len(shard.blocked) + len(shard.off)
-        return sum(kind in {Kind.BLOCKED, Kind.OFF} for kind in self._marred_kinds(base, now))
+        return sum(kind in {Kind.BLOCKED, Kind.OFF} for kind, _ in self._marred_kinds(base, now))
 
-    def _marred_kinds(self, base: str, now: float) -> Iterator[Kind]:
-        """How those stand who may be anything but ready."""
+    def _marred_kinds(self, base: str, now: float) -> Iterator[tuple[Kind, bool]]:
+        """How those stand who may be anything but ready, and whether a probe keeps them from being picked."""
         for member in self._marred.values():
             recorded = member.recorded(base)
             if recorded is not None:
-                yield blocked(member.credential, member.state, recorded, now).kind
+                standing = blocked(member.credential, member.state, recorded, now)
+                yield standing.kind, member.holds(recorded, half=standing.half)
 
     def _build(self, base: str, now: float) -> Shard:
         shard = self._groups[base] = Shard(self.provider, base)

@@ -16,8 +16,8 @@ from turnout._ready import OnlyTier, Pick, ReadyView
 from turnout._refusal import NOBODY, Waits, earliest, waits_of_entry, waits_of_groups
 from turnout._roster import Roster
 from turnout._rotation import Filter
-from turnout._shard import Shard, is_held
-from turnout._standing import Kind, Standing, blocked
+from turnout._shard import Shard
+from turnout._standing import Kind, Standing, blocked, half_open
 from turnout._tier import Tier
 from turnout._turns import Turn, Turns, normal
 from turnout._values import Credential, CredentialState, refuse
@@ -57,10 +57,10 @@ class Schedule:
         """Whether a block that is over lets one probe through at a time; switched off, those under way are over."""
         self._half_open = on
         if not on:
-            for roster in self._rosters.values():
-                for shard in roster.groups:
-                    for entry in list(shard.probes.values()):
-                        shard.end_probe(entry)
+            for member in self._members.values():
+                for name in list(member.probes):
+                    del member.probes[name]
+                    self._follow(member, name)
 
     # -- what the pool consists of
 
@@ -158,22 +158,36 @@ class Schedule:
         if turn is not None and entry.provider in turn[0]:
             self._turns.chosen(turn, entry.provider)
 
-    def begin(self, candidate: Candidate) -> bool:
+    def begin(self, candidate: Candidate, recorded: str | None = None) -> bool:
         """A call with this candidate begins. True when it is the probe of a half-open credential (design 8).
 
-        While it runs, the credential counts as cooling for this model until one second after whenever that is asked:
-        a probe has no end that `now` could fix.
+        `recorded` is the name that its outcome will be recorded under, which must be ready; None for the candidate's
+        own, if it has only one. There is one probe of a name at a time, by whatever alias it is asked for. While it
+        runs, the credential counts as cooling for that until one second after whenever this is asked: a probe has no
+        end that `now` could fix.
         """
         entry = candidate if type(candidate) is Entry else _own(candidate)
-        entry.member.in_flight += 1
-        if not entry.half or not self._half_open:
+        member = entry.member
+        member.in_flight += 1
+        if not self._half_open or not (entry.half or len(entry.recorded) > 1) or entry.tier is None:
             return False
-        return entry.tier is not None and self._rosters[entry.provider].home(entry).begin_probe(entry)
+        name = entry.recorded[0] if recorded is None else recorded
+        if name in member.probes or not half_open(member.state, name):
+            return False
+        member.probes[name] = entry
+        self._follow(member, name)
+        return True
 
     def end(
-        self, candidate: Candidate, *, probe_over: bool = True, release: bool = True, took: float | None = None
+        self,
+        candidate: Candidate,
+        recorded: str | None = None,
+        *,
+        probe_over: bool = True,
+        release: bool = True,
+        took: float | None = None,
     ) -> None:
-        """A call has come to its first payload (`release=False`) or to its end.
+        """A call has come to its first payload (`release=False`) or to its end; `recorded` as in `begin`.
 
         `probe_over` ends the candidate's probe; pass what `begin` gave, so that a call that began earlier does not end
         somebody else's. `took` is seconds to the reply or first payload.
@@ -183,10 +197,22 @@ class Schedule:
             entry.member.in_flight -= 1
         if took is not None:
             entry.took(took)
-        if probe_over and entry.probing:
-            entry.probing = False
-            if entry.tier is not None:
-                self._rosters[entry.provider].home(entry).end_probe(entry)
+        if not probe_over:
+            return
+        member, name = entry.member, entry.recorded[0] if recorded is None else recorded
+        if member.probes.get(name) is entry:
+            del member.probes[name]
+            self._follow(member, name)
+
+    def is_probed(self, id: str, recorded: str) -> bool:
+        """Whether a probe of this name runs on this credential, so that nobody else may call it."""
+        member = self._members.get(id)
+        return member is not None and recorded in member.probes and half_open(member.state, recorded)
+
+    def _follow(self, member: Member, recorded: str) -> None:
+        """A probe of this name has begun or is over."""
+        for entry in member.named(recorded):
+            self._rosters[entry.provider].home(entry).follow(entry)
 
     # -- when nobody can be picked
 
@@ -259,8 +285,7 @@ class Schedule:
 
     def probes(self) -> bool:
         """Whether a credential is being probed that is ready but for that."""
-        shards = (shard for roster in self._rosters.values() for shard in roster.groups)
-        return any(is_held(entry) for shard in shards for entry in shard.probes.values())
+        return any(shard.held for roster in self._rosters.values() for shard in roster.groups)
 
     def groups(self, providers: Sequence[str], base: str, now: float) -> Sequence[Shard]:
         """The groups that such a pick looks into, as they stand now; to be read, and only until the next change."""
@@ -277,7 +302,7 @@ class Schedule:
             cooling=sum(len(shard.cooling) for shard in shards),
             blocked=sum(len(shard.blocked) for shard in shards),
             off=sum(len(shard.off) for shard in shards),
-            probing=sum(is_held(entry) for shard in shards for entry in shard.probes.values()),
+            probing=sum(len(shard.held) for shard in shards),
         )
 
     def _roster(self, provider: str) -> Roster:

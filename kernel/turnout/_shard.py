@@ -20,12 +20,12 @@ class Shard:
     Attributes:
         tiers: the highest priority first.
         off: entries that no time brings back, by id.
-        probes: entries of which a probe runs, by id.
+        held: entries that are ready but for a running probe, by id.
         ready: how many entries may be picked.
         due: POSIX seconds before which promoting is of no use.
     """
 
-    __slots__ = ("_by_priority", "base", "blocked", "cooling", "due", "off", "probes", "provider", "ready", "tiers")
+    __slots__ = ("_by_priority", "base", "blocked", "cooling", "due", "held", "off", "provider", "ready", "tiers")
 
     def __init__(self, provider: str, base: str) -> None:
         self.provider = provider
@@ -34,7 +34,7 @@ class Shard:
         self.cooling: Waiting[Entry] = Waiting()
         self.blocked: Waiting[Entry] = Waiting()
         self.off: dict[str, Entry] = {}
-        self.probes: dict[str, Entry] = {}
+        self.held: dict[str, Entry] = {}
         self.ready = 0
         self._by_priority: dict[int, Tier[Entry]] = {}
         self.due = inf
@@ -47,8 +47,6 @@ class Shard:
             self.tiers.insert(bisect_left(self.tiers, -tier.priority, key=lambda tier: -tier.priority), tier)
         tier.add(entry)
         entry.tier = tier
-        if entry.probing:
-            self.probes[entry.key] = entry
         self.settle(entry, entry.judge(now))
 
     def remove(self, entry: Entry) -> None:
@@ -58,7 +56,7 @@ class Shard:
         if entry.tier is not None:
             entry.tier.discard(entry)
         entry.tier = None
-        self.probes.pop(entry.key, None)
+        self.held.pop(entry.key, None)
 
     def settle(self, entry: Entry, standing: Standing) -> None:
         """Put an entry where this standing belongs (C5.4)."""
@@ -67,8 +65,9 @@ class Shard:
         entry.assume(standing)
         kind = entry.kind
         if kind is IS_READY:
-            self._follow(entry)
+            self.follow(entry)
             return
+        self.held.pop(entry.key, None)
         if entry.admitted:
             self._bench(entry)
         if kind is IS_OFF:
@@ -103,20 +102,18 @@ class Shard:
         """The tiers with a ready entry, for a pick that is about this group only and leaves nobody out."""
         return [tier.alone for tier in self.tiers if tier.everyone.ready]
 
-    def begin_probe(self, entry: Entry) -> bool:
-        """Whether a call that begins now is the probe of a half-open entry; then nobody else may pick it."""
-        if not entry.half or entry.probing or not entry.admitted:
-            return False
-        entry.probing = True
-        self.probes[entry.key] = entry
-        self._bench(entry)
-        return True
-
-    def end_probe(self, entry: Entry) -> None:
-        """The probe of this entry is over, however it went."""
-        entry.probing = False
-        self.probes.pop(entry.key, None)
-        self._follow(entry)
+    def follow(self, entry: Entry) -> None:
+        """Admit or bench an entry that is ready, as the probes of its credential have it."""
+        if entry.member.holds(entry.recorded, half=entry.half):
+            self.held[entry.key] = entry
+            self._bench(entry)
+            return
+        if self.held:
+            self.held.pop(entry.key, None)
+        if entry.kind is IS_READY and not entry.admitted and entry.tier is not None:
+            entry.admitted = True
+            self.ready += 1
+            entry.tier.admit(entry)
 
     def waits(self, passes: Filter | None, now: float) -> tuple[float | None, float | None]:
         """The earliest recoveries of those that pass: of the cooling ones, and of the otherwise blocked ones.
@@ -124,7 +121,7 @@ class Shard:
         An entry whose probe runs counts as cooling (design 8).
         """
         cooling, blocked = self.cooling.earliest(passes), self.blocked.earliest(passes)
-        if self.probes and any(is_held(entry) and (passes is None or passes(entry)) for entry in self.probes.values()):
+        if self.held and any(passes is None or passes(entry) for entry in self.held.values()):
             cooling = now + PROBE if cooling is None else min(cooling, now + PROBE)
         return cooling, blocked
 
@@ -134,22 +131,8 @@ class Shard:
         elif entry.kind is IS_OFF:
             self.off.pop(entry.key, None)
 
-    def _follow(self, entry: Entry) -> None:
-        """Admit or bench an entry as it now stands."""
-        if entry.probing and entry.half:
-            self._bench(entry)
-        elif entry.kind is IS_READY and not entry.admitted and entry.tier is not None:
-            entry.admitted = True
-            self.ready += 1
-            entry.tier.admit(entry)
-
     def _bench(self, entry: Entry) -> None:
         if entry.admitted and entry.tier is not None:
             entry.admitted = False
             self.ready -= 1
             entry.tier.bench(entry)
-
-
-def is_held(entry: Entry) -> bool:
-    """Whether nothing but a running probe keeps this entry from being picked."""
-    return entry.kind is IS_READY and entry.half and entry.probing

@@ -1,6 +1,7 @@
 """Whether a credential may serve a model now (C4): a pure reading of its state, by times and not by flags."""
 
 import enum
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -68,6 +69,14 @@ def blocked(credential: Credential, state: CredentialState, recorded: Sequence[s
         known = models.get(recorded[0])
         return READY if known is None else _of_model(known, now)
     return _of_pool([READY if (known := models.get(name)) is None else _of_model(known, now) for name in recorded])
+
+
+def half_open(state: CredentialState, recorded: str) -> bool:
+    """Whether a name that is ready is so only because its block is over, with no success since."""
+    if not recorded:
+        return _of_credential(state, math.inf).half
+    known = state.models.get(recorded)
+    return known is not None and _of_model(known, math.inf).half
 
 
 def same_for_all(one: CredentialState, other: CredentialState) -> bool:

@@ -3,11 +3,13 @@
 import gc
 import random
 import weakref
+from collections import Counter
 
 import pytest
+import trio
 from trio.testing import MockClock
 
-from turnout import Ask, Credential, Model, RateLimited, Secret, Transient
+from turnout import Ask, Call, Credential, Model, RateLimited, Reply, Secret, Transient
 from turnout._alias_tables import Channel
 from turnout._names import parse
 from turnout.errors import CoolingDown, PoolError, UnknownModel, UpstreamFailed
@@ -300,6 +302,75 @@ async def test_a_cooldown_that_an_alias_with_a_suffix_hid_is_waited_for(autojump
 
     assert sent(provider) == ["x", "y", "y"]
     assert 9 <= answer.decision.waited < 11
+
+
+class Watched(ScriptedProvider):
+    """Counts how many calls of each model were under way at once, whatever their suffix."""
+
+    def __init__(self) -> None:
+        super().__init__(Script(wait=0.5))
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def execute(self, call: Call) -> Reply:
+        name = parse(call.model).key
+        self.running[name] += 1
+        self.most[name] = max(self.most[name], self.running[name])
+        try:
+            return await super().execute(call)
+        finally:
+            self.running[name] -= 1
+
+
+TWO_NAMES = """
+[[providers.scripted.models]]
+name = "x"
+alias = "one"
+[[providers.scripted.models]]
+name = "x"
+alias = "two"
+[[providers.scripted.credentials]]
+name = "a"
+api_key = "key-a-0123456789"
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "most"),
+    [
+        (TWO_NAMES, ["one", "two"], {"x": 1}),
+        (POOL, ["fast", "fast(high)"], {"x": 1, "y": 4}),
+    ],
+    ids=["two aliases", "a pool"],
+)
+async def test_a_model_that_comes_back_is_probed_by_one_call_whatever_it_is_asked_for(
+    config: str, asked: list[str], most: dict[str, int], autojump_clock: MockClock
+) -> None:
+    """Design 8, D6: a pool's other member serves meanwhile."""
+    provider = Watched()
+    async with scripted_kernel(config, {"scripted": provider}) as kernel:
+        record(kernel, "a", RateLimited(retry_after=5), "x")
+        await trio.sleep(6)
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(kernel.execute, Ask(model=asked[number % 2]))
+            await trio.sleep(0.4)
+            assert provider.most == most
+    assert len(provider.calls) == 5
+
+
+async def test_a_probe_behind_an_alias_with_a_suffix_is_waited_for(autojump_clock: MockClock) -> None:
+    """Design 8, C8.5: `fast(high)` has a sound member, so the group of `fast` shows no probe of the plain one."""
+    provider = Watched()
+    async with scripted_kernel(SUFFIXED.format(y="", passes=2), {"scripted": provider}) as kernel:
+        record(kernel, "a", RateLimited(retry_after=5), "x")
+        await trio.sleep(6)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(kernel.execute, Ask(model="fast"))
+            await trio.sleep(0.4)
+            assert provider.most == {"x": 1}
+    assert len(provider.calls) == 3
 
 
 NAMES, UPSTREAMS = ("x", "y", "z(low)", "fast"), ("x", "y", "z", "fast")

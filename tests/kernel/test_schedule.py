@@ -863,6 +863,65 @@ def test_a_probe_survives_a_change_of_its_credential_and_dies_with_it() -> None:
     assert made.ready(("p",), "m", now) is None
 
 
+def of_two_names(*names: str) -> Schedule:
+    """One credential, half open at `NOW` for these names, which serves `m` by two aliases and pools `m` with `n`."""
+    serves = {"m": ("m",), "fast": ("m",), "n": ("n",), "pool": ("m", "n")}
+    made = schedule("a", serves=serves, half_open=True)
+    lapsed = {name: entry for name in names for entry in waits(NOW - 1, name).models.values()}
+    made.update("a", CredentialState(models=lapsed), None, NOW)
+    return made
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_one_probe_of_a_model_is_enough_whatever_alias_asks_for_it(built: bool) -> None:
+    """Design 8: the upstream sees one model; groups that are built later know of the probe, too."""
+    made = of_two_names("m")
+    if built:
+        view(made, base="fast")
+    probe = view(made).best.first()
+    assert made.begin(probe, "m")
+
+    assert made.ready_count("p", "fast", NOW) == 0
+    assert made.ready(("p",), "fast", NOW) is None
+    assert made.soonest(("p",), "fast", NOW) == NOW + 1
+    assert made.ready(("p",), "n", NOW) is not None
+    made.end(probe, "m")
+    assert made.begin(view(made, base="fast").best.first(), "m")
+    assert made.ready(("p",), "m", NOW) is None
+
+
+def test_a_pool_goes_on_with_sound_members_while_one_is_probed() -> None:
+    """Design 8, O28."""
+    made = of_two_names("m")
+    pool = view(made, base="pool").best.first()
+    assert made.begin(pool, "m")
+
+    assert made.is_probed("a", "m")
+    assert not made.is_probed("a", "n")
+    assert made.ready(("p",), "m", NOW) is None
+    again = view(made, base="pool").best.first()
+    assert not made.begin(again, "n")
+    made.end(again, "n", probe_over=False)
+    assert made.is_probed("a", "m")
+    made.end(pool, "m")
+    assert not made.is_probed("a", "m")
+    assert made.ready(("p",), "m", NOW) is not None
+
+
+def test_a_pool_with_no_sound_member_is_probed_through_one_at_a_time() -> None:
+    """Design 8: whoever asks for that member, by the pool's alias or by its own name."""
+    made = of_two_names("m", "n")
+    probe = view(made, base="n").best.first()
+    assert made.begin(probe, "n")
+
+    assert made.ready(("p",), "pool", NOW) is None
+    assert made.ready(("p",), "m", NOW) is not None
+    made.update("a", CredentialState(models=waits(NOW - 1).models), "n", NOW)
+    assert made.ready(("p",), "pool", NOW) is not None
+    made.end(probe, "n")
+    assert made.statistics().probing == 0
+
+
 def test_with_half_open_switched_off_a_block_that_is_over_leaves_no_trace() -> None:
     """Design 16: then C10 with C19 holds to the letter."""
     made = schedule("a")

@@ -67,6 +67,9 @@ CREDENTIALS = st.builds(
     origin=st.sampled_from(["https://one:443", "https://two:443"]),
     disabled=st.sampled_from([False] * 9 + [True]),
 )
+Running = tuple[Candidate, str, bool]
+"""A call under way: whom it was given, under which name its outcome is recorded, and whether it is a probe."""
+
 SOME: st.SearchStrategy[list[str]] = st.just([]) | st.lists(st.sampled_from(IDS), max_size=3)
 
 
@@ -165,7 +168,7 @@ class Machine(RuleBasedStateMachine):
         self.known: dict[str, Known] = {}
         self.marks: dict[tuple[str, str, int, bool], Marks] = {}
         self.turns: dict[tuple[frozenset[str], str], str] = {}
-        self.probes: set[tuple[str, str]] = set()
+        self.probes: dict[tuple[str, str], Candidate] = {}
         self.in_flight: dict[str, int] = {}
         for credential in everybody:
             self.upsert(credential, SERVES[1])
@@ -181,7 +184,21 @@ class Machine(RuleBasedStateMachine):
         ]
 
     def held(self, known: Known, base: str) -> bool:
-        return (known.credential.id, base) in self.probes and standing(known, base, self.now)[0] == "half"
+        """Design 8: one probe of a name at a time, by whatever alias; a pool is probed through one member at a time."""
+        probed = any((known.credential.id, name) in self.probes for name in known.names(base) or [""])
+        return probed and standing(known, base, self.now)[0] == "half"
+
+    def callable_names(self, known: Known, base: str) -> list[str]:
+        """Names of a pool that may be called now: those that nobody else probes."""
+        if not base:
+            return [""]
+        found = {name: one_standing(known.state.models.get(name), self.now)[0] for name in known.serves[base]}
+        id = known.credential.id
+        return [
+            name
+            for name, kind in found.items()
+            if kind == "ready" or (kind == "half" and (id, name) not in self.probes)
+        ]
 
     def ready(self, known: Known, base: str) -> bool:
         return standing(known, base, self.now)[0] in {"ready", "half"} and not self.held(known, base)
@@ -240,8 +257,7 @@ class Machine(RuleBasedStateMachine):
             self.leave(credential.id)
             return
         if before and before.credential.provider != credential.provider:
-            self.probes = {probe for probe in self.probes if probe[0] != credential.id}
-        self.probes = {probe for probe in self.probes if probe[0] != credential.id or probe[1] in {"", *serves}}
+            self.end_probes(credential.id)
         self.in_flight.setdefault(credential.id, 0)
         self.known[credential.id] = Known(credential, state, serves)
         self.forget()
@@ -254,8 +270,11 @@ class Machine(RuleBasedStateMachine):
     def leave(self, id: str) -> None:
         self.known.pop(id, None)
         self.in_flight.pop(id, None)
-        self.probes = {probe for probe in self.probes if probe[0] != id}
+        self.end_probes(id)
         self.forget()
+
+    def end_probes(self, id: str) -> None:
+        self.probes = {probe: candidate for probe, candidate in self.probes.items() if probe[0] != id}
 
     @rule(id=st.sampled_from(IDS), model=st.sampled_from([*NAMES, ""]), verdict=st.sampled_from(VERDICTS))
     def outcome(self, id: str, model: str, verdict: Verdict) -> None:
@@ -304,7 +323,7 @@ class Machine(RuleBasedStateMachine):
         websocket: bool,
         prefer: str | None,
         first: bool,
-    ) -> tuple[Candidate, bool] | None:
+    ) -> Running | None:
         return self.pick(providers, base, tried, origins, websocket=websocket, prefer=prefer, first=first)
 
     def pick(
@@ -317,7 +336,7 @@ class Machine(RuleBasedStateMachine):
         websocket: bool = False,
         prefer: str | None = None,
         first: bool = False,
-    ) -> tuple[Candidate, bool] | None:
+    ) -> Running | None:
         passing = [
             known
             for known in self.group(providers, base)
@@ -349,7 +368,7 @@ class Machine(RuleBasedStateMachine):
             self.end(self.pick(providers, base))
 
     @rule(target=calls, id=st.sampled_from(IDS), base=st.sampled_from(BASES), websocket=st.booleans())
-    def pin(self, id: str, base: str, websocket: bool) -> tuple[Candidate, bool] | None:
+    def pin(self, id: str, base: str, websocket: bool) -> Running | None:
         view = self.schedule.ready(PROVIDERS, base, self.now, pin=id, websocket=websocket)
         known = self.known.get(id)
         if known is None or known.names(base) is None or not self.ready(known, base):
@@ -359,7 +378,7 @@ class Machine(RuleBasedStateMachine):
         assert [candidate.id for candidate in view.best] == [id]
         return self.call(view.best.following(), PROVIDERS, base, single=True)
 
-    def call(self, choice: Candidate, providers: Sequence[str], base: str, *, single: bool) -> tuple[Candidate, bool]:
+    def call(self, choice: Candidate, providers: Sequence[str], base: str, *, single: bool) -> Running:
         known = self.known[choice.id]
         self.schedule.chosen(choice)
         for websocket in {False, known.websockets}:
@@ -370,13 +389,17 @@ class Machine(RuleBasedStateMachine):
                 marks.inside[known.parent] = choice.id
         if len(providers) > 1 and not single:
             self.turns[frozenset(providers), base] = choice.provider
-        probe = self.schedule.begin(choice)
-        assert probe is (self.half_open and standing(known, base, self.now)[0] == "half")
+        name = self.callable_names(known, base)[self.in_flight[choice.id] % 2 - 1]
+        assert not self.schedule.is_probed(choice.id, name)
+        probe = self.schedule.begin(choice, name)
+        kind = one_standing(known.state.models.get(name), self.now) if name else whole_standing(known.state, self.now)
+        assert probe is (self.half_open and kind[0] == "half")
         if probe:
-            self.probes.add((choice.id, base))
+            self.probes[choice.id, name] = choice
+            assert self.schedule.is_probed(choice.id, name)
         self.in_flight[choice.id] += 1
         assert choice.in_flight == self.in_flight[choice.id]
-        return choice, probe
+        return choice, name, probe
 
     def refused(self, providers: Sequence[str], base: str, tried: Collection[str], origins: Collection[str]) -> None:
         error = self.schedule.why_not(providers, base, self.now, model=base, tried=tried, skip_origins=origins)
@@ -397,23 +420,23 @@ class Machine(RuleBasedStateMachine):
             assert self.schedule.soonest(providers, base, self.now, tried=tried) == error.until
 
     @rule(call=consumes(calls))
-    def hang_up(self, call: tuple[Candidate, bool] | None) -> None:
+    def hang_up(self, call: Running | None) -> None:
         self.end(call)
 
-    def end(self, call: tuple[Candidate, bool] | None) -> None:
+    def end(self, call: Running | None) -> None:
         if call is None:
             return
-        candidate, probe = call
+        candidate, name, probe = call
         running = candidate.in_flight
-        self.schedule.end(candidate, probe_over=probe)
+        self.schedule.end(candidate, name, probe_over=probe)
         assert candidate.in_flight == running - 1
         member = self.schedule._members.get(candidate.id)
         assert isinstance(candidate, Entry)
         if member is not candidate.member:
             return  # that credential has left; one of the same id has come
         self.in_flight[candidate.id] -= 1
-        if probe and member.entries.get(candidate.base) is candidate:
-            self.probes.discard((candidate.id, candidate.base))
+        if probe and self.probes.get((candidate.id, name)) is candidate:
+            del self.probes[candidate.id, name]
 
     # -- what always holds
 

@@ -239,7 +239,8 @@ class Referee(Transcript):
         schedule = kernel._custody.schedule
         busy = {id: member.in_flight for id, member in schedule._members.items() if member.in_flight}
         self.law(not busy, f"in flight with nobody calling: {busy}")
-        self.law(not schedule.statistics().probing, "a probe is never ended")
+        probed = {id: list(member.probes) for id, member in schedule._members.items() if member.probes}
+        self.law(not probed, f"probes are never ended: {probed}")
         self.law(not kernel._conductor.calls.scopes, "calls are under way with nobody calling")
         again = {origin: one.retrying for origin, one in kernel._origins._ill.items() if one.retrying}
         self.law(not again, f"tries again are never given back: {again}")
