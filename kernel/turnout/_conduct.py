@@ -5,7 +5,7 @@ parameter. The rules it follows are values in `_attempts`, the choice is the sch
 outcome means is the ledger's; here they are only put in order, under one deadline.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from logging import DEBUG, getLogger
@@ -64,6 +64,9 @@ PAUSE, OVERLOAD_PAUSE, PAUSE_CAP = 0.05, 1.0, 2.0
 
 An origin that says it is overloaded gets the longer one (acceptance, section 4).
 """
+
+PASSED_OVER = 8
+"""Credentials with an ended token that one pick passes over at most: after a night's sleep all may have one."""
 
 log = getLogger("turnout.conduct")
 
@@ -218,23 +221,44 @@ class Conductor:
         prefer = None
         if run.affinity is not None:
             prefer = self._custody.affinity.find(run.name.key, run.affinity, now)
-        ready = self._custody.schedule.ready(
+        ready = self._ready(run, now, run.tries.tried, prefer)
+        if ready is None:
+            return None
+        if ready.preferred is not None:
+            return ready.preferred  # nobody's turn: a busy session must not steer the others (D7)
+        chosen = self._select(run, ready)
+        if self._custody.credentials[chosen.key].metadata is None or run.ask.pin is not None:
+            return chosen
+        return self._with_sound_token(run, chosen, now)
+
+    def _ready(self, run: Run, now: float, tried: Collection[str], prefer: str | None) -> ReadyView | None:
+        return self._custody.schedule.ready(
             run.providers,
             run.name.key,
             now,
-            tried=run.tries.tried,
+            tried=tried,
             pin=run.ask.pin,
             prefer=prefer,
             prefer_tier=run.generation.prefer_tier,
             websocket=run.ask.websocket,
             skip_origins=self._origins.skipped(run.tries.skipped_origins, now),
         )
-        if ready is None:
-            return None
-        if ready.preferred is not None:
-            return ready.preferred  # nobody's turn: a busy session must not steer the others (D7)
-        chosen = self._select(run, ready)
-        self._custody.schedule.chosen(chosen, ready)
+
+    def _with_sound_token(self, run: Run, chosen: Entry, now: float) -> Entry:
+        """Who is called in place of one whose token has ended: the next of its tier that need not be waited for.
+
+        It is renewed meanwhile. Where there is no other, it is waited for: it is ready by C4, so that no lower tier
+        takes its place (C5.8).
+        """
+        entry, passed_over = chosen, set[str]()
+        for _ in range(PASSED_OVER):
+            if not self._refresh.is_renewing(self._custody.credentials[entry.key]):
+                return entry
+            passed_over.add(entry.key)
+            ready = self._ready(run, now, run.tries.tried | passed_over, None)
+            if ready is None or ready.best.priority < chosen.priority:
+                break
+            entry = self._select(run, ready)
         return chosen
 
     def _select(self, run: Run, ready: ReadyView) -> Entry:
@@ -248,6 +272,7 @@ class Conductor:
             raise NoCredential("selector returned no auth")
         if not isinstance(chosen, Entry) or not _is_candidate(chosen, run):
             raise generation.selector_border.wrong(f"chose a {type(chosen).__name__} that is none of the candidates")
+        self._custody.schedule.chosen(chosen, ready)
         return chosen
 
     def _call_credential(self, run: Run, entry: Entry, attempt: Attempt[T]) -> Awaitable[T | None]:

@@ -24,6 +24,7 @@ from turnout import (
     Unauthorized,
     open_kernel,
 )
+from turnout._conduct import PASSED_OVER
 from turnout._events import CredentialUpdated, Event, RefreshFailed
 from turnout._records import decode_credential, decode_state
 from turnout._values import CLEAN, ErrorRecord
@@ -468,6 +469,65 @@ async def test_many_calls_that_meet_one_expired_token_share_one_refresh(autojump
         assert {call.credential.metadata["access_token"] for call in provider.calls if call.credential.metadata} == {
             "token-1"
         }
+
+
+SOUND = [of_key("b"), oauth("b", 10_000)]
+
+
+@pytest.mark.parametrize("other", SOUND, ids=["a key", "a login"])
+@pytest.mark.parametrize("picks", [1, 4])
+async def test_nobody_waits_for_a_token_while_another_of_the_tier_is_sound(
+    other: Credential, picks: int, autojump_clock: MockClock
+) -> None:
+    """E3: it is renewed meanwhile, and serves from then on."""
+    provider = Renewing()
+    provider.lead, provider.takes = None, 20
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", -10))
+        await kernel.credentials.register(other)
+        began = trio.current_time()
+        for _ in range(picks):
+            assert (await kernel.execute(ASK)).decision.served_by == "b"
+        assert trio.current_time() == began
+        await trio.sleep(21)
+        assert provider.refreshed == [(began, "a")]
+        assert {(await kernel.execute(ASK)).decision.served_by for _ in range(2)} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("ask", "priority"),
+    [(ASK, -1), (attrs.evolve(ASK, pin="a"), 0), (attrs.evolve(ASK, affinity="s"), 0)],
+    ids=["a lower tier", "a pin", "a session"],
+)
+async def test_a_token_is_waited_for_where_another_credential_is_no_equal(
+    ask: Ask, priority: int, autojump_clock: MockClock
+) -> None:
+    """C5.8, C5.11, C12: one whose token has ended is ready by C4."""
+    provider = Renewing()
+    provider.lead, provider.takes = None, 20
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        await kernel.credentials.register(oauth("a", 5))
+        await kernel.execute(attrs.evolve(ASK, affinity="s"))
+        await kernel.credentials.register(attrs.evolve(of_key("b"), attributes={"priority": str(priority)}))
+        await trio.sleep(6)
+        began = trio.current_time()
+        assert (await kernel.execute(ask)).decision.served_by == "a"
+        assert trio.current_time() == began + 20
+
+
+async def test_where_every_token_has_ended_the_first_is_waited_for_and_not_all_are_looked_at(
+    autojump_clock: MockClock,
+) -> None:
+    """E1: a thousand that ended overnight do not cost one call a thousand picks."""
+    provider = Renewing()
+    provider.lead, provider.takes = None, 5
+    async with scripted_kernel(TOML, {"scripted": provider}) as kernel:
+        for number in range(40):
+            await kernel.credentials.register(oauth(f"c{number:02}", -10))
+        began = trio.current_time()
+        assert (await kernel.execute(ASK)).decision.served_by == "c00"
+        assert trio.current_time() == began + 5
+        assert len(provider.refreshed) == PASSED_OVER
 
 
 async def test_a_401_of_a_refreshable_credential_triggers_one_refresh_and_unblocks(autojump_clock: MockClock) -> None:
