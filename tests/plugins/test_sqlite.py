@@ -1,4 +1,5 @@
 import ast
+import fcntl
 import logging
 import os
 import shutil
@@ -8,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_setup import (
+    LIMIT,
     NOW,
     WHEN,
     KeysMeanwhile,
@@ -24,14 +27,18 @@ from store_setup import (
     store_context,
 )
 
+from turnout import Config, Credential, Metadata, Plugins, open_kernel, parse_config
 from turnout.abc import KeyRotator, Leaser, Watcher
 from turnout.errors import StoreConflict, StoreError
-from turnout.testing import check_store
+from turnout.testing import ScriptedProvider, check_store
+from turnout.testing import given as given_instance
+from turnout.testing._house import InTurn, NoTransport
 from turnout_seal import KeyFile, Versions
 from turnout_sqlite import Sqlite
 from turnout_sqlite._database import connect
 from turnout_sqlite._leases import LONGEST, store_now, take
 from turnout_sqlite._opening import Opened
+from turnout_sqlite._place import PAUSE
 from turnout_sqlite._records import Records
 
 CANARY = b"sk-canary-1234567890"
@@ -720,3 +727,103 @@ def test_one_who_opens_waits_for_one_who_sets_up(place: Path) -> None:
     assert failures == []
     with opened(place) as one:
         assert len(held(one)) == 8
+
+
+@contextmanager
+def being_set_up(place: Path) -> Iterator[int]:
+    """Somebody else sets the database up; gives the descriptor by which the lock is held."""
+    with opened(place):
+        pass
+    lock = os.open(place / "lock", os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def test_one_who_hangs_while_it_sets_up_is_waited_for_no_longer_than_a_start_may_take(place: Path) -> None:
+    """H8: the error says who may be asked, and what to do."""
+    pauses: list[None] = []
+    with being_set_up(place), pytest.raises(StoreError, match=r"for 25 s, or was stopped .* `fuser '.*/lock'`"):
+        Opened(Sqlite.Settings(path=str(place)), NOW, LOG, lambda: pauses.append(None))
+    assert len(pauses) * PAUSE == pytest.approx(25.0)
+
+
+async def test_a_start_that_waits_for_one_who_sets_up_can_be_given_up(place: Path) -> None:
+    with being_set_up(place) as lock, trio.fail_after(LIMIT):
+        with trio.move_on_after(0.1) as waited:
+            async with sqlite(place):
+                pass
+        assert waited.cancelled_caught
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        async with sqlite(place) as store:
+            assert not list(await store.list())
+
+
+# --- a database that is taken away -----------------------------------------------------------------------------------
+
+
+async def test_nothing_is_written_to_a_database_that_was_removed_until_it_is_back(place: Path) -> None:
+    """F-5: a file without a name takes every token and gives none back."""
+    database, elsewhere = place / "credentials.sqlite", place.parent / "elsewhere"
+    async with sqlite(place) as store:
+        await store.save("secret", "anna", b"first", 0)
+        database.rename(elsewhere)
+        with pytest.raises(StoreError, match="removed or replaced"):
+            await store.save("secret", "anna", b"lost", 1)
+        with pytest.raises(StoreError, match="removed or replaced"):
+            async with store.lease("anna", 60):
+                pass
+        elsewhere.rename(database)
+        assert await store.save("secret", "anna", b"second", 1) == 2
+    with opened(place) as one:
+        assert held(one) == {"anna": b"second"}
+
+
+async def test_a_database_that_was_put_in_the_place_of_another_is_left_alone(place: Path) -> None:
+    """F-12: a restore under a gateway that runs."""
+    backup = place.parent / "backup"
+    async with sqlite(place) as store:
+        await store.save("secret", "anna", b"backed up", 0)
+        with raw(place) as database, sqlite3.connect(backup) as copy:
+            database.backup(copy)
+        copy.close()
+        before = backup.read_bytes()
+        backup.replace(place / "credentials.sqlite")
+        with pytest.raises(StoreError, match="removed or replaced"):
+            await store.save("secret", "anna", b"lost", 1)
+        with pytest.raises(StoreError, match="removed or replaced"):
+            await store.list()
+    assert (place / "credentials.sqlite").read_bytes() == before
+
+
+def test_what_goes_with_the_file_while_it_is_written_is_not_said_to_be_kept(place: Path) -> None:
+    with opened(place) as one, pytest.raises(StoreError, match="removed or replaced"):
+        one.in_place(lambda _: (place / "credentials.sqlite").unlink(), NOW)
+
+
+async def test_a_reload_with_another_path_brings_what_is_in_memory_there(place: Path) -> None:
+    """The way out that the error names."""
+    plugins = Plugins.of(
+        {
+            "providers": {"p": given_instance(ScriptedProvider())},
+            "selectors": {"in-turn": InTurn},
+            "stores": {"sqlite": Sqlite},
+            "transports": {"none": NoTransport},
+        }
+    )
+
+    def config(path: Path) -> Config:
+        return parse_config(
+            f'[turnout]\nselector = "in-turn"\ntransport = "none"\n[stores.sqlite]\npath = "{path}"\n[providers.p]\n'
+        )
+
+    async with open_kernel(config(place), plugins=plugins) as kernel:
+        anna = await kernel.credentials.register(Credential(id="anna", provider="p", metadata=Metadata({"n": 1})))
+        (place / "credentials.sqlite").unlink()
+        with pytest.raises(StoreError):
+            await kernel.credentials.update(attrs.evolve(anna, metadata=Metadata({"n": 2})))
+        await kernel.reload(config(place.parent / "other"))
+    with opened(place.parent / "other") as one:
+        assert b'"n":2' in held(one)["anna"]

@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, final
@@ -17,6 +18,13 @@ from typing import Final, final
 from turnout_seal import make_folders
 
 DATABASE: Final = "credentials.sqlite"
+
+SET_UP: Final = 25.0
+"""Seconds for which somebody else may set it up: a command that prints the key may take 20 of them (turnout-seal), and
+the kernel gives a plugin 30 to open, after which nobody would be told why it did not."""
+
+PAUSE: Final = 0.05
+"""Seconds between two looks at the lock."""
 
 _COMPANIONS: Final = ("", "-wal", "-shm")
 """What SQLite keeps beside a database in WAL mode."""
@@ -26,14 +34,17 @@ _COMPANIONS: Final = ("", "-wal", "-shm")
 class Place:
     """An open, private directory with a database in it. `report` hears of anything that had to be put right.
 
+    While somebody else sets it up, `pause` is called between two looks: it takes `PAUSE` seconds.
+
     Attributes:
         alone: nobody else has the database open; until `share` is called nobody else can open it.
     """
 
-    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
-        """Open it, made if missing. Raises OSError whose text says what to do."""
+    def __init__(self, path: Path, report: Callable[[str], None], pause: Callable[[], None]) -> None:
+        """Open it, made if missing. Raises OSError whose text says what to do, and what `pause` raises."""
         self.path = path
         self._report = report
+        self._pause = pause
         make_folders(path)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._lock = -1
@@ -64,6 +75,14 @@ class Place:
     def make_database(self) -> None:
         """See to it that there is a private file for the database. Raises OSError."""
         self._make_private(DATABASE)
+
+    def found(self) -> tuple[int, int] | None:
+        """What tells the file of the database from any other, whatever their names; None when there is none."""
+        try:
+            there = self.database.lstat()
+        except OSError:
+            return None
+        return there.st_dev, there.st_ino
 
     def _names(self) -> set[str]:
         return set(os.listdir(self._fd))  # noqa: PTH208 - pathlib cannot list by descriptor
@@ -122,9 +141,14 @@ class Place:
 
     def _take_lock(self) -> bool:
         """Take the lock for ourselves, or else with the others; waits for one who is setting up."""
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(self._lock, fcntl.LOCK_SH)
-            return False
-        return True
+        for _ in range(round(SET_UP / PAUSE)):
+            for how in (fcntl.LOCK_EX, fcntl.LOCK_SH):
+                with suppress(BlockingIOError):
+                    fcntl.flock(self._lock, how | fcntl.LOCK_NB)
+                    return how == fcntl.LOCK_EX
+            self._pause()
+        raise OSError(
+            errno.EBUSY,
+            f"another process has been setting it up for {SET_UP:g} s, or was stopped while it did; "
+            f"`fuser '{self.path}/lock'` says which: let it go on or end it, then start again",
+        )

@@ -12,7 +12,7 @@ from turnout.abc import Allotment, Change, Claim, Lease, PluginContext
 from turnout.errors import StoreError
 from turnout_sqlite._allotments import allot
 from turnout_sqlite._leases import give_back, take
-from turnout_sqlite._opening import Opened
+from turnout_sqlite._opening import Opened, doze
 from turnout_sqlite._settings import SqliteSettings
 
 T = TypeVar("T")
@@ -41,7 +41,9 @@ class Sqlite:
     async def open(cls, settings: SqliteSettings, context: PluginContext) -> AsyncIterator["Sqlite"]:
         """Open the database; raises StoreError when it or its key cannot be used, saying what to do."""
         lane = trio.CapacityLimiter(1)
-        opened = await trio.to_thread.run_sync(Opened, settings, context.now(), context.log, limiter=lane)
+        opened = await trio.to_thread.run_sync(
+            Opened, settings, context.now(), context.log, _doze_unless_cancelled, limiter=lane
+        )
         context.log.info("kept in %s", settings.place())
         try:
             yield cls(opened, context.now, lane, context.log)
@@ -121,7 +123,13 @@ class Sqlite:
 
         The time is read here, for the kernel's clock answers in Trio's own thread only.
         """
-        return await trio.to_thread.run_sync(work, self._now(), limiter=self._lane)
+        return await trio.to_thread.run_sync(self._opened.in_place, work, self._now(), limiter=self._lane)
+
+
+def _doze_unless_cancelled() -> None:
+    """In a thread of Trio's: nobody waits for the end of a wait that was given up."""
+    trio.from_thread.check_cancelled()
+    doze()
 
 
 @final
