@@ -1,5 +1,6 @@
 """The store `redis` against a real Valkey: laws, leases, outages, and what a server must be like."""
 
+import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +28,7 @@ from turnout_redis import Redis, RedisSettings, _news
 from turnout_redis._keys import Keys, digest_of
 from turnout_redis._leases import take
 from turnout_redis._seal import SharedSealing
-from turnout_redis._server import CONNECTIONS, Server, open_server
+from turnout_redis._server import CONNECTIONS, Server, open_server, shown
 from turnout_redis._soundness import why_late, why_unsound
 from turnout_seal import KeyFile
 
@@ -257,6 +258,52 @@ async def test_whatever_the_way_breaks_with_is_an_error_of_the_store(error: Exce
     with pytest.raises(StoreError, match="it cannot be done: redis at h:1/0: ") as caught:
         await Server(None, "h:1/0").ask("it cannot be done", fail)  # type: ignore[arg-type]  # no client is needed
     assert "secret" not in str(caught.value)
+
+
+def caused(error: Exception, *, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+async def hang_up(stream: trio.SocketStream) -> None:
+    """As a server does that is just starting, or a balancer with nobody behind it."""
+    await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ExceptionGroup("", [ExceptionGroup("", [trio.BrokenResourceError("secret")])]), "BrokenResourceError"),
+        (
+            caused(ConnectionError("secret"), by=ConnectionResetError("secret")),
+            "ConnectionError (ConnectionResetError)",
+        ),
+        (caused(ConnectionError("x"), by=ExceptionGroup("", [EOFError()])), "ConnectionError (EOFError)"),
+        (ResponseError("OOM secret"), "ResponseError OOM"),
+    ],
+    ids=["a group", "a cause", "a group as the cause", "the server's"],
+)
+def test_an_error_is_shown_with_what_it_was_raised_for(error: Exception, says: str) -> None:
+    assert shown(error) == says
+
+
+async def test_an_outage_leaves_no_traceback_in_the_log(
+    own_server: Valkey, key: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """S41: of coredis neither; and whoever else uses it sees what it always logs."""
+    caplog.set_level(logging.DEBUG)
+    async with opened(own_server, key) as store:
+        await store.save("state", "a", b"before", None)
+        own_server.kill()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(trio.serve_tcp, hang_up, own_server.port, host="127.0.0.1"))
+            with pytest.raises(StoreError, match="ConnectionError"):
+                await store.save("state", "a", b"lost", None)
+            nursery.cancel_scope.cancel()
+    assert not [record for record in caplog.records if record.exc_info or "Traceback" in record.getMessage()]
+    assert any(record.getMessage().startswith("Connection closed") for record in caplog.records)
+    logging.getLogger("coredis").error("somebody else's", exc_info=EOFError())
+    assert caplog.records[-1].exc_info
 
 
 async def test_a_bug_is_no_error_of_the_store() -> None:

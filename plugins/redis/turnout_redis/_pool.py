@@ -5,12 +5,33 @@ subscription fails, and now and then when whoever waits for one to be made is ca
 call of a process waits in vain, for ever: a node whose way to its store had failed a few times never came back.
 """
 
-from typing import Any, final
+import logging
+from contextvars import ContextVar
+from typing import Any, Final, final
 
 import trio
 from coredis.connection import TCPConnection
 from coredis.exceptions import RedisError
 from coredis.pool import ConnectionPool
+
+_OURS: Final = ContextVar("a connection of this store", default=False)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Whether coredis may log this of a connection: every try to reach a server that is away has it log a traceback.
+
+    What keeps a connection from coming up is raised as well, to whoever asked, and named there. The end of one that was
+    up is logged as what it was. Other users of coredis in this process see what they always see.
+    """
+    if not (_OURS.get() and record.exc_info):
+        return True
+    error = record.exc_info[1]
+    record.exc_info = None
+    record.msg, record.args = f"{record.getMessage()} {type(error).__name__ if error else ''}".rstrip(), ()
+    return record.levelno < logging.ERROR
+
+
+logging.getLogger("coredis").addFilter(_without_traceback)
 
 
 @final
@@ -61,6 +82,7 @@ class Pool(ConnectionPool[TCPConnection]):
         self, connection: TCPConnection, *, task_status: trio.TaskStatus[Exception | None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Keep a connection up until it ends; what keeps it from coming up is told as the task's status."""
+        _OURS.set(True)  # in this task only
         try:
             await connection.run(task_status=task_status)
         except RedisError as error:

@@ -50,7 +50,7 @@ class Server:
         except ExceptionGroup as group:  # of a nursery inside coredis
             if group.split(FAILURES)[1] is not None:
                 raise
-            raise StoreError(f"{what}: redis at {self.name}: {shown(group.exceptions[0])}") from group
+            raise StoreError(f"{what}: redis at {self.name}: {shown(group)}") from group
 
     async def run(self, what: str, script: str, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
         """Run one of our scripts, by its digest. Raises StoreError."""
@@ -65,10 +65,16 @@ FAILURES: Final = (RedisError, OSError, trio.BrokenResourceError, trio.ClosedRes
 
 
 def shown(error: BaseException) -> str:
-    """An error as messages may show it: its class, and the server's own code for it; its text may quote arguments."""
+    """An error as messages may show it: its class, and the server's own code for it; its text may quote arguments.
+
+    What it was raised for follows in brackets. Of a group the first inner one is shown, for the group says nothing.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return shown(error.exceptions[0])
     code = re.match(r"[A-Z]{3,16}\b", str(error))
     known = code is not None and not isinstance(error, UnknownCommandError)
-    return f"{type(error).__name__} {code[0]}" if code is not None and known else type(error).__name__
+    name = f"{type(error).__name__} {code[0]}" if code is not None and known else type(error).__name__
+    return name if error.__cause__ is None else f"{name} ({shown(error.__cause__)})"
 
 
 @contextmanager
