@@ -73,7 +73,7 @@ class Registry:
         """Take a credential in, in place of one of the same id, with nothing carried over (C3.2).
 
         One without an id gets a new one. Gives it as it is in force. Waits for the store; raises InvalidAsk,
-        StoreError.
+        StoreError, and UnknownCredential when another process has just removed the one of the same id.
         """
         credential = self._sound(credential)
         if not credential.id:
@@ -81,12 +81,13 @@ class Registry:
         self._put(credential, None, CLEAN)
         self._tell(CredentialRegistered(at=self._now(), credential=credential.id, provider=credential.provider))
         await self._writer().save_now("secret", credential.id)
-        return self._custody.credentials[credential.id]
+        return self._known(credential.id)
 
     async def update(self, credential: Credential) -> Credential:
         """Replace a credential's configuration and secrets; its state stays (C3.3, O22). An unknown id is taken in.
 
-        Gives it as it is in force. Waits for the store; raises InvalidAsk, StoreError.
+        Gives it as it is in force. Waits for the store; raises InvalidAsk, StoreError, and UnknownCredential when
+        another process has just removed it: then it stays removed.
         """
         credential = self._sound(credential)
         if not credential.id:
@@ -94,7 +95,7 @@ class Registry:
         self._put(credential, self._custody.credentials.get(credential.id), None)
         self._tell(CredentialUpdated(at=self._now(), credential=credential.id, provider=credential.provider))
         await self._writer().save_now("secret", credential.id)
-        return self._custody.credentials[credential.id]
+        return self._known(credential.id)
 
     async def remove(self, id: str) -> None:
         """Let go of a credential for good, in the store as well (O18). Calls that use it end as they would have.
@@ -117,11 +118,14 @@ class Registry:
         await self._writer().read()
 
     async def disable(self, id: str) -> Credential:
-        """Switch a credential off: no outcome and no refresh switches it on again (O23). Raises UnknownCredential."""
+        """Switch a credential off: no outcome and no refresh switches it on again (O23).
+
+        Waits for the store; raises StoreError, UnknownCredential.
+        """
         return await self.update(attrs.evolve(self._known(id), disabled=True))
 
     async def enable(self, id: str) -> Credential:
-        """Switch a credential on. Raises UnknownCredential."""
+        """Switch a credential on. Waits for the store; raises StoreError, UnknownCredential."""
         return await self.update(attrs.evolve(self._known(id), disabled=False))
 
     def reset(self, id: str) -> None:

@@ -1,6 +1,6 @@
 """Kernels that share a store: each takes over what the others change, and nobody's change is lost."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -17,10 +17,11 @@ from turnout._events import CredentialRegistered, CredentialRemoved, CredentialU
 from turnout._ledger_renewals import refused_for_good
 from turnout._reconcile import joined, reconciled
 from turnout._records import encode_credential, encode_state
+from turnout._registry import Registry
 from turnout._renewal import mark_of, mark_of_tokens
 from turnout._values import CredentialState, ModelState, Status
 from turnout.abc import Change
-from turnout.errors import CoolingDown, StoreError, TurnoutError, UnknownModel, UpstreamFailed
+from turnout.errors import CoolingDown, StoreError, TurnoutError, UnknownCredential, UnknownModel, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
 
 ASK = Ask(model="m")
@@ -216,6 +217,32 @@ async def test_one_who_lost_the_race_joins_both_changes(autojump_clock: MockCloc
         other = two.credentials.get("a")
         assert other is not None
         assert (other.label, other.disabled) == ("renamed", True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda registry, known: registry.register(known),
+        lambda registry, known: registry.update(known),
+        lambda registry, known: registry.disable(known.id),
+        lambda registry, known: registry.enable(known.id),
+    ],
+    ids=["register", "update", "disable", "enable"],
+)
+async def test_what_another_process_has_just_removed_stays_removed_and_whoever_changes_it_is_told(
+    autojump_clock: MockClock, change: Callable[[Registry, Credential], Awaitable[Credential]]
+) -> None:
+    """O18."""
+    shared = Shared()
+    view = shared.view()
+    async with node(view) as kernel:
+        known = await kernel.credentials.register(credential())
+        view.deaf = True
+        await shared.view().delete("secret", "a")
+        with pytest.raises(UnknownCredential, match="'a'"):
+            await change(kernel.credentials, known)
+        assert kernel.credentials.list() == ()
+    assert ("secret", "a") not in shared.memory.records
 
 
 async def test_a_store_that_cannot_be_watched_for_a_while_is_watched_again(autojump_clock: MockClock) -> None:
