@@ -26,8 +26,10 @@ from peers import body_of
 
 from turnout import Credential
 from turnout_sockets import Farewell, Frames
-from turnout_transport import Httpx, HttpxSettings
+from turnout_transport import Httpx, HttpxSettings, RawStream
+from turnout_transport._dial import Opener
 from turnout_transport._http2 import Connection
+from turnout_transport._sockets import open_socket
 
 OK = [(":status", "200")]
 
@@ -102,7 +104,9 @@ def open_house(authority: trustme.CA, tmp_path: Path) -> OpenHouse:
     context.set_alpn_protocols(["h2"])
 
     @asynccontextmanager
-    async def opened(react: React, window: int = 65535, streams: int = 100) -> AsyncIterator[House]:
+    async def opened(
+        react: React, window: int = 65535, streams: int = 100, open_stream: Opener = open_socket
+    ) -> AsyncIterator[House]:
         heard: list[h2.events.Event] = []
         connections: list[trio.SocketStream] = []
 
@@ -127,7 +131,7 @@ def open_house(authority: trustme.CA, tmp_path: Path) -> OpenHouse:
                         await react(peer, event)
                     await peer.flush()
 
-        transport = Httpx(HttpxSettings(ca_file=str(tmp_path / "ca.pem")))
+        transport = Httpx(HttpxSettings(ca_file=str(tmp_path / "ca.pem")), open_stream=open_stream)
         async with trio.open_nursery() as nursery:
             listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
             origin = f"https://localhost:{listeners[0].socket.getsockname()[1]}"
@@ -362,6 +366,40 @@ async def test_a_connection_that_is_cancelled_before_it_has_said_anything_is_clo
 
     assert scope.cancelled_caught
     assert wire.closed
+
+
+@pytest.mark.parametrize("leaves", ["who makes it", "who waits for it"])
+async def test_a_call_that_is_cancelled_while_a_connection_is_made_takes_it_from_nobody(
+    open_house: OpenHouse, leaves: str
+) -> None:
+    """Several wait for one connection: what comes of it serves the calls after them, too."""
+    go_on = trio.Event()
+    answers: list[bytes] = []
+
+    async def open_stream(address: str, port: int) -> RawStream:
+        await go_on.wait()
+        return await open_socket(address, port)
+
+    async with open_house(by_path, open_stream=open_stream) as house, trio.open_nursery() as nursery:
+
+        async def ask(scope: trio.CancelScope) -> None:
+            with scope:
+                answers.append(await house.call())
+
+        scopes = [trio.CancelScope(), trio.CancelScope()]
+        for scope in scopes:
+            nursery.start_soon(ask, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[leaves == "who waits for it"].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        go_on.set()
+        with trio.fail_after(10):
+            while not answers:  # noqa: ASYNC110  # told by a task that goes on
+                await trio.sleep(0.005)
+            assert await house.call() == b"ok"
+
+    assert answers == [b"ok"]
+    assert len(house.connections) == 1
 
 
 # An upstream that goes away

@@ -8,13 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import attrs
 import h2.config
 import h2.connection
 import h2.events
-import httpcore
 import httpx
 import pytest
 import trio
@@ -24,7 +21,6 @@ import trustme
 from turnout import Credential, Seconds, Secret
 from turnout.abc import Limits, PluginContext
 from turnout_transport import Httpx, HttpxSettings
-from turnout_transport._httpcore import Network
 
 Serve = Callable[[trio.SocketStream], Awaitable[None]]
 
@@ -179,57 +175,6 @@ async def test_a_name_that_hides_a_private_address_is_called_where_the_operator_
         with trio.fail_after(10):
             body, _ = await call(transport, f"http://127.1:{port}")
     assert body == b"ok"
-
-
-@attrs.define
-class Connected(httpcore.AsyncNetworkStream):
-    """A connection to some address; implements what is asked of it."""
-
-    address: str
-    closed: bool = False
-
-    def get_extra_info(self, info: str) -> Any:
-        return (self.address, 443) if info == "server_addr" else None
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.closed = True
-
-
-@attrs.define
-class Names(httpcore.AsyncNetworkBackend):
-    """Every name leads to one address."""
-
-    stream: Connected
-
-    async def connect_tcp(self, *_: Any, **__: Any) -> Connected:
-        await trio.lowlevel.checkpoint()
-        return self.stream
-
-
-PRIVATE = ["127.0.0.1", "10.0.0.7", "192.168.0.1", "fd00::1", "::1", "::ffff:127.0.0.1", "0.0.0.0"]  # noqa: S104
-
-METADATA = ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "168.63.129.16"]
-
-
-@pytest.mark.parametrize(
-    ("address", "private"),
-    [*((address, False) for address in PRIVATE + METADATA), *((address, True) for address in METADATA)],
-)
-async def test_a_connection_is_judged_by_the_address_that_it_leads_to_and_closed(address: str, private: bool) -> None:
-    """S12: metadata never, whatever is set."""
-    stream = Connected(address)
-    with pytest.raises(httpcore.ConnectError, match="no address"):
-        await Network(private=private, backend=Names(stream)).connect_tcp("api.example.com", 443)
-    assert stream.closed
-
-
-@pytest.mark.parametrize(("address", "private"), [("1.1.1.1", False), *((address, True) for address in PRIVATE)])
-async def test_a_connection_to_an_address_that_is_allowed_stays_open(address: str, private: bool) -> None:
-    """S12: private ones by the setting alone."""
-    stream = Connected(address)
-    await Network(private=private, backend=Names(stream)).connect_tcp("api.example.com", 443)
-    assert not stream.closed
 
 
 async def test_a_kept_connection_that_dies_unanswered_is_replaced_once() -> None:

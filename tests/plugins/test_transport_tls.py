@@ -1,4 +1,4 @@
-"""TLS, names and addresses: nothing of a request leaves before the way to its origin has proved itself."""
+"""TLS and addresses: nothing of a request leaves before the way to its origin has proved itself."""
 
 import datetime as dt
 import ssl
@@ -301,117 +301,6 @@ async def test_bytes_that_follow_a_reply_over_tls_never_answer_the_next_request(
         pool.close()
 
 
-# Names
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.0.0.7", "192.168.0.1", "169.254.169.254", "::1", "fd00::1", "::ffff:127.0.0.1", "0.0.0.0"],  # noqa: S104
-)
-async def test_a_public_name_with_a_private_address_is_refused_before_any_connect(address: str) -> None:
-    """S12."""
-    opened: list[str] = []
-
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        await trio.lowlevel.checkpoint()
-        return [address]
-
-    pool = Pool(open_stream=recorder(opened), resolve=resolve)
-    with pytest.raises(httpx.ConnectError, match="no address"):
-        await call(pool, "https://evil.example.com")
-
-    assert opened == []
-
-
-@pytest.mark.parametrize("host", ["127.1", "0x7f000001", "2130706433", "0", "017700000001"])
-async def test_other_spellings_of_loopback_are_judged_by_the_address_they_become(host: str) -> None:
-    """S12, F15: by the system's own resolver."""
-    opened: list[str] = []
-    pool = Pool(open_stream=recorder(opened))
-    with pytest.raises(httpx.ConnectError):
-        await call(pool, f"http://{host}:80")
-
-    assert opened == []
-
-
-@pytest.mark.parametrize("private", [True, False])
-async def test_a_metadata_address_is_refused_whatever_is_set(private: bool) -> None:
-    """S12."""
-    opened: list[str] = []
-    pool = Pool(PoolSettings(allow_private=private), open_stream=recorder(opened))
-    with pytest.raises(httpx.ConnectError):
-        await call(pool, "http://169.254.169.254")
-
-    assert opened == []
-
-
-async def test_a_name_that_changes_its_address_is_judged_at_each_connect() -> None:
-    """S13: one look-up per connect, and the connect goes to exactly the address that was checked."""
-    answers = ["1.1.1.1", "127.0.0.1"]
-    opened: list[str] = []
-
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        await trio.lowlevel.checkpoint()
-        return [answers.pop(0)]
-
-    pool = Pool(open_stream=recorder(opened), resolve=resolve)
-    with pytest.raises(httpx.ConnectError, match="Connection refused"):
-        await call(pool, "http://rebind.example.com")
-    with pytest.raises(httpx.ConnectError, match="no address"):
-        await call(pool, "http://rebind.example.com")
-
-    assert opened == ["1.1.1.1"]
-    assert answers == []
-
-
-async def test_private_addresses_beside_public_ones_are_passed_over() -> None:
-    """S12."""
-    opened: list[str] = []
-
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        await trio.lowlevel.checkpoint()
-        return ["127.0.0.1", "1.1.1.1", "169.254.169.254"]
-
-    pool = Pool(open_stream=recorder(opened), resolve=resolve)
-    with pytest.raises(httpx.ConnectError):
-        await call(pool, "http://mixed.example.com")
-
-    assert opened == ["1.1.1.1"]
-
-
-async def test_a_name_that_is_gone_is_a_connect_error() -> None:
-    """B3."""
-
-    async def resolve(host: str, port: int) -> Sequence[str]:
-        await trio.lowlevel.checkpoint()
-        raise OSError(-2, "Name or service not known")
-
-    with pytest.raises(httpx.ConnectError, match="not known") as caught:
-        await call(Pool(resolve=resolve), "http://gone.example.com")
-
-    assert caught.value.request_sent is False  # type: ignore[attr-defined]
-
-
-async def test_a_resolver_or_a_network_that_hangs_ends_at_the_connect_limit(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    """B2, B3."""
-
-    async def hangs(host: str, port: int) -> Sequence[str]:
-        await trio.sleep_forever()
-
-    async def black_hole(address: str, port: int) -> RawStream:
-        await trio.sleep_forever()
-
-    for pool in (Pool(resolve=hangs, connect_limit=5), Pool(open_stream=black_hole, resolve=numeric, connect_limit=5)):
-        start = trio.current_time()
-        with pytest.raises(httpx.ConnectTimeout, match="within 5 s") as caught:
-            await call(pool, "http://1.1.1.1")
-
-        assert trio.current_time() - start == pytest.approx(5)
-        assert caught.value.request_sent is False  # type: ignore[attr-defined]
-
-
 # Several addresses
 
 
@@ -433,20 +322,6 @@ class Line(RawStream):
 
     def close(self) -> None:
         self.closed = True
-
-
-async def numeric(host: str, port: int) -> Sequence[str]:
-    await trio.lowlevel.checkpoint()
-    return [host]
-
-
-def recorder(opened: list[str]) -> Callable[[str, int], Awaitable[RawStream]]:
-    async def open_stream(address: str, port: int) -> RawStream:
-        await trio.lowlevel.checkpoint()
-        opened.append(address)
-        raise ConnectionRefusedError(111, "Connection refused")
-
-    return open_stream
 
 
 async def test_an_address_that_does_not_answer_is_overtaken_by_the_next(autojump_clock: trio.testing.MockClock) -> None:

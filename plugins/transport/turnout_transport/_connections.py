@@ -36,22 +36,20 @@ class Connection:
 
     __slots__ = (
         "_closed",
-        "_raw",
-        "_records",
         "_send_failure",
         "_sent",
         "_socket",
         "_stream",
         "_unsent",
+        "_wire",
         "idle_since",
         "intake",
         "reply",
     )
 
     def __init__(self, wire: Wire, reply: ReplyParser, readers: Readers) -> None:
-        self._raw = wire.raw
+        self._wire = wire
         self._stream = wire.stream
-        self._records = wire.records
         self._socket = wire.stream if isinstance(wire.stream, SocketStream) else None
         self._closed = False
         self._sent = False
@@ -75,16 +73,14 @@ class Connection:
 
         Also where the intake would have told: the reader may not have had its turn yet.
         """
-        if self._records is not None and self._records.holds_more:
-            return True
-        return isinstance(self._raw, SocketStream) and self._raw.is_readable()
+        return self._wire.is_readable()
 
     def close(self) -> None:
         """Close at once, whatever state it is in; does not wait, may be called twice."""
         if not self._closed:
             self._closed = True
             self.intake.close()
-            self._raw.close()
+            self._wire.raw.close()
 
     def exchange(self, message: Message) -> Coroutine[Any, Any, None]:
         """Send a request, and wait for the head of its reply; the waiting raises httpx's transport errors.

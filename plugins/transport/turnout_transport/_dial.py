@@ -4,8 +4,8 @@ Nothing of a request, and so no secret of a credential, is sent before all of th
 """
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
 import attrs
@@ -17,7 +17,7 @@ from turnout_transport._failures import failure
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, open_tunnel
 from turnout_transport._records import RecordStream
-from turnout_transport._sockets import RawStream
+from turnout_transport._sockets import RawStream, SocketStream
 
 STAGGER = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305, section 5)."""
@@ -43,53 +43,30 @@ class Wire:
     stream: trio.abc.Stream
     records: RecordStream | None = None
 
+    def is_readable(self) -> bool:
+        """Whether something has come that nobody has read: an end, an error, or bytes; does not wait."""
+        if self.records is not None and self.records.holds_more:
+            return True
+        return isinstance(self.raw, SocketStream) and self.raw.is_readable()
+
 
 @attrs.frozen(kw_only=True)
-class Dialer:
-    """How new connections come about.
+class Connector:
+    """How a host is connected to: its name is resolved, what it resolves to is judged, and only then connected to.
 
     Attributes:
-        limit: seconds for resolving, connecting, a proxy's answer and TLS together.
         allow_private: names may resolve to addresses that are not on the public internet.
     """
 
-    tls: ssl.SSLContext
-    limit: float
     allow_private: bool
     open_stream: Opener
     resolve: Resolver
 
-    async def dial(self, origin: Origin, proxy: Proxy | None) -> Wire:
-        """A connection to this origin; raises ConnectError or ConnectTimeout."""
-        try:
-            with trio.fail_after(self.limit), ExitStack() as undo:
-                wire = await self._dial(origin, proxy, undo)
-                undo.pop_all()
-                return wire
-        except trio.TooSlowError as exc:
-            text = f"no connection to {origin} within {self.limit:g} s"
-            raise failure(httpx.ConnectTimeout, text, sent=False) from exc
-        except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise failure(httpx.ConnectError, f"no connection to {origin}: {_reason(exc)}", sent=False) from exc
+    async def connect(self, host: str, port: int, *, private: bool) -> RawStream:
+        """A connection to this host, which is `private` if it may be anywhere; waits without a limit.
 
-    async def _dial(self, origin: Origin, proxy: Proxy | None, undo: ExitStack) -> Wire:
-        if proxy is None:
-            raw = await self._connect(origin.host, origin.port, private=is_written_out(origin.host))
-        else:
-            # The operator named the proxy, wherever it stands. What lies behind it, it resolves itself.
-            raw = await self._connect(proxy.host, proxy.port, private=True)
-        undo.callback(raw.close)
-        stream: trio.abc.Stream = raw
-        if proxy is not None:
-            if proxy.scheme == "https":
-                stream = await self._shake_hands(stream, proxy.host)
-            await open_tunnel(stream, proxy, origin)
-        if origin.scheme == "http":
-            return Wire(raw=raw, stream=stream)
-        records = RecordStream(stream)
-        return Wire(raw=raw, stream=await self._shake_hands(records, origin.host), records=records)
-
-    async def _connect(self, host: str, port: int, *, private: bool) -> RawStream:
+        Raises OSError, UnicodeError, and ConnectError when the host has no address that may be connected to.
+        """
         addresses = await self.resolve(host, port)
         private = private or self.allow_private
         allowed = [address for address in addresses if may_connect(address, private=private)]
@@ -99,10 +76,70 @@ class Dialer:
             raise failure(httpx.ConnectError, text, sent=False)
         return await connect_first(allowed, port, self.open_stream)
 
-    async def _shake_hands(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
-        tls = trio.SSLStream(stream, self.tls, server_hostname=host)
-        await tls.do_handshake()
-        return tls
+
+@attrs.frozen(kw_only=True)
+class Dialer:
+    """How new connections to origins come about.
+
+    Attributes:
+        limit: seconds for resolving, connecting, a proxy's answer and TLS together.
+    """
+
+    tls: ssl.SSLContext
+    limit: float
+    connector: Connector
+
+    async def dial(self, origin: Origin, proxy: Proxy | None) -> Wire:
+        """A connection to this origin; raises as `dialling` does."""
+        with dialling(origin, self.limit), ExitStack() as undo:
+            wire = await self._dial(origin, proxy, undo)
+            undo.pop_all()
+        return wire
+
+    async def _dial(self, origin: Origin, proxy: Proxy | None, undo: ExitStack) -> Wire:
+        connect = self.connector.connect
+        if proxy is None:
+            raw = await connect(origin.host, origin.port, private=is_written_out(origin.host))
+        else:
+            # The operator named the proxy, wherever it stands. What lies behind it, it resolves itself.
+            raw = await connect(proxy.host, proxy.port, private=True)
+        undo.callback(raw.close)
+        stream: trio.abc.Stream = raw
+        if proxy is not None:
+            if proxy.scheme == "https":
+                stream = await shake_hands(stream, self.tls, proxy.host)
+            await open_tunnel(stream, proxy, origin)
+        if origin.scheme == "http":
+            return Wire(raw=raw, stream=stream)
+        records = RecordStream(stream)
+        return Wire(raw=raw, stream=await shake_hands(records, self.tls, origin.host), records=records)
+
+
+@contextmanager
+def dialling(origin: object, limit: float) -> Iterator[None]:
+    """One limit, in seconds, over all that makes a connection, and one name for each way in which that may fail.
+
+    Raises ConnectTimeout when the limit has passed, ConnectError otherwise.
+    """
+    try:
+        with trio.fail_after(limit):
+            yield
+    except trio.TooSlowError as exc:
+        text = f"no connection to {origin} within {limit:g} s"
+        raise failure(httpx.ConnectTimeout, text, sent=False) from exc
+    except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+        raise failure(httpx.ConnectError, f"no connection to {origin}: {_reason(exc)}", sent=False) from exc
+
+
+async def shake_hands(below: trio.abc.Stream, tls: ssl.SSLContext, host: str) -> trio.SSLStream[trio.abc.Stream]:
+    """TLS on a stream, once the other side has proved that it is this host.
+
+    Whoever ends without saying so (close_notify) has broken off: a reply that lasts until its connection is closed
+    would otherwise be cut short by anybody on the way (RFC 9112, 9.8).
+    """
+    stream = trio.SSLStream(below, tls, server_hostname=host)
+    await stream.do_handshake()
+    return stream
 
 
 async def connect_first(addresses: Sequence[str], port: int, open_stream: Opener) -> RawStream:

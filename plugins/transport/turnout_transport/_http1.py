@@ -5,9 +5,14 @@ httpcore keeps what comes behind a reply and takes it for the answer to the next
 Everything here overrides private parts of httpcore, which its version is bounded for.
 """
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import httpcore
+import httpx
+
+from turnout_transport._dial import dialling
+from turnout_transport._failures import failure
+from turnout_transport._httpcore import COURSE
 
 
 class Http1(httpcore.AsyncHTTP11Connection):
@@ -19,18 +24,41 @@ class Http1(httpcore.AsyncHTTP11Connection):
 
 
 class Connection(httpcore.AsyncHTTPConnection):
-    """A connection that is open once it is used."""
+    """A connection that is open once it is used.
+
+    Where HTTP/2 may be spoken, all requests that come while it is made wait for it, and share its fate.
+    """
+
+    _refusal: httpx.TransportError | None = None
 
     async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        """As httpcore's own, whose first call decides for classes of connections that it does not let anybody name."""
-        try:
+        """Send a request, as soon as there is a connection; raises as `dialling` does.
+
+        httpcore's own lets nobody name the classes of connections, and has a limit for connecting and another for TLS,
+        both anew for each that waits.
+        """
+        if course := COURSE.get():
+            course.fresh = self._connection is None
+        if self._connection is None:
             async with self._request_lock:
-                if self._connection is None:
-                    self._connection = await self.speak(await self._connect(request))
-        except BaseException:
-            self._connect_failed = True
+                await self._be_open(request)
+        return await cast("httpcore.AsyncConnectionInterface", self._connection).handle_async_request(request)
+
+    async def _be_open(self, request: httpcore.Request) -> None:
+        if self._refusal is not None:
+            raise failure(type(self._refusal), str(self._refusal), sent=False) from self._refusal
+        if self._connect_failed:  # by who was cancelled: nothing is known, and the pool has let go of it
+            raise httpcore.ConnectionNotAvailable
+        if self._connection is not None:
+            return
+        try:
+            with dialling(self._origin, request.extensions["timeout"]["connect"]):
+                self._connection = await self.speak(await self._connect(request))
+        except httpx.TransportError as exc:
+            self._refusal = exc
             raise
-        return await self._connection.handle_async_request(request)
+        finally:
+            self._connect_failed = self._connection is None
 
     async def speak(self, stream: httpcore.AsyncNetworkStream) -> httpcore.AsyncConnectionInterface:
         """Begin to speak HTTP/1.1."""

@@ -6,7 +6,7 @@ many informational replies it has skipped, nor that a head has grown out of prop
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, final
 
@@ -14,8 +14,9 @@ import httpcore
 import httpx
 import trio
 
-from turnout_transport._addresses import may_connect
+from turnout_transport._dial import Connector, Wire, shake_hands
 from turnout_transport._failures import failure
+from turnout_transport._records import RecordStream
 from turnout_transport._replies import MAX_INFORMATIONAL
 
 KINDS: Mapping[type[Exception], type[httpx.TransportError]] = {
@@ -47,7 +48,7 @@ class Course:
     """Follows one try of a request: what was connected, what was sent, what came.
 
     Attributes:
-        fresh: a connection was made for it.
+        fresh: a connection was made for it, and for others perhaps.
         sent: some of it may have arrived.
         answered: a byte of an answer came; over HTTP/2, whose frames are no answers yet, a head.
         refused: the upstream has said that it did not look at it, so that it counts as not sent.
@@ -66,9 +67,7 @@ class Course:
 
     async def __call__(self, event: str, _info: Mapping[str, Any]) -> None:
         """Take notice of an event of httpcore's trace."""
-        if event.endswith("connect_tcp.started"):
-            self.fresh = True
-        elif event.endswith("send_request_headers.started"):
+        if event.endswith("send_request_headers.started"):
             self.sent = True
         elif event.endswith("receive_response_headers.complete"):
             self.answered = True
@@ -100,36 +99,47 @@ COURSE: ContextVar[Course | None] = ContextVar("COURSE", default=None)
 class Watched(httpcore.AsyncNetworkStream):
     """A connection whose reads are told to the try that waits for them."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._early: bytes | None = None
-        tls = stream.get_extra_info("ssl_object")
-        self._told = tls is None or tls.selected_alpn_protocol() != "h2"
+        self._told = not (isinstance(wire.stream, trio.SSLStream) and wire.stream.selected_alpn_protocol() == "h2")
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002  # httpcore's
         """Wait for bytes; raises ReadError, and RemoteProtocolError as `Course.took` does."""
         data, self._early = self._early, None
         if data is None:
-            data = await self._stream.read(max_bytes, timeout)
+            data = await self._receive(max_bytes)
         course = COURSE.get()
         if self._told and course is not None:
             course.took(data)
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def _receive(self, max_bytes: int) -> bytes:
+        try:
+            return bytes(await self._wire.stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise httpcore.ReadError("the connection to the upstream broke") from exc
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  # httpcore's
         """Wait until all is sent; raises WriteError, also when an answer comes first, for httpcore to read (B31)."""
         if len(buffer) <= SMALL or not self._told:
-            await self._stream.write(buffer, timeout)
+            await self._send(buffer)
         else:
-            await self._write_beside_reading(buffer, timeout)
+            await self._write_beside_reading(buffer)
 
-    async def _write_beside_reading(self, buffer: bytes, timeout: float | None) -> None:
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self._wire.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise httpcore.WriteError("the upstream closed while the request was sent") from exc
+
+    async def _write_beside_reading(self, buffer: bytes) -> None:
         failed: Exception | None = httpcore.WriteError("the upstream answered before it had read the request")
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
                 try:
-                    self._early = await self._stream.read(PIECE)
+                    self._early = await self._receive(PIECE)
                 except httpcore.ReadError:
                     self._early = b""
                 nursery.cancel_scope.cancel()
@@ -137,69 +147,62 @@ class Watched(httpcore.AsyncNetworkStream):
             nursery.start_soon(listen)
             try:
                 for start in range(0, len(buffer), PIECE):
-                    await self._stream.write(buffer[start : start + PIECE], timeout)
+                    await self._send(buffer[start : start + PIECE])
                 failed = None
-            except (httpcore.WriteError, httpcore.WriteTimeout) as exc:
+            except httpcore.WriteError as exc:
                 failed = exc
             nursery.cancel_scope.cancel()
         if failed is not None:
             raise failed
 
     async def aclose(self) -> None:
-        """Close."""
-        await self._stream.aclose()
+        """Close at once; does not wait."""
+        self._wire.raw.close()
 
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,
         server_hostname: str | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ARG002  # see `_http1.Connection`
     ) -> httpcore.AsyncNetworkStream:
-        """Shake hands; raises ConnectError."""
-        return Watched(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        """Shake hands; raises BrokenResourceError. Failed or cancelled, it has closed the connection."""
+        with ExitStack() as undo:
+            undo.callback(self._wire.raw.close)
+            records = RecordStream(self._wire.stream)
+            stream = await shake_hands(records, ssl_context, server_hostname or "")
+            undo.pop_all()
+        return Watched(Wire(raw=self._wire.raw, stream=stream, records=records))
 
     def get_extra_info(self, info: str) -> Any:
-        """What the connection beneath knows of itself; what TLS holds that nobody has read counts as readable."""
-        return (info == "is_readable" and self._holds_more) or self._stream.get_extra_info(info)
-
-    @property
-    def _holds_more(self) -> bool:
-        """Whether records of TLS have come behind the one that was read last: trio reads as many as there are."""
-        stream = getattr(self._stream, "_stream", None)
-        return isinstance(stream, trio.SSLStream) and bool(stream._incoming.pending)  # noqa: SLF001  # told by no other
+        """What httpcore asks for: the TLS, and whether something has come that nobody has read."""
+        if info == "ssl_object":
+            return self._wire.stream if isinstance(self._wire.stream, trio.SSLStream) else None
+        return self._wire.is_readable() if info == "is_readable" else None
 
 
 @final
 class Network(httpcore.AsyncNetworkBackend):
-    """Connects where it may: what a name resolves to is judged before anything is sent (S12).
+    """Connects as `pool` does.
 
     Attributes:
         private: the host may have an address outside the public internet.
     """
 
-    def __init__(self, *, private: bool, backend: httpcore.AsyncNetworkBackend | None = None) -> None:
-        """`backend` makes the connections; Trio's own unless given."""
+    def __init__(self, connector: Connector, *, private: bool) -> None:
         self.private = private
-        self._backend = backend or httpcore.TrioBackend()
+        self._connector = connector
 
     async def connect_tcp(
         self,
         host: str,
         port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        timeout: float | None = None,  # noqa: ARG002  # see `_http1.Connection`
+        local_address: str | None = None,  # noqa: ARG002  # none is ever given, as with the options
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        """A connection; raises ConnectError, ConnectTimeout."""
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        if not may_connect(stream.get_extra_info("server_addr")[0], private=self.private):
-            await stream.aclose()
-            raise httpcore.ConnectError(f"{host} has no address that may be connected to")
-        return Watched(stream)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self._backend.sleep(seconds)
+        """A connection; raises as `Connector.connect` does."""
+        raw = await self._connector.connect(host, port, private=self.private)
+        return Watched(Wire(raw=raw, stream=raw))
 
 
 @contextmanager

@@ -17,12 +17,15 @@ import trio
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
 from turnout_transport._addresses import is_written_out
+from turnout_transport._dial import Connector, Opener, Resolver
 from turnout_transport._failures import failure, mark_sent
 from turnout_transport._httpcore import COURSE, PIECE, Course, Network, translated
 from turnout_transport._limiters import CredentialLimiters, Holder, Places
+from turnout_transport._lookups import Lookups
 from turnout_transport._origins import Origin
 from turnout_transport._requests import cleaned
 from turnout_transport._resends import Resends
+from turnout_transport._sockets import open_socket
 from turnout_transport._tls import tls_context, usable_ca_file
 
 try:
@@ -67,8 +70,18 @@ class Httpx:
     api: ClassVar[int] = 1
     Settings = HttpxSettings
 
-    def __init__(self, settings: HttpxSettings = DEFAULTS, *, connect_limit: float = 5.0) -> None:
+    def __init__(
+        self,
+        settings: HttpxSettings = DEFAULTS,
+        *,
+        connect_limit: float = 5.0,
+        open_stream: Opener = open_socket,
+        resolve: Resolver | None = None,
+    ) -> None:
         self._settings = settings
+        self._connector = Connector(
+            allow_private=settings.allow_private, open_stream=open_stream, resolve=resolve or Lookups()
+        )
         self._connect_limit = connect_limit
         self._tls = tls_context(settings.ca_file)
         self._limiters = CredentialLimiters(settings.max_per_credential)
@@ -115,7 +128,7 @@ class Httpx:
                 max_connections=None,
                 max_keepalive_connections=None,
                 keepalive_expiry=settings.keepalive,
-                network_backend=Network(private=settings.allow_private or is_written_out(origin.host)),
+                network_backend=Network(self._connector, private=is_written_out(origin.host)),
             ),
             places=Places(settings.max_requests),
             settings=settings,

@@ -12,7 +12,7 @@ import trio
 from turnout import ByteCount, Credential, Seconds, Secret
 from turnout.abc import PluginContext
 from turnout_sockets import Burst, Readers
-from turnout_transport._dial import Dialer, Opener, Resolver
+from turnout_transport._dial import Connector, Dialer, Opener, Resolver
 from turnout_transport._exchanges import BoundTransport
 from turnout_transport._limiters import CredentialLimiters
 from turnout_transport._lookups import Lookups
@@ -82,9 +82,9 @@ class Pool:
             dialer=Dialer(
                 tls=tls or tls_context(settings.ca_file),
                 limit=connect_limit,
-                allow_private=settings.allow_private,
-                open_stream=open_stream,
-                resolve=resolve or Lookups(),
+                connector=Connector(
+                    allow_private=settings.allow_private, open_stream=open_stream, resolve=resolve or Lookups()
+                ),
             ),
             places=settings.max_connections,
             max_wait=settings.max_wait,
