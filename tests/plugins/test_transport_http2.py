@@ -270,6 +270,90 @@ async def test_a_reply_before_the_request_was_read_is_delivered(open_house: Open
     assert sent <= 65535
 
 
+@attrs.define
+class Slowly(httpx.AsyncByteStream):
+    """The body of a request of which only the first piece comes at once. No generator: it may be left."""
+
+    pieces: list[bytes]
+    go_on: trio.Event
+    given: int = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.given:
+            await self.go_on.wait()
+        if self.given == len(self.pieces):
+            raise StopAsyncIteration
+        self.given += 1
+        return self.pieces[self.given - 1]
+
+
+@pytest.mark.parametrize("more", [[], [b"more"]], ids=["end", "more"])
+@pytest.mark.parametrize("code", [h2.errors.ErrorCodes.NO_ERROR, h2.errors.ErrorCodes.CANCEL])
+async def test_a_whole_reply_whose_stream_is_reset_between_two_sends_of_the_request_is_delivered(
+    open_house: OpenHouse, more: list[bytes], code: h2.errors.ErrorCodes
+) -> None:
+    """B31: who does not want the rest of a request says so with a reset (RFC 9113, 8.1). Another call reads it."""
+    answered = trio.Event()
+    waiting: list[int] = []
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            waiting.append(event.stream_id)
+        elif isinstance(event, h2.events.DataReceived) and event.data == b"one":
+            assert event.stream_id is not None
+            peer.machine.send_headers(event.stream_id, [(":status", "429")])
+            peer.machine.send_data(event.stream_id, b"slow down", end_stream=True)
+            peer.machine.reset_stream(event.stream_id, code)
+            peer.reply(waiting[0])
+
+    async with open_house(react) as house, trio.open_nursery() as nursery:
+
+        async def wait_beside() -> None:
+            assert await house.call() == b"ok"
+            answered.set()
+
+        nursery.start_soon(wait_beside)
+        await house.wait_heard(h2.events.StreamEnded)
+        request = httpx.Request("POST", house.origin, stream=Slowly([b"one", *more], answered))
+        with trio.fail_after(10):
+            response = await house.transport.handle_async_request(request)
+            assert (response.status_code, await response.aread()) == (429, b"slow down")
+            await response.aclose()
+    assert len(house.connections) == 1
+
+
+async def test_a_refusal_between_two_sends_of_the_request_is_told_as_one(open_house: OpenHouse) -> None:
+    """Section 4: REFUSED_STREAM bills nobody."""
+    refused = trio.Event()
+    waiting: list[int] = []
+
+    async def react(peer: Peer, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            waiting.append(event.stream_id)
+        elif isinstance(event, h2.events.DataReceived) and event.data == b"one":
+            assert event.stream_id is not None
+            peer.machine.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+            peer.reply(waiting[0])
+
+    async with open_house(react) as house, trio.open_nursery() as nursery:
+
+        async def wait_beside() -> None:
+            assert await house.call() == b"ok"
+            refused.set()
+
+        nursery.start_soon(wait_beside)
+        await house.wait_heard(h2.events.StreamEnded)
+        with trio.fail_after(10), pytest.raises(httpx.RemoteProtocolError) as caught:
+            await house.transport.handle_async_request(
+                httpx.Request("POST", house.origin, stream=Slowly([b"one"], refused))
+            )
+
+    assert caught.value.request_sent is False  # type: ignore[attr-defined]
+
+
 async def test_an_upstream_that_breaks_the_protocol_is_to_blame(open_house: OpenHouse) -> None:
     """B13: in the middle of a reply, too."""
 

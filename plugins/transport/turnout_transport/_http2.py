@@ -209,14 +209,22 @@ class Http2(httpcore.AsyncHTTP2Connection):
             await super()._send_request_body(request, stream_id)
         except Answered:
             return
+        except h2.exceptions.StreamClosedError:
+            # Reset between two sends, by a frame that another call has read. What came before says why: an answer,
+            # which may be whole (RFC 9113, 8.1), or nothing, and then the reset itself is what is read next.
+            if not self._is_answered(stream_id):
+                raise
 
     async def _wait_for_outgoing_flow(self, request: httpcore.Request, stream_id: int) -> int:
-        while not any(isinstance(each, ANSWERS) for each in self._events[stream_id]):
+        while not self._is_answered(stream_id):
             window = self._h2_state.local_flow_control_window(stream_id)
             if flow := min(window, self._h2_state.max_outbound_frame_size):
                 return flow
             await self._receive_events(request)
         raise Answered
+
+    def _is_answered(self, stream_id: int) -> bool:
+        return any(isinstance(each, ANSWERS) for each in self._events[stream_id])
 
 
 class Connection(_http1.Connection):
