@@ -21,6 +21,7 @@ from turnout import (
     Phase,
     Protocol,
     RateLimited,
+    Sent,
     TimedOut,
     Transient,
     Unauthorized,
@@ -270,6 +271,13 @@ def test_an_unmarked_400_reaches_the_client_as_a_400() -> None:
     made = answer(refused(400, b'{"error":{"message":"no such voice"}}'), "openai.chat", now=NOW)
     assert (made.status, told(made)["message"]) == (400, "no such voice")
     assert answer(refused(409, b'{"error":{"message":"x"}}'), "openai.chat", now=NOW).status == 502
+
+
+def test_what_was_never_sent_was_refused_by_nobody() -> None:
+    """D8: a lack of descriptors, or of places for connections."""
+    made = answer(UpstreamFailed(Failed(sent=Sent.NO)), "openai.chat", now=NOW)
+    assert (made.status, told(made)["code"]) == (502, "upstream_error")
+    assert told(made)["message"] == "the gateway could not send the request"
 
 
 def test_after_commit_an_error_is_one_event_and_never_a_done() -> None:

@@ -24,6 +24,7 @@ from turnout import (
     PaymentRequired,
     Protocol,
     RateLimited,
+    Sent,
     TimedOut,
     Transient,
     Unauthorized,
@@ -93,6 +94,10 @@ VERDICTS: Mapping[type[Failure], tuple[str, str]] = {
     Failed: ("upstream_error", "the upstream refused the request"),
 }
 """Code and text of every verdict. An upstream's 401 is never the client's 401 (B23)."""
+
+_NOT_SENT = "the gateway could not send the request"
+"""Of `Failed`, where no upstream has refused anything: a limit of our own connections, a lack of descriptors, a request
+that HTTP cannot carry (D8)."""
 
 _RELAYED_STATUSES = frozenset({400, 413, 422})
 """The client's own mistakes: the upstream says best what is wrong, so its words are passed on (B27)."""
@@ -182,6 +187,8 @@ def _tell_upstream(verdict: Failure, request_id: str, *, committed: bool) -> Tol
     if isinstance(verdict.detail, InvalidAsk):  # no upstream was asked: the request itself says what is wrong
         return tell(verdict.detail, now=0.0, request_id=request_id)
     code, message = VERDICTS[type(verdict)]
+    if isinstance(verdict, Failed) and verdict.sent is Sent.NO:
+        message = _NOT_SENT
     status = CODES[code]
     relayed: Mapping[str, Any] = {}
     own = verdict.detail
