@@ -1,8 +1,11 @@
 """Names and addresses, for either transport: what a name leads to is judged, then connected to, all in bounded time."""
 
+import errno
+import resource
 import socket
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -12,11 +15,12 @@ import trio
 import trio.testing
 from peers import always_ok, peer, reset
 
-from turnout import Credential
+from turnout import Blame, Credential, Sent
 from turnout_transport import Httpx, Pool, RawStream
 from turnout_transport._dial import Opener, Resolver
 from turnout_transport._lookups import PER_NAME, Lookups
 from turnout_transport._sockets import SocketStream, open_socket
+from turnout_wire import verdict_of_exception
 
 
 class Transport(Protocol):
@@ -331,3 +335,72 @@ async def test_a_peer_that_resets_at_once_is_told_as_a_failure_of_the_way_and_le
 
     assert hasattr(caught.value, "request_sent")
     assert [stream.fileno() for stream in opened] == [-1]
+
+
+# What this machine lacks
+
+
+@pytest.mark.parametrize("lack", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("addresses", [["1.1.1.1"], ["1.0.0.1", "1.1.1.1"]], ids=["alone", "behind one that refuses"])
+async def test_a_connection_for_which_this_machine_lacks_something_speaks_against_nobody(
+    make: Make, lack: int, addresses: list[str]
+) -> None:
+    """D8: the upstream has not been asked."""
+
+    async def open_stream(address: str, port: int) -> RawStream:
+        await trio.lowlevel.checkpoint()
+        raise OSError(lack if address == "1.1.1.1" else errno.ECONNREFUSED, "no")
+
+    with pytest.raises(httpx.PoolTimeout) as caught:
+        await call(make(resolve=leading_to(*addresses), open_stream=open_stream), "http://api.example.com")
+
+    verdict = verdict_of_exception(caught.value)
+    assert (verdict.blame, verdict.sent) == (Blame.NOBODY, Sent.NO)
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EAGAIN, "no thread"),
+        socket.gaierror(socket.EAI_MEMORY, "no memory"),
+    ],
+    ids=repr,
+)
+async def test_a_look_up_for_which_this_machine_lacks_something_speaks_against_nobody(make: Make, why: OSError) -> None:
+    """D8."""
+
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        await trio.lowlevel.checkpoint()
+        raise why
+
+    with pytest.raises(httpx.PoolTimeout) as caught:
+        await call(make(resolve=resolve), "http://api.example.com")
+
+    assert verdict_of_exception(caught.value).blame is Blame.NOBODY
+
+
+@pytest.fixture
+def no_descriptors() -> Iterator[Callable[[], None]]:
+    """Leaves this process none beyond those that are in use when it is called."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def use_up() -> None:
+        with Path("/dev/null").open() as free:
+            lowest = free.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+
+    yield use_up
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_without_descriptors_nothing_is_blamed_on_the_upstream(
+    make: Make, no_descriptors: Callable[[], None], host: str
+) -> None:
+    """A5, D8: with the system's own look-ups and sockets."""
+    async with peer(always_ok) as origin:
+        transport = make(connect_limit=30)
+        no_descriptors()
+        with pytest.raises(httpx.PoolTimeout, match="Too many open files"):
+            await call(transport, origin.replace("127.0.0.1", host))

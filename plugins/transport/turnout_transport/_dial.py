@@ -13,7 +13,7 @@ import httpx
 import trio
 
 from turnout_transport._addresses import is_written_out, may_connect
-from turnout_transport._failures import failure
+from turnout_transport._failures import failure, is_shortage
 from turnout_transport._origins import Origin
 from turnout_transport._proxies import Proxy, open_tunnel
 from turnout_transport._records import RecordStream
@@ -119,7 +119,8 @@ class Dialer:
 def dialling(origin: object, limit: float) -> Iterator[None]:
     """One limit, in seconds, over all that makes a connection, and one name for each way in which that may fail.
 
-    Raises ConnectTimeout when the limit has passed, ConnectError otherwise.
+    Raises ConnectTimeout when it has passed, PoolTimeout, as where all places are taken, when something is missing
+    on our side (see `SHORTAGES`), and ConnectError otherwise.
     """
     try:
         with trio.fail_after(limit):
@@ -128,7 +129,8 @@ def dialling(origin: object, limit: float) -> Iterator[None]:
         text = f"no connection to {origin} within {limit:g} s"
         raise failure(httpx.ConnectTimeout, text, sent=False) from exc
     except (OSError, UnicodeError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-        raise failure(httpx.ConnectError, f"no connection to {origin}: {_reason(exc)}", sent=False) from exc
+        kind = httpx.PoolTimeout if is_shortage(exc) else httpx.ConnectError
+        raise failure(kind, f"no connection to {origin}: {_reason(exc)}", sent=False) from exc
 
 
 async def shake_hands(below: trio.abc.Stream, tls: ssl.SSLContext, host: str) -> trio.SSLStream[trio.abc.Stream]:
@@ -143,7 +145,10 @@ async def shake_hands(below: trio.abc.Stream, tls: ssl.SSLContext, host: str) ->
 
 
 async def connect_first(addresses: Sequence[str], port: int, open_stream: Opener) -> RawStream:
-    """Connect to whichever address answers first, each tried a little after the one before; raises OSError."""
+    """Connect to whichever address answers first, each tried a little after the one before; raises OSError.
+
+    Of several, one that says what we lack: then it is not known whether that address would have answered.
+    """
     if len(addresses) == 1:
         return await open_stream(addresses[0], port)
     opened: list[RawStream] = []
@@ -167,7 +172,7 @@ async def connect_first(addresses: Sequence[str], port: int, open_stream: Opener
                 with trio.move_on_after(STAGGER):
                     await over.wait()
         if not opened:
-            raise failures[0]
+            raise next(filter(is_shortage, failures), failures[0])
         kept = opened[0]
         return kept
     finally:

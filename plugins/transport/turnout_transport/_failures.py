@@ -4,7 +4,14 @@
 nobody twice, and True when some of it may have arrived. Texts name hosts and reasons, never a URL, a header or a body.
 """
 
+import errno
+import socket
+
 import httpx
+
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN, socket.EAI_MEMORY})
+"""What the system says when this machine has no descriptor, memory or thread left: socket(2), connect(2), and
+getaddrinfo(3), whose EAI_SYSTEM Python raises as the error that it stands for."""
 
 
 def failure(kind: type[httpx.TransportError], text: str, *, sent: bool) -> httpx.TransportError:
@@ -17,3 +24,8 @@ def failure(kind: type[httpx.TransportError], text: str, *, sent: bool) -> httpx
 def mark_sent(exc: httpx.TransportError) -> None:
     """Correct a failure: an earlier try of the same request may have arrived."""
     exc.request_sent = True  # type: ignore[attr-defined]  # as above
+
+
+def is_shortage(exc: BaseException) -> bool:
+    """Whether something is lacking on our side, of which no upstream knows."""
+    return isinstance(exc, OSError) and exc.errno in SHORTAGES

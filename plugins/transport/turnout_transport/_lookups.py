@@ -29,7 +29,12 @@ _Found: TypeAlias = Sequence[str] | Exception
 
 def system_addresses(host: str) -> Sequence[str]:
     """Addresses of a host by the system's resolver, in its order; blocks, raises OSError."""
-    return _distinct(socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM))
+    try:
+        return _distinct(socket.getaddrinfo(host.encode("ascii"), None, type=socket.SOCK_STREAM))
+    except socket.gaierror:
+        # A process without descriptors is mostly told that there is no such name: what asks for one says what is wrong.
+        socket.socket().close()
+        raise
 
 
 @attrs.define
