@@ -32,6 +32,7 @@ from peers import (
 
 from turnout import Credential
 from turnout_transport import Httpx, HttpxSettings, Pool, PoolSettings
+from turnout_wire import verdict_of_exception
 
 
 class Way(Protocol):
@@ -723,3 +724,44 @@ async def test_nothing_is_sent_before_the_other_side_has_proved_itself(
         assert way.in_use == 0
 
     assert (b"canary" in seen) == (fault == "none")
+
+
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "said", "whole"),
+    [
+        (OK, False, True),
+        (CHUNKED + b"2\r\nok\r\n0\r\n\r\n", False, True),
+        (UNTIL_CLOSE + b"ok", True, True),
+        (UNTIL_CLOSE + b"ok", False, False),
+        (UNTIL_CLOSE, False, False),
+        (OK[:-1], False, False),
+        (OK[:-1], True, False),
+        (CHUNKED + b"2\r\nok\r\n", False, False),
+        (CHUNKED + b"2\r\nok\r\n", True, False),
+    ],
+)
+async def test_over_tls_a_reply_is_whole_by_its_own_framing_or_when_its_end_is_said(
+    open_way: OpenWay, authority: trustme.CA, tmp_path: Path, reply: bytes, said: bool, whole: bool
+) -> None:
+    """B12, B13: anybody on the way can close a connection, only the upstream can say that it does (RFC 9112, 9.8)."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        tls = trio.SSLStream(stream, server_context(authority, "none", tmp_path), server_side=True)
+        await read_request(tls)
+        await tls.send_all(reply)
+        if said:
+            await tls.aclose()
+
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with peer(serve) as at, open_way(ca_file=str(tmp_path / "ca.pem")) as way:
+        origin = at.replace("http://127.0.0.1", "https://localhost")
+        if whole:
+            assert await call(way.bound(origin), origin) == b"ok"
+        else:
+            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)) as caught:
+                await call(way.bound(origin), origin)
+            assert verdict_of_exception(caught.value, answered=True).code == "upstream_protocol"
+        assert way.in_use == 0
