@@ -140,3 +140,14 @@ def test_an_endless_line_is_refused_after_a_mebibyte() -> None:
         assert reader.feed(b"x" * 65_536) == []
     with pytest.raises(EventTooLarge):
         reader.feed(b"x")
+
+
+def test_the_other_half_of_a_line_end_is_given_as_soon_as_it_is_here() -> None:
+    """And is no blank line of its own, nor waits for the next event."""
+    reader = BlockReader()
+    assert reader.feed(b"data: x\r\n\r") == [b"data: x\r\n\r"]
+    assert reader.half
+    assert reader.feed(b"") == []
+    assert reader.half
+    assert reader.feed(b"\n") == [b"\n"]
+    assert (reader.half, reader.held) == (False, b"")

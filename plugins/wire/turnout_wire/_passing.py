@@ -125,18 +125,37 @@ class PassedEvents:
     def end(self) -> list[Chunk]:
         """The upstream has nothing more to say; sets `failure` unless the answer is complete (B12)."""
         last: list[Chunk] = []
-        if not self.done and self._reader.holds:
-            # Some servers end their last event with one line end, or none
-            block = self._reader.held.rstrip(b"\r\n") + b"\n\n"
-            event = read_event(block, first=self._first)
-            said = self._grammar.read(event) if event is not None else Said()
-            if said.end and said.error is None:
+        if not self.done:
+            block, said = self._unfinished()
+            if said.end:
                 self._complete = True
                 last = [Chunk(block, said.payload)]
-        self.done = self.done or self._complete
-        if not self.done:
-            self.failure = Protocol(message=f"the stream ended before its {self._grammar.end}")
+            elif self._complete and self._reader.half:
+                last = [Chunk(b"\n")]
+        if self.failure is None:
+            self.done = self.done or self._complete
+            if not self.done:
+                self.failure = Protocol(message=f"the stream ended before its {self._grammar.end}")
         return last
+
+    def cut_off(self) -> None:
+        """The upstream's connection failed; sets `failure` if the upstream had begun to say why."""
+        if not self.done:
+            self._unfinished()
+
+    def _unfinished(self) -> tuple[bytes, Said]:
+        """What is held as a whole event, and what it says; sets `failure` when that is an error.
+
+        Some servers end their last event with one line end, or none. By the standard nobody hears of such an event, and
+        no content is passed on of it; but an end is meant as one, and an error tells more than that the stream is over.
+        """
+        block = self._reader.held.rstrip(b"\r\n") + b"\n\n"
+        event = read_event(block, first=self._first)
+        said = Said() if event is None else self._grammar.read(event)
+        if event is not None and said.error is not None:
+            self._fail(said.error, event)
+            return block, Said()
+        return block, said
 
     def _apart(self, blocks: list[bytes]) -> list[Chunk]:
         """Before the first payload: each event is read and becomes a chunk of its own."""
@@ -147,7 +166,7 @@ class PassedEvents:
             payload = event is not None and self._take(event)
             if self.failure:
                 break
-            chunks.append(Chunk(block, payload))
+            chunks.append(Chunk(self._closed(block), payload))
             if self.done:
                 break
             if payload:
@@ -167,21 +186,28 @@ class PassedEvents:
                 payload = self._take(event) or payload
                 if self.failure:
                     break
-            passed.append(block)
+            passed.append(self._closed(block))
             if self.done:
                 break
         return [Chunk(b"".join(passed), payload)] if passed else []
+
+    def _closed(self, block: bytes) -> bytes:
+        """The block; the last one with the LF of its CRLF, which may come too late to be read."""
+        return block + b"\n" if self.done and block.endswith(b"\n\r") else block
 
     def _take(self, event: Event) -> bool:
         """Whether the event is payload; notes an end, and an error, which a frontend tells in its own words."""
         said = self._grammar.read(event)
         if said.error is not None:
-            self.failure = self._judge(status_of_error(said.error), error_alone(said.error, event.data))
+            self._fail(said.error, event)
             return False
         if said.end:
             self._complete = True
             self.done = self._grammar.last
         return said.payload
+
+    def _fail(self, error: object, event: Event) -> None:
+        self.failure = self._judge(status_of_error(error), error_alone(error, event.data))
 
 
 def _together(chunks: list[Chunk]) -> Chunk:

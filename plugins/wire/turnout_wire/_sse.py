@@ -39,15 +39,20 @@ class Event(NamedTuple):
 class BlockReader:
     """Splits a stream into blocks: one event, comment or run of blank lines each, with the line ends that close it.
 
-    Bytes that do not end a block yet are held, up to the limits.
+    Bytes that do not end a block yet are held, up to the limits. A CR ends a line at once, so the LF of a CRLF may come
+    after its event: it is a block of its own then, and no one waits for it.
+
+    Attributes:
+        half: the last block ended with a CR behind an LF, most likely half of a CRLF, and nothing has come since.
     """
 
-    __slots__ = ("_event_limit", "_held", "_line_limit")
+    __slots__ = ("_event_limit", "_held", "_line_limit", "half")
 
     def __init__(self, *, line_limit: int = LINE_LIMIT, event_limit: int = EVENT_LIMIT) -> None:
         self._held = bytearray()
         self._line_limit = line_limit
         self._event_limit = event_limit
+        self.half = False
 
     @property
     def held(self) -> bytes:
@@ -63,6 +68,7 @@ class BlockReader:
         """The blocks that these bytes complete, in order. Raises EventTooLarge."""
         if not self._held:
             if b"\r" not in data and data.endswith(b"\n\n") and len(data) <= self._line_limit:
+                self.half = False
                 return _split(data)
             whole: bytes | bytearray = data
             known = 0
@@ -76,10 +82,15 @@ class BlockReader:
         """Cut off the complete blocks; no blank line begins before `known`."""
         blocks: list[bytes] = []
         start = 0
+        if self.half and whole[:1] == b"\n":
+            blocks.append(b"\n")
+            start = known = 1
         for blank in _BLANK.finditer(whole, known):
             blocks.append(bytes(whole[start : blank.end()]))
             start = blank.end()
         self._held = bytearray(whole[start:]) if start or whole is not self._held else self._held
+        if whole:
+            self.half = not self._held and blocks[-1].endswith(b"\n\r")
         for block in blocks:
             if len(block) > self._line_limit:
                 self._check(block, max(map(len, _LINE_END.split(block))))

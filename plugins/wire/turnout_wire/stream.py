@@ -67,7 +67,10 @@ class PassedStream:
                 raise StopAsyncIteration
             try:
                 data = self._exchange.more_nowait()
-            except UpstreamFailed:
+            except UpstreamFailed as exc:
+                events.cut_off()
+                if events.failure is not None:
+                    raise UpstreamFailed(events.failure) from exc
                 if not events.done:
                     raise
                 data = b""  # the answer is complete; its connection just cannot be used again
