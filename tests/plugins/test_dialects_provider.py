@@ -396,6 +396,17 @@ async def test_an_endless_line_ends_a_translated_stream() -> None:
     assert text_streamed(CHAT, joined(chunks)) == "one "
 
 
+async def test_an_image_that_no_chat_can_carry_is_left_out_of_a_translated_stream() -> None:
+    """Its event is longer than others may be (B16), and what follows it is read."""
+    gemini = UPSTREAMS["gemini"]
+    part = {"inlineData": {"mimeType": "image/png", "data": "A" * (5 << 20)}}
+    image = data({"candidates": [{"content": {"role": "model", "parts": [part]}}]})
+    chunks, failure = await read(gemini, CHAT, gemini.events[0], image, *gemini.events[1:])
+
+    assert failure is None
+    assert text_streamed(CHAT, joined(chunks)) == "one two"
+
+
 async def test_usage_has_an_event_of_its_own_for_the_chat_client_who_asked_for_it() -> None:
     asked = ASKS[CHAT] | {"stream": True, "stream_options": {"include_usage": True}}
     chunks, _ = await read(ANTHROPIC, CHAT, *ANTHROPIC.events, body=asked)

@@ -1,5 +1,6 @@
 """Every provider, one suite: the laws of a provider, and rows B12 to B16, B22, B24, B25 and B28 of the acceptance."""
 
+import json
 from typing import Any
 
 import attrs
@@ -173,6 +174,27 @@ async def test_an_endless_line_or_event_is_cut_off(kind: Kind) -> None:
             _, failure = await read(kind, *before, *endless)
             assert isinstance(failure, Protocol)
             assert "longer than" in failure.message
+
+
+IMAGES = {
+    "openai.chat": {"choices": [{"delta": {"role": "assistant", "content": "", "images": [{"image_url": {}}]}}]},
+    "openai.responses": {"type": "response.image_generation_call.partial_image", "partial_image_b64": "iVBOR"},
+    "gemini.generate": {"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png"}}]}}]},
+}
+"""Events as their vendors send them, but for the size of the picture."""
+
+
+@every_provider
+async def test_an_image_passes_in_one_line_of_several_mebibytes(kind: Kind) -> None:
+    """Before any other payload and after it, in pieces as they come from a socket."""
+    if kind.dialect not in IMAGES:
+        pytest.skip("this vendor sends none")
+    event = b"data: " + json.dumps(IMAGES[kind.dialect] | {"picture": "x" * (5 << 20)}).encode() + b"\r\n\r\n"
+    for before in (kind.opening, kind.opening + kind.content):
+        whole = before + event + kind.content + kind.end
+        chunks, failure = await read(kind, *(whole[i : i + 262_144] for i in range(0, len(whole), 262_144)))
+        assert failure is None
+        assert passed(chunks) == whole
 
 
 @every_provider

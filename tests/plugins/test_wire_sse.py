@@ -142,6 +142,21 @@ def test_an_endless_line_is_refused_after_a_mebibyte() -> None:
         reader.feed(b"x")
 
 
+def test_an_event_with_an_image_may_be_longer_than_others() -> None:
+    """Beyond B16, for vendors who are known to send them; and it has an end as well."""
+    reader = BlockReader(image=b"picture")
+    block = b"data: picture" + b"x" * (2 << 20) + b"\n\n"
+    assert reader.feed(block) == [block]
+    assert reader.feed(block[:-9]) + reader.feed(block[-9:]) == [block]
+    with pytest.raises(EventTooLarge, match="a line is longer than 1048576"):
+        BlockReader(image=b"picture").feed(block.replace(b"picture", b"private"))
+    reader.feed(b"data: picture")
+    for _ in range(31):
+        assert reader.feed(b"x" * (1 << 20)) == []
+    with pytest.raises(EventTooLarge, match="with an image is longer than 33554432"):
+        reader.feed(b"x" * (1 << 20))
+
+
 def test_the_other_half_of_a_line_end_is_given_as_soon_as_it_is_here() -> None:
     """And is no blank line of its own, nor waits for the next event."""
     reader = BlockReader()

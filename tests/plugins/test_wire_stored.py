@@ -47,6 +47,12 @@ def test_events_tell_them_wherever_they_hold_the_response(space: str) -> None:
     assert stored_by_events(created + told + done) == ("resp_1", "resp_1", "msg_1")
 
 
+def test_a_response_with_an_image_of_several_mebibytes_tells_them_too() -> None:
+    image = {"type": "image_generation_call", "id": "ig_1", "result": "x" * (5 << 20)}
+    done = block(type="response.completed", response=RESPONSE | {"output": [image]})
+    assert stored_by_events(done) == ("resp_1", "ig_1")
+
+
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda data: b'data: {"response":' + data + b"}\n\n"))
 def test_nonsense_tells_nothing_and_raises_nothing(data: bytes) -> None:
     assert all(isinstance(id, str) for id in (*stored_by_events(data), *stored_by_reply(data)))

@@ -212,7 +212,10 @@ def test_googles_sdk_sees_its_own_errors(gemini: genai.Client) -> None:
 
 
 def test_a_stream_without_alt_sse_is_one_json_array(gateway: Gateway, upstream: RemoteUpstream) -> None:
-    pieces = (content("Hello "), content("there.", finishReason="STOP"))
+    """With an image in it, whose event is longer than others may be."""
+    image = {"inlineData": {"mimeType": "image/png", "data": "iVBOR" + "A" * (5 << 20)}}
+    picture = json.dumps({"candidates": [{"content": {"role": "model", "parts": [image]}}]}).encode()
+    pieces = (content("Hello "), picture, content("there.", finishReason="STOP"))
     play = Play(events=tuple(b"data: " + piece + b"\r\n\r\n" for piece in pieces))
     upstream.use(replies("/v1beta/models/gemini:streamGenerateContent", play))
     request = urllib.request.Request(  # noqa: S310  # the gateway's own address

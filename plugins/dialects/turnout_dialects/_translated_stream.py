@@ -27,7 +27,7 @@ class TranslatedStream:
         self._next = source.__anext__
         self._machine = machine
         self._judge = judge
-        self._reader = BlockReader()
+        self._reader = BlockReader.measured()
         self._payload = False
         self._failure: Failure | None = None
         self._over = False

@@ -40,4 +40,4 @@ def plain(data: bytes) -> bool:
     )
 
 
-GENERATE = Grammar(read=read, plain=plain, end="finishReason", last=False)
+GENERATE = Grammar(read=read, plain=plain, end="finishReason", last=False, image=b'"inlineData"')

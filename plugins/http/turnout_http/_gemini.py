@@ -107,7 +107,7 @@ class Gemini:
 
     async def _array(self, ask: Ask, visit: Visit, send: Answering) -> None:
         """The same events as the elements of one JSON array, each sent when it is whole."""
-        reader = turnout_wire.BlockReader()
+        reader = turnout_wire.BlockReader.measured()
         before = b"["
         async with self._switch.stream(ask) as stream:
             headers: RawHeaders = [(b"content-type", JSON), UNCACHED, *raw_headers(stream.headers)]

@@ -183,7 +183,7 @@ class _Session:
 
     async def _forward(self, ask: Ask, lane: str, stored: Stored | None) -> None:
         """`stored` is what the vendor keeps of the answer; None when it is to keep nothing."""
-        blocks = turnout_wire.BlockReader()
+        blocks = turnout_wire.BlockReader.measured()
         async with self._switch.stream(ask) as stream:
             async for chunk in stream:
                 for block in blocks.feed(chunk.data):

@@ -73,4 +73,4 @@ def plain(data: bytes) -> bool:
     )
 
 
-CHAT_EVENTS = Grammar(read=read, plain=plain, end="[DONE]", tail=b"data: [DONE]\n\n")
+CHAT_EVENTS = Grammar(read=read, plain=plain, end="[DONE]", tail=b"data: [DONE]\n\n", image=b'"images"')

@@ -62,4 +62,4 @@ def plain(data: bytes) -> bool:
     )
 
 
-RESPONSE_EVENTS = Grammar(read=read, plain=plain, end="response.completed")
+RESPONSE_EVENTS = Grammar(read=read, plain=plain, end="response.completed", image=b"image_generation_call")

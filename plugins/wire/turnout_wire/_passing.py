@@ -45,6 +45,7 @@ class Grammar:
         end: what the end is called, for people.
         last: nothing follows the end; otherwise events may, and the stream is over with its body.
         tail: the whole event that nearly every stream ends with, where that is always the same; empty for none.
+        image: what stands in every event that holds an image, which may be longer than others; empty for none.
     """
 
     read: Callable[[Event], Said]
@@ -52,6 +53,7 @@ class Grammar:
     end: str
     last: bool = True
     tail: bytes = b""
+    image: bytes = b""
 
 
 @final
@@ -82,7 +84,7 @@ class PassedEvents:
         self._judge = judge
         self._plain = grammar.plain
         self._tail = grammar.tail
-        self._reader = BlockReader()
+        self._reader = BlockReader(image=grammar.image)
         self._first = True
         self._committed = False
         self._complete = False

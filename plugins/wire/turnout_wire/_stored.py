@@ -60,7 +60,7 @@ def stored_by_events(data: bytes) -> tuple[str, ...]:
     """The same of whole events of a stream; nearly always none, and then nothing is parsed."""
     if _HOLDS_A_RESPONSE not in data:
         return ()
-    events = map(read_event, BlockReader().feed(data))
+    events = map(read_event, BlockReader.measured().feed(data))
     return tuple(id for event in events if event is not None for id in _told(event.data))
 
 
