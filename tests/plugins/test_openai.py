@@ -562,6 +562,47 @@ async def test_an_error_after_commit_ends_the_stream_with_its_verdict(error: byt
         assert b"busy" in found.detail.body
 
 
+CHOICES = [
+    ('{"error":{"code":429,"message":"busy"},"finish_reason":"error"}', RateLimited, b"busy"),
+    ('{"error":{"code":429,"message":"busy"},"finish_reason":"stop","delta":{"content":"x"}}', RateLimited, b"busy"),
+    ('{"error":"busy"}', Transient, b"busy"),
+    ('{"finish_reason":"error"}', Transient, b"finish_reason: error"),
+    ('{"finish_reason":"error","delta":{"content":"half"},"message":{"content":"half"}}', Transient, b"error"),
+]
+"""One choice that has failed, what it is due, and what a client is told of it."""
+
+
+@pytest.mark.parametrize(("choice", "kind", "told"), CHOICES)
+async def test_a_choice_that_failed_is_a_failure(choice: str, kind: type[Failure], told: bytes) -> None:
+    """B22: whole, before the first payload, and after it."""
+    body = f'{{"choices":[{choice}]}}'.encode()
+    event = b"data: " + body + b"\n\n"
+    found: list[Failure | None] = [await failed(Script(headers=JSON, body=[body]))]
+    for before in ([], events("a")[:1], events("a")[:2]):
+        chunks, failure = await read(streaming(*before, event, *events("b")[1:]))
+        assert b"".join(chunk.data for chunk in chunks) == b"".join(before)
+        found.append(failure)
+    for one in found:
+        assert type(one) is kind
+        assert isinstance(one.detail, UpstreamAnswer)
+        assert told in one.detail.body
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        '{"error":null,"finish_reason":"stop","message":{}}',
+        '{"finish_reason":"error","message":{}},{"finish_reason":"stop","message":{}}',
+        '{"finish_reason":"stop","message":{"content":"\\"error\\"","error":1}}',
+        '"error"',
+        "",
+    ],
+)
+async def test_an_answer_with_a_choice_that_can_be_used_is_a_success(choices: str) -> None:
+    body = f'{{"choices":[{choices}]}}'.encode()
+    assert (await executed(Script(headers=JSON, body=[body]))).body == body
+
+
 @pytest.mark.parametrize(
     "steps",
     [

@@ -22,6 +22,8 @@ _decode = msgspec.json.Decoder().decode
 
 _END = Said(end=True)
 
+_UNEXPLAINED = {"message": "finish_reason: error"}
+
 
 def read(event: Event) -> Said:
     """What one event says.
@@ -59,7 +61,30 @@ def _error_in(found: object, event: Event) -> object:
     error = found.get("error") if isinstance(found, dict) else None
     if error:
         return error
-    return (found or {}) if event.name == b"error" else None
+    return (found or {}) if event.name == b"error" else error_of_choices(found)
+
+
+def error_in(body: bytes) -> object:
+    """The error that the choices of a whole chat completion tell; None when they tell none, as nearly always."""
+    return error_of_choices(_decoded(body)) if body.rfind(b'"error"') >= 0 else None
+
+
+def error_of_choices(found: object) -> object:
+    """The error of choices that have all failed; None while one of them can be used.
+
+    OpenRouter's choices may have an `error` of their own, and end with the reason "error", as those of Mistral's API
+    and of servers like theirs do without saying more (openrouter.ai/docs/api/reference/errors-and-debugging, excerpt;
+    api.koog.ai's OpenRouterStreamChoice; github.com/mistralai/client-python/issues/74; all read 2026-11-28).
+    """
+    choices = found.get("choices") if isinstance(found, dict) else None
+    errors = [_error_of(choice) for choice in choices] if isinstance(choices, list) else []
+    return errors[0] if errors and all(errors) else None
+
+
+def _error_of(choice: object) -> object:
+    if not isinstance(choice, dict):
+        return None
+    return choice.get("error") or (_UNEXPLAINED if choice.get("finish_reason") == "error" else None)
 
 
 def plain(data: bytes) -> bool:

@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from turnout import Call, Credential, Reply
 from turnout_dialects.provider import OPENAI_WAYS, Into, translated_to, translating, translating_stream
-from turnout_openai._chat_events import CHAT_EVENTS
+from turnout_openai._chat_events import CHAT_EVENTS, error_in
 from turnout_openai._response_events import RESPONSE_EVENTS
 from turnout_openai._vendors import CHAT, EMBEDDINGS, RESPONSES
 from turnout_wire.provider import HttpProvider
 from turnout_wire.stream import OpenStream
+
+_CHOICES = ("choices",)
 
 
 class Operations(HttpProvider):
@@ -56,7 +58,7 @@ class Operations(HttpProvider):
         """A chat completion, or a response, in one piece."""
         if call.ask.dialect == RESPONSES:
             return self.posted(call, self.path("/responses", call), ("output",), dialect=RESPONSES)
-        return self.posted(call, self.path("/chat/completions", call), ("choices",), dialect=CHAT)
+        return self.posted(call, self.path("/chat/completions", call), _CHOICES, dialect=CHAT)
 
     @translating
     def count(self, call: Call) -> Coroutine[Any, Any, Reply]:
@@ -74,6 +76,10 @@ class Operations(HttpProvider):
         if call.ask.dialect == RESPONSES:
             return self.streamed(call, self.path("/responses", call), RESPONSE_EVENTS, dialect=RESPONSES)
         return self.streamed(call, self.path("/chat/completions", call), CHAT_EVENTS, dialect=CHAT)
+
+    def error_within(self, body: bytes, members: tuple[str, ...]) -> object:
+        """What the choices of a chat tell of their failure."""
+        return error_in(body) if members == _CHOICES else None
 
     def path(self, operation: str, call: Call) -> str:  # noqa: ARG002  # for those whose paths name the model
         """Where an operation is, behind the base URL."""

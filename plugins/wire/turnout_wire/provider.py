@@ -220,7 +220,7 @@ class HttpProvider(ABC):
     ) -> None:
         """Raise UpstreamFailed unless a whole body is a success that has one of these members."""
         said, found = told(body, members)
-        if said:
+        if said := said or self.error_within(body, members):
             headers = httpx.Headers(fields)
             alone = error_alone(said, body)
             raise UpstreamFailed(self.judge(credential, status_of_error(said), alone, headers, operation))
@@ -243,6 +243,10 @@ class HttpProvider(ABC):
     def refined(self, found: Failure, body: bytes) -> Failure:  # noqa: ARG002  # for those whose bodies say more
         """The verdict with what only this vendor's body says; the same here."""
         return found
+
+    def error_within(self, body: bytes, members: Members) -> object:  # noqa: ARG002  # for those who hide it deeper
+        """The error that a success with these members tells elsewhere than in its `error`; None for none, as here."""
+        return None
 
     def secrets_in(self, text: str, credential: Credential) -> tuple[str, ...]:
         """What `scrub` must take out of a text of this upstream: the credential's secrets, others' in it, the host."""
