@@ -548,6 +548,7 @@ async def test_cr_only_streams_pass_without_delay() -> None:
         b'event: error\ndata: {"type":"overloaded_error","message":"busy"}\n\n',
         b'data: {"id":"x","choices":[{"finish_reason":"error"}],"error":{"code":529,"message":"busy"}}\n\n',
         b"data: " + ERROR + b"\r\n\r\n",
+        b'data: {"choices":[]}\r\revent: error\rdata: {"type":"overloaded_error","message":"busy"}\n\n',
     ],
 )
 async def test_an_error_after_commit_ends_the_stream_with_its_verdict(error: bytes) -> None:

@@ -94,7 +94,7 @@ def plain(data: bytes) -> bool:
         and data.endswith(b"}\n\n")
         and data.rfind(b'"error"') < 0
         and data.rfind(b"[DONE]") < 0
-        and data.rfind(b"\nevent") < 0
+        and data.rfind(b"event:") < 0
     )
 
 
