@@ -109,6 +109,12 @@ def test_an_event_is_given_as_soon_as_its_last_byte_is_here() -> None:
         (b": ping\n\n", None),
         (b"id: 3\nretry: 4\n\n", None),
         (b"data: a\r\n\r\n", Event(b"a")),
+        (b"data: a\ndata: b\r\n\r\n", Event(b"a\nb")),
+        (b"data: a\rdata: b\r\n\r\n", Event(b"a\nb")),
+        (b"data: a\r\ndata: b\r\n\r\n", Event(b"a\nb")),
+        (b"data: a\r\nevent: c\r\n\r\n", Event(b"a", b"c")),
+        (b"data: a\n\r\n\r\n", Event(b"a")),
+        (b"data: \r\n\r\n", Event(b"")),
         (b"\xef\xbb\xbfdata: a\n\n", None),
     ],
 )
@@ -148,6 +154,8 @@ def test_an_event_with_an_image_may_be_longer_than_others() -> None:
     block = b"data: picture" + b"x" * (2 << 20) + b"\n\n"
     assert reader.feed(block) == [block]
     assert reader.feed(block[:-9]) + reader.feed(block[-9:]) == [block]
+    others = [b": x\r\n\r\n", block.replace(b"\n", b"\r\n"), b"data: y\r\n\r\n", block.replace(b"\n", b"\r"), block]
+    assert reader.feed(b"".join(others)) == others
     with pytest.raises(EventTooLarge, match="a line is longer than 1048576"):
         BlockReader(image=b"picture").feed(block.replace(b"picture", b"private"))
     reader.feed(b"data: picture")
