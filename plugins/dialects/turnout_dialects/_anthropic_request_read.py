@@ -203,6 +203,7 @@ def _tool(tool: Node) -> Tool:
         description=tool.text_or_none("description"),
         schema=tool.table("input_schema") or {},
         strict=tool.flag("strict"),
+        at=tool.path("input_schema"),
     )
 
 
@@ -222,4 +223,4 @@ def _format(given: Node | None) -> Format | None:
         return None
     if given.text("type") != "json_schema":
         given.fail("type", "must be json_schema")
-    return Format(schema=given.table("schema") or {}, strict=True)
+    return Format(schema=given.table("schema") or {}, strict=True, at=given.path("schema"))

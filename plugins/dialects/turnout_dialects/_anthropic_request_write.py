@@ -25,8 +25,11 @@ from turnout_dialects._form import (
 from turnout_dialects._ids import call_id
 from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import kind_of, text_of
+from turnout_dialects._schema_anthropic import constrained
 from turnout_dialects._thinking import anthropic_thinking, claude_version
 from turnout_dialects._turns import joined
+
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
 def default_max_tokens(model: str) -> int:
@@ -152,8 +155,10 @@ def _written_source(media: Media, kind: str) -> dict[str, Any]:
 
 
 def _written_tool(tool: Tool) -> dict[str, Any]:
-    schema = dict(tool.schema) if tool.schema else {}
-    made = {"name": tool.name, "description": tool.description, "input_schema": {"type": "object"} | schema}
+    schema = {"type": "object"} | (dict(tool.schema) if tool.schema else {})
+    if tool.strict:
+        schema = constrained(schema if tool.schema else _NO_ARGUMENTS, tool.at)
+    made = {"name": tool.name, "description": tool.description, "input_schema": schema}
     return without_none(made) | ({"strict": True} if tool.strict else {})
 
 
@@ -172,4 +177,4 @@ def _written_choice(request: Request) -> dict[str, Any] | None:
 def _written_format(wanted: Format | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    return {"type": "json_schema", "schema": wanted.schema}
+    return {"type": "json_schema", "schema": constrained(wanted.schema, wanted.at)}

@@ -28,6 +28,7 @@ from turnout_dialects._ids import call_id
 from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
+from turnout_dialects._openai_functions import written_strict
 from turnout_dialects._seal import seal
 from turnout_dialects._thinking import openai_effort
 
@@ -44,10 +45,10 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         ],
         "stream": stream or None,
         "stream_options": {"include_usage": True} if stream else None,
-        "tools": [_written_tool(tool) for tool in request.tools] or None,
+        "tools": [_written_tool(tool, request.source) for tool in request.tools] or None,
         "tool_choice": _written_choice(request.choice),
         "parallel_tool_calls": request.parallel if request.tools else None,
-        "response_format": _written_format(request.format),
+        "response_format": _written_format(request.format, request.source),
         "reasoning_effort": effort,
         "max_completion_tokens": request.max_tokens,
         "temperature": request.temperature,
@@ -152,12 +153,12 @@ def written_call(call: ToolCall, signed: Reasoning | None) -> dict[str, Any]:
     return made
 
 
-def _written_tool(tool: Tool) -> dict[str, Any]:
+def _written_tool(tool: Tool, source: str) -> dict[str, Any]:
     function = {
         "name": tool.name,
         "description": tool.description,
         "parameters": tool.schema,
-        "strict": tool.strict,
+        "strict": written_strict(tool, source),
     }
     return {"type": "function", "function": without_none(function)}
 
@@ -168,10 +169,10 @@ def _written_choice(choice: Choice | None) -> Any:
     return {"type": "function", "function": {"name": choice.name}}
 
 
-def _written_format(wanted: Format | None) -> dict[str, Any] | None:
+def _written_format(wanted: Format | None, source: str) -> dict[str, Any] | None:
     if wanted is None:
         return None
     if wanted.schema is None:
         return {"type": "json_object"}
-    schema = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema, "strict": wanted.strict}
-    return {"type": "json_schema", "json_schema": without_none(schema)}
+    schema = {"name": wanted.name, "description": wanted.description, "schema": wanted.schema}
+    return {"type": "json_schema", "json_schema": without_none(schema | {"strict": written_strict(wanted, source)})}

@@ -122,12 +122,14 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     Attributes:
         schema: JSON Schema of its arguments, None for none.
         strict: whether arguments must keep the schema, None when the client does not say.
+        at: where the client wrote the schema, for errors.
     """
 
     name: str
     description: str | None = None
     schema: Mapping[str, Any] | None = None
     strict: bool | None = None
+    at: str = ""
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -146,12 +148,14 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         schema: None for any JSON object.
+        at: where the client wrote the schema, for errors.
     """
 
     schema: Mapping[str, Any] | None = None
     name: str = "response"
     description: str | None = None
     strict: bool | None = None
+    at: str = ""
 
 
 class Thinking(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -217,8 +217,10 @@ def _format(config: Node) -> Format | None:
         return None
     if kind != "application/json":
         raise Untranslatable(config.path("responseMimeType"), "only text and JSON can be asked for")
-    schema = config.table("responseJsonSchema") or json_schema(config.table("responseSchema"))
-    return Format(schema=schema)
+    schema = config.table("responseJsonSchema")
+    if schema:
+        return Format(schema=schema, at=config.path("responseJsonSchema"))
+    return Format(schema=json_schema(config.table("responseSchema")), at=config.path("responseSchema"))
 
 
 def _thinking(config: Node | None) -> Thinking | None:

@@ -5,8 +5,9 @@ where the form is flat.
 """
 
 from turnout_dialects._errors import Untranslatable
-from turnout_dialects._form import Choice, Format, Tool
+from turnout_dialects._form import CHAT, RESPONSES, Choice, Format, Tool
 from turnout_dialects._json import Node
+from turnout_dialects._schema_openai import is_strict
 
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
 
@@ -22,6 +23,7 @@ def read_tool(tool: Node, *, inside: str | None) -> Tool:
         description=function.text_or_none("description"),
         schema=function.table("parameters"),
         strict=function.flag("strict"),
+        at=function.path("parameters"),
     )
 
 
@@ -52,4 +54,10 @@ def read_format(given: Node | None, *, inside: str | None) -> Format | None:
         name=schema.text_or_none("name") or "response",
         description=schema.text_or_none("description"),
         strict=schema.flag("strict"),
+        at=schema.path("schema"),
     )
+
+
+def written_strict(wanted: Tool | Format, source: str) -> bool | None:
+    """`strict` of a tool or an answer: only where OpenAI takes the schema so, unless its own client asks for it."""
+    return wanted.strict and (source in {CHAT, RESPONSES} or is_strict(wanted.schema))

@@ -29,6 +29,7 @@ from turnout_dialects._ids import call_id
 from turnout_dialects._json import without_none
 from turnout_dialects._media import data_url
 from turnout_dialects._openai import audio_type
+from turnout_dialects._openai_functions import written_strict
 from turnout_dialects._thinking import openai_effort
 
 _LOGPROBS = "message.output_text.logprobs"
@@ -41,14 +42,14 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     """
     openai = dict(request.openai)
     verbosity = openai.pop("verbosity", None)
-    text = {"format": _written_format(request.format), "verbosity": verbosity}
+    text = {"format": _written_format(request.format, request.source), "verbosity": verbosity}
     include = ["reasoning.encrypted_content", *([] if request.top_logprobs is None else [_LOGPROBS])]
     body: dict[str, Any] = {
         "model": model,
         "instructions": "\n\n".join(request.system) or None,
         "input": [item for turn in request.turns for item in _items(turn)],
         "stream": stream or None,
-        "tools": [_written_tool(tool) for tool in request.tools] or None,
+        "tools": [_written_tool(tool, request.source) for tool in request.tools] or None,
         "tool_choice": _written_choice(request.choice),
         "parallel_tool_calls": request.parallel if request.tools else None,
         "text": without_none(text) or None,
@@ -139,14 +140,14 @@ def _written_media(media: Media) -> dict[str, Any]:
     return made | {"filename": media.name or "file", "file_data": data_url(media.media_type, media.data or "")}
 
 
-def _written_tool(tool: Tool) -> dict[str, Any]:
+def _written_tool(tool: Tool, source: str) -> dict[str, Any]:
     function = {
         "type": "function",
         "name": tool.name,
         "description": tool.description,
         # The last two are required; left out, `strict` would be true, which the other dialects do not mean.
         "parameters": tool.schema if tool.schema is not None else {"type": "object", "properties": {}},
-        "strict": bool(tool.strict),
+        "strict": bool(written_strict(tool, source)),
     }
     return without_none(function)
 
@@ -157,7 +158,7 @@ def _written_choice(choice: Choice | None) -> Any:
     return {"type": "function", "name": choice.name}
 
 
-def _written_format(wanted: Format | None) -> dict[str, Any] | None:
+def _written_format(wanted: Format | None, source: str) -> dict[str, Any] | None:
     if wanted is None:
         return None
     if wanted.schema is None:
@@ -167,6 +168,6 @@ def _written_format(wanted: Format | None) -> dict[str, Any] | None:
         "name": wanted.name,
         "description": wanted.description,
         "schema": wanted.schema,
-        "strict": bool(wanted.strict),
+        "strict": bool(written_strict(wanted, source)),
     }
     return without_none(made)
