@@ -394,6 +394,19 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "messages[0].content[0]",
     ),
     ("openai.chat", "anthropic.messages", {"messages": [{"role": "system", "content": "x"}]}, "messages"),
+    ("openai.chat", "openai.responses", {"messages": [{"role": "user", "content": ""}]}, "messages"),
+    ("openai.chat", "anthropic.messages", {"messages": [{"role": "user", "content": []}]}, "messages"),
+    (
+        "openai.chat",
+        "gemini.generate",
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": ""}]}]},
+        "messages",
+    ),
+    ("openai.responses", "anthropic.messages", {"input": ""}, "input"),
+    ("openai.responses", "gemini.generate", {"input": [{"type": "reasoning", "summary": []}]}, "input"),
+    ("anthropic.messages", "openai.responses", {"messages": [{"role": "user", "content": []}]}, "messages"),
+    ("gemini.generate", "anthropic.messages", {"contents": [{"parts": [{"text": ""}]}]}, "contents"),
+    ("gemini.generate", "openai.responses", {"contents": [{"role": "user"}]}, "contents"),
     ("openai.responses", "openai.chat", {"previous_response_id": "resp_1"}, "previous_response_id"),
     ("openai.responses", "openai.chat", {"background": True}, "background"),
     ("openai.responses", "openai.chat", {"tools": [{"type": "web_search"}]}, "tools[0].type"),
@@ -427,6 +440,15 @@ REFUSED: list[tuple[str, str, dict[str, Any], str]] = [
         "generationConfig.responseMimeType",
     ),
 ]
+
+
+@pytest.mark.parametrize("target", ["anthropic.messages", "gemini.generate"])
+def test_a_turn_in_which_nothing_is_left_is_left_out(target: str) -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "c2ln"}
+    body = {"model": "m", "input": [{"role": "user", "content": "x"}, thought, {"role": "user", "content": "y"}]}
+    made = translated(body, "openai.responses", target)
+    turns = made["messages" if target == "anthropic.messages" else "contents"]
+    assert [turn["role"] for turn in turns] == ["user", "user"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "model": model,
         "max_tokens": max_tokens,
         "system": "\n\n".join(request.system) or None,
-        "messages": [{"role": turn.role, "content": _written_contents(turn)} for turn in turns if turn.parts],
+        "messages": [{"role": turn.role, "content": content} for turn in turns if (content := _written_contents(turn))],
         "stream": stream or None,
         "stop_sequences": list(request.stop) or None,
         **(_samples(request) if samples else {}),

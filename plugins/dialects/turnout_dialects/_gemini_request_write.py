@@ -20,13 +20,15 @@ from turnout_dialects._form import (
     Tool,
     ToolCall,
     ToolResult,
-    Turn,
 )
 from turnout_dialects._gemini_request_read import UNSIGNED
 from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import type_by_ending
 from turnout_dialects._thinking import gemini_thinking
 from turnout_dialects._turns import joined
+
+_ROLES = {"user": "user", "assistant": "model"}
+_SILENCE = {"text": ""}
 
 
 def write_request(request: Request, *, model: str, stream: bool) -> dict[str, Any]:  # noqa: ARG001  # the path says it
@@ -50,7 +52,9 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     config = without_none(config)
     declarations = [_written_tool(tool) for tool in request.tools]
     body: dict[str, Any] = {
-        "contents": [_written_turn(turn) for turn in turns if turn.parts],
+        "contents": [
+            {"role": _ROLES[turn.role], "parts": parts} for turn in turns if (parts := written_parts(turn.parts))
+        ],
         "systemInstruction": {"parts": [{"text": text} for text in request.system]} if request.system else None,
         "tools": [{"functionDeclarations": declarations}] if declarations else None,
         "toolConfig": _written_choice(request.choice) if declarations else None,
@@ -59,13 +63,10 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
     return without_none(body)
 
 
-def _written_turn(turn: Turn) -> dict[str, Any]:
-    return {"role": "user" if turn.role == "user" else "model", "parts": written_parts(turn.parts)}
-
-
 def written_parts(parts: Iterable[Part]) -> list[dict[str, Any]]:
     """Parts of a request. A signature of Gemini's goes to the part that it signs, a foreign one stays out.
 
+    So does empty text that nothing signs, as it says nothing; no parts are left of a turn without anything else.
     The first call of a turn must be signed (`ai.google.dev/gemini-api/docs/thought-signatures`, read 2026-11-23).
     """
     made: list[dict[str, Any]] = []
@@ -86,10 +87,11 @@ def written_parts(parts: Iterable[Part]) -> list[dict[str, Any]]:
         if signature:
             written["thoughtSignature"] = signature
             signature = None
-        made.append(written)
+        if written != _SILENCE:
+            made.append(written)
     if signature:
         made.append({"text": "", "thoughtSignature": signature})
-    return made or [{"text": ""}]
+    return made
 
 
 def _written_part(part: Part) -> dict[str, Any]:

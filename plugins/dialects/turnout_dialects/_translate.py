@@ -97,7 +97,10 @@ def translate_request(
             request = msgspec.structs.replace(request, thinking=msgspec.structs.replace(wanted, include=include))
         _check_roles(request)
         _refuse(request, target)
-        return encoded(_REQUEST_WRITERS[target](request, model=model, stream=stream))
+        made = _REQUEST_WRITERS[target](request, model=model, stream=stream)
+        if not made[_PATHS["turns"][target]]:
+            raise Untranslatable(_PATHS["turns"][source], f"nothing is said that {target} could hold")
+        return encoded(made)
     except RecursionError:
         raise BadRequest("", "it is nested too deeply") from None
 
