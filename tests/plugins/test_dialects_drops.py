@@ -13,16 +13,20 @@ README = Path(__file__).parents[2] / "plugins" / "dialects" / "README.md"
 MARK = "mark-4711"
 CALL = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
 RESULT = {"type": "tool_result", "tool_use_id": "c", "content": "x"}
+DATA = "data:application/pdf;base64,AAAA"
+IMAGE = "data:image/png;base64,AAAA"
+SCHEMA = {"type": "object", "properties": {}}
 
 BODIES: dict[str, dict[str, Any]] = {
     "openai.chat": {
         "messages": [{"role": "user", "content": "hi"}],
         "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}},
     },
     "openai.responses": {
         "input": [{"role": "user", "content": "hi"}],
         "tools": [{"type": "function", "name": "f"}],
-        "text": {},
+        "text": {"format": {"type": "json_schema", "schema": SCHEMA}},
         "reasoning": {},
     },
     "anthropic.messages": {
@@ -30,11 +34,92 @@ BODIES: dict[str, dict[str, Any]] = {
             {"role": "assistant", "content": [CALL]},
             {"role": "user", "content": [RESULT, {"type": "text", "text": "hi"}]},
         ],
+        "system": [{"type": "text", "text": "x"}],
         "tools": [{"name": "f", "input_schema": {}}],
         "max_tokens": 9,
         "metadata": {},
     },
     "gemini.generate": {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {}},
+}
+
+CALLS: list[dict[str, Any]] = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
+
+# Where a member stands that is not in the bodies above: what comes first in the conversation, and the way to it there.
+PLACES: dict[tuple[str, str], tuple[dict[str, Any], tuple[Any, ...]]] = {
+    ("openai.chat", "messages[].reasoning_content"): ({"role": "assistant", "content": "x"}, ()),
+    ("openai.chat", "messages[].reasoning"): ({"role": "assistant", "content": "x"}, ()),
+    ("openai.chat", "messages[].annotations"): ({"role": "assistant", "content": "x"}, ()),
+    ("openai.chat", "messages[].extra_content"): ({"role": "assistant", "content": "x"}, ()),
+    ("openai.chat", "messages[].content[].thinking"): (
+        {"role": "assistant", "content": [{"type": "thinking"}, {"type": "text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.chat", "messages[].content[].reference_ids"): (
+        {"role": "assistant", "content": [{"type": "reference"}, {"type": "text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.chat", "messages[].tool_calls[].extra_content"): (
+        {"role": "assistant", "tool_calls": CALLS},
+        ("tool_calls", 0),
+    ),
+    ("openai.chat", "messages[].tool_calls[].index"): ({"role": "assistant", "tool_calls": CALLS}, ("tool_calls", 0)),
+    ("openai.chat", "messages[].content[].cache_control"): (
+        {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.chat", "messages[].content[].prompt_cache_breakpoint"): (
+        {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.chat", "messages[].content[].image_url.detail"): (
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}}]},
+        ("content", 0, "image_url"),
+    ),
+    ("openai.chat", "messages[].content[].file.filename"): (
+        {"role": "user", "content": [{"type": "file", "file": {"file_data": DATA}}]},
+        ("content", 0, "file"),
+    ),
+    ("openai.responses", "input[].caller"): (
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        (),
+    ),
+    ("openai.responses", "input[].content[].annotations"): (
+        {"role": "assistant", "content": [{"type": "output_text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.responses", "input[].content[].logprobs"): (
+        {"role": "assistant", "content": [{"type": "output_text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.responses", "input[].content[].prompt_cache_breakpoint"): (
+        {"role": "user", "content": [{"type": "input_text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("openai.responses", "input[].content[].detail"): (
+        {"role": "user", "content": [{"type": "input_image", "image_url": IMAGE}]},
+        ("content", 0),
+    ),
+    ("openai.responses", "input[].content[].filename"): (
+        {"role": "user", "content": [{"type": "input_file", "file_data": DATA}]},
+        ("content", 0),
+    ),
+    ("anthropic.messages", "messages[].content[].citations"): (
+        {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        ("content", 0),
+    ),
+    ("anthropic.messages", "messages[].content[].title"): (
+        {"role": "user", "content": [{"type": "document", "source": PDF}]},
+        ("content", 0),
+    ),
+    ("anthropic.messages", "messages[].content[].is_error"): (
+        {"role": "user", "content": [RESULT]},
+        ("content", 0),
+    ),
+    ("gemini.generate", "contents[].parts[].inlineData.displayName"): (
+        {"parts": [{"inlineData": {"mimeType": "application/pdf", "data": "AAAA"}}]},
+        ("parts", 0, "inlineData"),
+    ),
 }
 
 # Values of a type that the member needs; the rest are objects or texts with a mark.
@@ -52,26 +137,38 @@ VALUES: dict[str, Any] = {
     "eager_input_streaming": True,
     "store": True,
     "citations": [{"cited_text": MARK}],
+    "cache_control": {"type": MARK},
+    "prompt_cache_breakpoint": {"mode": MARK},
+    "annotations": [{"type": MARK}],
+    "logprobs": [{"token": MARK}],
+    "thinking": [{"type": "text", "text": MARK}],
+    "reference_ids": [MARK],
+    "index": 4711,
+    "caller": {"type": "direct"},
+    "extra_content": {"google": {"thought_signature": MARK}},
 }
 TRACES = {
     "parallel_tool_calls": ("parallel", '"disable_parallel_tool_use":true'),
     "is_error": ('"error":"x"', "is_error"),
     "store": ('"store":true',),
     "eager_input_streaming": ("eager",),
+    "caller": ("direct",),
 }
+TURNS = {"openai.chat": "messages", "openai.responses": "input", "anthropic.messages": "messages"}
 
 
 def with_member(drop: Drop) -> tuple[bytes, tuple[str, ...]]:
     """A request that has the member, and what would show it in another dialect."""
     body: dict[str, Any] = json.loads(json.dumps(BODIES[drop.source] | {"model": "m"}))
     *way, name = re.sub(r"\[\]", ".0", drop.path).split(".")
-    if name == "reasoning_content":
-        body["messages"].insert(0, {"role": "assistant", "content": "x"})
+    turn, inside = PLACES.get((drop.source, drop.path), ({}, ()))
     holder: Any = body
+    if turn:
+        holder = json.loads(json.dumps(turn))
+        body[TURNS.get(drop.source, "contents")].insert(1 if name == "is_error" else 0, holder)
+        way = list(inside)
     for step in way:
         holder = holder[0] if step == "0" else holder[step]
-    if name == "is_error":
-        holder = body["messages"][1]["content"][0]
     holder[name] = VALUES.get(name, MARK)
     value = VALUES.get(name)
     trace = (str(value),) if isinstance(value, int | float) and not isinstance(value, bool) else (MARK,)

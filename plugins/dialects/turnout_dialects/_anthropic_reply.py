@@ -6,7 +6,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from turnout_dialects._anthropic_request_read import read_call, read_thinking
+from turnout_dialects._anthropic_blocks import read_call, read_thinking
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import ANTHROPIC, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
 from turnout_dialects._ids import call_id

@@ -3,28 +3,21 @@
 `platform.claude.com/docs/en/api/messages/create` as the types of the vendor's SDK 2.12 tell it (read 2026-11-23).
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
+from turnout_dialects._anthropic_blocks import read_contents, read_plain
+from turnout_dialects._blocks import instructions, kind_of_block
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     ANTHROPIC,
     Choice,
     Format,
-    Media,
-    Part,
-    Reasoning,
     Request,
-    Signature,
-    Text,
     Thinking,
     Tool,
-    ToolCall,
-    ToolResult,
     Turn,
 )
-from turnout_dialects._json import Node, encoded
-from turnout_dialects._media import data_of
-from turnout_dialects._seal import unseal
+from turnout_dialects._json import Node
 from turnout_dialects._thinking import INCLUDED, LEVELS, of_budget
 
 _KNOWN = frozenset(
@@ -34,6 +27,12 @@ _KNOWN = frozenset(
         *("diagnostics", "context_management"),
     }
 )
+_THINKING: Mapping[str, frozenset[str]] = {
+    "enabled": frozenset({"budget_tokens", "display"}),
+    "adaptive": frozenset({"display"}),
+    "disabled": frozenset(),
+}
+_CHOICE = frozenset({"type", "name", "disable_parallel_tool_use"})
 _TOOL = frozenset(
     {
         *("type", "name", "description", "input_schema", "strict"),
@@ -49,6 +48,8 @@ def read_request(body: Node) -> Request:
     choice = body.node("tool_choice")
     metadata = body.node("metadata")
     output = body.node("output_config")
+    if metadata:
+        metadata.only({"user_id"})
     if output:
         output.only({"effort", "format"})
     single = choice.flag("disable_parallel_tool_use") if choice else None
@@ -77,9 +78,9 @@ def _messages(body: Node) -> tuple[list[str], list[Turn]]:
     for message in body.nodes("messages"):
         message.only({"role", "content"})
         role = message.text("role")
-        parts = tuple(_contents(message, names))
+        parts = tuple(read_contents(message, names))
         if role == "system":
-            system.extend(part.text for part in parts if isinstance(part, Text))
+            system.extend(instructions(parts, message.path("content")))
         elif role in {"user", "assistant"}:
             turns.append(Turn(role, parts))
         else:
@@ -93,7 +94,8 @@ def _system(body: Node) -> list[str]:
     given = body.any("system")
     if given is None or type(given) is str:
         return [given] if given else []
-    return [part.text("text") for part in body.nodes("system")]
+    parts = (part for block in body.nodes("system") for part in read_plain(block))
+    return instructions(parts, "system")
 
 
 def _thinking(thinking: Node | None, output: Node | None) -> Thinking | None:
@@ -102,7 +104,7 @@ def _thinking(thinking: Node | None, output: Node | None) -> Thinking | None:
         output.fail("effort", f"{level!r} is no level of effort")
     if thinking is None:
         return Thinking(level=level) if level else None
-    kind = thinking.text("type")
+    kind = kind_of_block(thinking, _THINKING)
     include = INCLUDED.get(thinking.text_or_none("display") or "")
     if kind in {"disabled", "between_tools"}:
         return Thinking(level="none")
@@ -114,84 +116,6 @@ def _thinking(thinking: Node | None, output: Node | None) -> Thinking | None:
     if kind != "adaptive":
         thinking.fail("type", f"{kind!r} is none of adaptive, enabled, disabled, between_tools")
     return Thinking(level=level or "auto", include=include)
-
-
-def _contents(message: Node, names: dict[str, str]) -> Iterable[Part]:
-    content = message.any("content")
-    if type(content) is str:
-        yield Text(content)
-        return
-    if type(content) is not list:
-        message.fail("content", "must be a text or an array of blocks")
-    for block in message.nodes("content"):
-        kind = block.text("type")
-        if kind == "tool_use":
-            call = read_call(block)
-            names[call.id] = call.name
-            yield call
-        elif kind == "tool_result":
-            yield _result(block, names)
-        elif kind in {"thinking", "redacted_thinking"}:
-            yield read_thinking(block)
-        else:
-            yield _plain(block)
-
-
-def read_call(block: Node) -> ToolCall:
-    """A `tool_use` block."""
-    arguments = encoded(block.table("input") or {}).decode()
-    return ToolCall(id=block.text("id"), name=block.text("name"), arguments=arguments, at=block.path("input"))
-
-
-def read_thinking(block: Node) -> Reasoning:
-    """A `thinking` or `redacted_thinking` block."""
-    if block.text("type") == "redacted_thinking":
-        found = unseal(block.text("data"), ANTHROPIC)
-        if found and found.origin == ANTHROPIC:
-            found = Signature(origin=ANTHROPIC, value=found.value, redacted=True)
-        return Reasoning("", found)
-    value = block.text_or_none("signature")
-    return Reasoning(block.text("thinking"), unseal(value, ANTHROPIC) if value else None)
-
-
-def _plain(block: Node) -> Text | Media:
-    kind = block.text("type")
-    if kind == "text":
-        return Text(block.text("text"))
-    if kind == "image":
-        return _source(block.need("source"), "image", None)
-    if kind == "document":
-        return _source(block.need("source"), "file", block.text_or_none("title"))
-    raise Untranslatable(block.path("type"), f"no other dialect has {kind!r}")
-
-
-def _source(source: Node, kind: str, name: str | None) -> Media:
-    how = source.text("type")
-    if how == "base64":
-        media_type, data = source.text("media_type"), source.text("data")
-        return Media(kind=kind, media_type=media_type, data=data, name=name, at=source.path("data"))
-    if how == "url":
-        return Media(kind=kind, url=source.text("url"), name=name, at=source.path("url"))
-    if how == "text":
-        data = data_of(source.text("data"))
-        return Media(kind=kind, media_type="text/plain", data=data, name=name, at=source.path("data"))
-    raise Untranslatable(source.path("type"), f"{how!r} is kept by Anthropic: no other vendor can read it")
-
-
-def _result(block: Node, names: dict[str, str]) -> ToolResult:
-    call_id = block.text("tool_use_id")
-    content = block.any("content")
-    if type(content) is str:
-        parts: tuple[Text | Media, ...] = (Text(content),)
-    else:
-        parts = tuple(_plain(part) for part in block.nodes("content"))
-    return ToolResult(
-        call_id=call_id,
-        name=names.get(call_id, ""),
-        parts=parts,
-        error=bool(block.flag("is_error")),
-        at=block.path("tool_use_id"),
-    )
 
 
 def _tool(tool: Node) -> Tool:
@@ -211,6 +135,7 @@ def _choice(choice: Node | None) -> Choice | None:
     if choice is None:
         return None
     kind = choice.text("type")
+    choice.only(_CHOICE)
     if kind == "tool":
         return Choice("named", choice.text("name"))
     if kind not in {"auto", "any", "none"}:
@@ -223,4 +148,5 @@ def _format(given: Node | None) -> Format | None:
         return None
     if given.text("type") != "json_schema":
         given.fail("type", "must be json_schema")
+    given.only({"type", "schema"})
     return Format(schema=given.table("schema") or {}, strict=True, at=given.path("schema"))

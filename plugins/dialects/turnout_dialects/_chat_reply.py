@@ -8,7 +8,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from turnout_dialects._chat_request_read import read_call
+from turnout_dialects._chat_request_read import read_call, read_thoughts
 from turnout_dialects._chat_request_write import written_call
 from turnout_dialects._errors import ErrorEvent
 from turnout_dialects._form import Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
@@ -76,8 +76,7 @@ def stop_of(reason: str, *, called: bool) -> str:
 def _parts(message: Node) -> Iterable[Part]:
     if thought := message.text_or_none("reasoning_content") or message.text_or_none("reasoning"):
         yield Reasoning(thought)
-    if text := message.text_or_none("content"):
-        yield Text(text)
+    yield from read_content(message)
     if refusal := message.text_or_none("refusal"):
         yield Refusal(refusal)
     for call in message.nodes("tool_calls"):
@@ -85,6 +84,23 @@ def _parts(message: Node) -> Iterable[Part]:
             function := call.node("function")
         ) is not None:  # calls of other kinds are not for clients of other dialects
             yield from read_call(call, function)
+
+
+def read_content(holder: Node) -> Iterable[Text | Reasoning]:
+    """What a message or a delta says: a text, or with Mistral an array of texts and thoughts, when it reasons.
+
+    Kinds that are unknown, or point to a source, are left out.
+    """
+    if type(holder.any("content")) is not list:
+        if text := holder.text_or_none("content"):
+            yield Text(text)
+        return
+    for part in holder.nodes("content"):
+        kind = part.text("type")
+        if kind == "text":
+            yield Text(part.text("text"))
+        elif kind == "thinking":
+            yield read_thoughts(part)
 
 
 def write_reply(reply: Reply, *, model: str, id: str, now: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from turnout_dialects._blocks import CACHING, instructions, kind_of_block, result_parts
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     CHAT,
@@ -36,7 +37,19 @@ _KNOWN = frozenset(
 _MESSAGE = frozenset({"role", "content", "name"})
 _ASSISTANT = _MESSAGE | {
     *("refusal", "tool_calls", "reasoning_content", "reasoning", "audio", "annotations", "function_call"),
+    "extra_content",
 }
+_PARTS: Mapping[str, frozenset[str]] = {
+    "text": CACHING | {"text"},
+    "image_url": CACHING | {"image_url"},
+    "input_audio": CACHING | {"input_audio"},
+    "file": CACHING | {"file"},
+    "refusal": frozenset({"refusal"}),
+    "thinking": frozenset({"thinking", "closed"}),
+    "reference": frozenset({"reference_ids"}),
+}
+_CALL = frozenset({"id", "type", "function", "index", "extra_content"})
+_FUNCTION = frozenset({"name", "arguments"})
 
 
 def read_request(body: Node) -> Request:
@@ -76,7 +89,7 @@ def _messages(body: Node) -> tuple[list[str], list[Turn]]:
         role = message.text("role")
         if role in {"system", "developer"}:
             message.only(_MESSAGE)
-            system.append("\n".join(part.text for part in _contents(message) if isinstance(part, Text)))
+            system.append("\n".join(instructions(_contents(message), message.path("content"))))
         elif role == "assistant":
             turns.append(Turn("assistant", with_signatures(_assistant(message, names))))
         elif role == "user":
@@ -98,13 +111,17 @@ def _assistant(message: Node, names: dict[str, str]) -> Iterable[Part]:
             raise Untranslatable(message.path(name), "use text and tool_calls")
     if thought := message.text_or_none("reasoning_content") or message.text_or_none("reasoning"):
         yield Reasoning(thought)
+    if signature := carried(message):
+        yield Reasoning("", unseal(signature, GEMINI))
     yield from _contents(message)
     if refusal := message.text_or_none("refusal"):
         yield Refusal(refusal)
     for call in message.nodes("tool_calls"):
         if call.text_or_none("type") not in {None, "function"}:
             raise Untranslatable(call.path("type"), "only functions can be called in every dialect")
+        call.only(_CALL)
         function = call.need("function")
+        function.only(_FUNCTION)
         names[call.text("id")] = function.text("name")
         yield from read_call(call, function)
 
@@ -122,7 +139,10 @@ def read_call(call: Node, function: Node) -> Iterable[Part]:
 
 
 def carried(call: Node) -> str | None:
-    """The signature where Google's own OpenAI surface keeps it (`ai.google.dev/gemini-api/docs/thought-signatures`)."""
+    """The signature where Google's own OpenAI surface keeps it (`ai.google.dev/gemini-api/docs/thought-signatures`).
+
+    It is with a call, or with the message of which it signs the text.
+    """
     extra = call.node("extra_content")
     google = extra.node("google") if extra else None
     return google.text_or_none("thought_signature") if google else None
@@ -136,15 +156,22 @@ def _contents(message: Node) -> list[Part]:
         return [Text(content)] if content else []
     if type(content) is not list:
         message.fail("content", "must be a text or an array of parts")
-    return [_part(part) for part in message.nodes("content")]
+    return [found for part in message.nodes("content") if (found := _part(part)) is not None]
 
 
-def _part(part: Node) -> Part:
-    kind = part.text("type")
+def _part(part: Node) -> Part | None:
+    """One part; None for a mark that points to a source."""
+    kind = kind_of_block(part, _PARTS)
     if kind == "text":
         return Text(part.text("text"))
     if kind == "refusal":
         return Refusal(part.text("refusal"))
+    if kind == "thinking":
+        return read_thoughts(part)
+    return None if kind == "reference" else _media(part, kind)
+
+
+def _media(part: Node, kind: str) -> Media:
     if kind == "image_url":
         return _image(part.need("image_url"))
     if kind == "input_audio":
@@ -154,7 +181,19 @@ def _part(part: Node) -> Part:
     return part.fail("type", f"{kind!r} is no kind of content")
 
 
+def read_thoughts(part: Node) -> Reasoning:
+    """A part of the type `thinking`: Mistral's models that reason tell their thoughts so, in pieces.
+
+    `docs.mistral.ai/capabilities/reasoning`, by `ThinkChunk` of the vendor's client (read 2026-11-28).
+    """
+    if type(part.any("thinking")) is str:
+        return Reasoning(part.text("thinking"))
+    pieces = (piece.text("text") for piece in part.nodes("thinking") if piece.text("type") == "text")
+    return Reasoning("".join(pieces))
+
+
 def _image(image: Node) -> Media:
+    image.only({"url", "detail"})
     split = read_data_url(image, "url")
     detail = image.text_or_none("detail")
     if split is None:
@@ -163,6 +202,7 @@ def _image(image: Node) -> Media:
 
 
 def _file(file: Node) -> Media:
+    file.only({"filename", "file_id", "file_data"})
     name = file.text_or_none("filename")
     if file.has("file_id"):
         return Media(kind="file", file_id=file.text("file_id"), name=name, at=file.path("file_id"))
@@ -173,7 +213,7 @@ def _file(file: Node) -> Media:
 def _result(message: Node, names: Mapping[str, str]) -> ToolResult:
     message.only(_MESSAGE | {"tool_call_id"})
     call_id = message.text("tool_call_id")
-    parts = tuple(part for part in _contents(message) if isinstance(part, Text | Media))
+    parts = result_parts(_contents(message), message.path("content"))
     return ToolResult(call_id=call_id, name=names.get(call_id, ""), parts=parts, at=message.path("tool_call_id"))
 
 

@@ -26,6 +26,11 @@ class Drop(NamedTuple):
 
 _VENDOR = "about the vendor's own service: billing, storage, routing, caching"
 _HINT = "a wish about sampling"
+_SIGHT = "how finely images are seen"
+_LABEL = "how a file is called"
+_SOURCES = "where a text came from; the text itself is kept"
+_UNSIGNED = "unsigned reasoning: each vendor takes back its own only"
+_SIGNED = "signed reasoning: each vendor takes back its own only"
 _SHARED = ("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier", "store")
 
 DROPS: tuple[Drop, ...] = (
@@ -36,7 +41,20 @@ DROPS: tuple[Drop, ...] = (
     Drop(CHAT, "presence_penalty", _HINT, (GEMINI,)),
     Drop(CHAT, "frequency_penalty", _HINT, (GEMINI,)),
     Drop(CHAT, "messages[].name", "names of speakers"),
-    Drop(CHAT, "messages[].reasoning_content", "unsigned reasoning: each vendor takes back its own only"),
+    Drop(CHAT, "messages[].reasoning_content", _UNSIGNED),
+    Drop(CHAT, "messages[].reasoning", _UNSIGNED),
+    Drop(CHAT, "messages[].content[].thinking", _UNSIGNED),
+    Drop(CHAT, "messages[].extra_content", _SIGNED, (GEMINI,)),
+    Drop(CHAT, "messages[].tool_calls[].extra_content", _SIGNED, (GEMINI,)),
+    Drop(CHAT, "messages[].tool_calls[].index", "the order of calls is that of their array"),
+    Drop(CHAT, "messages[].annotations", _SOURCES),
+    Drop(CHAT, "messages[].content[].reference_ids", _SOURCES),
+    Drop(CHAT, "messages[].content[].cache_control", _VENDOR),
+    Drop(CHAT, "messages[].content[].prompt_cache_breakpoint", _VENDOR),
+    Drop(CHAT, "messages[].content[].image_url.detail", _SIGHT, (RESPONSES,)),
+    Drop(CHAT, "messages[].content[].file.filename", _LABEL, (RESPONSES, ANTHROPIC)),
+    Drop(CHAT, "tools[].cache_control", _VENDOR),
+    Drop(CHAT, "response_format.json_schema.name", "what the answer is called, for the vendor's records", (RESPONSES,)),
     Drop(CHAT, "parallel_tool_calls", "Gemini decides by itself", (RESPONSES, ANTHROPIC)),
     *(Drop(RESPONSES, name, _VENDOR, (CHAT,)) for name in _SHARED),
     Drop(RESPONSES, "stream_options", "padding of events"),
@@ -46,6 +64,14 @@ DROPS: tuple[Drop, ...] = (
     Drop(RESPONSES, "reasoning.context", _VENDOR),
     Drop(RESPONSES, "input[].status", "how an earlier reply went"),
     Drop(RESPONSES, "input[].phase", "how an earlier reply went"),
+    Drop(RESPONSES, "input[].id", "a name within the vendor's service"),
+    Drop(RESPONSES, "input[].caller", "that the model itself called; a program's call is refused"),
+    Drop(RESPONSES, "input[].content[].annotations", _SOURCES),
+    Drop(RESPONSES, "input[].content[].logprobs", "how an earlier reply went"),
+    Drop(RESPONSES, "input[].content[].prompt_cache_breakpoint", _VENDOR),
+    Drop(RESPONSES, "input[].content[].detail", _SIGHT, (CHAT,)),
+    Drop(RESPONSES, "input[].content[].filename", _LABEL, (CHAT, ANTHROPIC)),
+    Drop(RESPONSES, "text.format.name", "what the answer is called, for the vendor's records", (CHAT,)),
     Drop(RESPONSES, "parallel_tool_calls", "Gemini decides by itself", (CHAT, ANTHROPIC)),
     Drop(ANTHROPIC, "cache_control", _VENDOR + "; the other vendors cache by themselves"),
     Drop(ANTHROPIC, "service_tier", _VENDOR),
@@ -55,7 +81,10 @@ DROPS: tuple[Drop, ...] = (
     Drop(ANTHROPIC, "top_k", _HINT, (GEMINI,)),
     Drop(ANTHROPIC, "metadata.user_id", "Gemini knows no users", (CHAT, RESPONSES)),
     Drop(ANTHROPIC, "messages[].content[].cache_control", _VENDOR),
-    Drop(ANTHROPIC, "messages[].content[].citations", "where a text came from; the text itself is kept"),
+    Drop(ANTHROPIC, "system[].cache_control", _VENDOR),
+    Drop(ANTHROPIC, "messages[].content[].citations", _SOURCES),
+    Drop(ANTHROPIC, "messages[].content[].title", _LABEL, (CHAT, RESPONSES)),
+    Drop(ANTHROPIC, "messages[].content[].caller", "that the model itself called; a program's call is refused"),
     Drop(ANTHROPIC, "messages[].content[].is_error", "OpenAI has no mark for it: the text says it", (GEMINI,)),
     Drop(ANTHROPIC, "tools[].cache_control", _VENDOR),
     Drop(ANTHROPIC, "tools[].input_examples", "calls shown to the model"),
@@ -64,8 +93,9 @@ DROPS: tuple[Drop, ...] = (
     Drop(GEMINI, "labels", _VENDOR),
     Drop(GEMINI, "generationConfig.topK", _HINT, (ANTHROPIC,)),
     Drop(GEMINI, "generationConfig.seed", _HINT, (CHAT,)),
-    Drop(GEMINI, "generationConfig.mediaResolution", "how finely images are seen"),
-    Drop(GEMINI, "contents[].parts[].mediaResolution", "how finely images are seen"),
+    Drop(GEMINI, "generationConfig.mediaResolution", _SIGHT),
+    Drop(GEMINI, "contents[].parts[].mediaResolution", _SIGHT),
+    Drop(GEMINI, "contents[].parts[].inlineData.displayName", _LABEL, (CHAT, RESPONSES, ANTHROPIC)),
     Drop(GEMINI, "contents[].parts[].videoMetadata", "where a video is cut; only Gemini takes videos"),
 )
 """Members of requests. What replies lose stands in the README."""

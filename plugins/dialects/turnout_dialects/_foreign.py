@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from turnout_dialects._form import ANTHROPIC, GEMINI, RESPONSES
-from turnout_dialects._gemini_request_read import UNSIGNED
+from turnout_dialects._gemini_parts import UNSIGNED
 from turnout_dialects._seal import MARK, is_sealed, unseal
 
 _Members = dict[str, Raw]

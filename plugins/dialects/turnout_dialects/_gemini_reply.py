@@ -9,7 +9,7 @@ from typing import Any
 
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import GEMINI, Logprob, Part, Reasoning, Refusal, Reply, Text, ToolCall, Usage
-from turnout_dialects._gemini_request_read import UNSIGNED, PartReader, camel
+from turnout_dialects._gemini_parts import UNSIGNED, PartReader, camel
 from turnout_dialects._json import Node, parsed
 from turnout_dialects._seal import seal
 from turnout_dialects._turns import with_signatures

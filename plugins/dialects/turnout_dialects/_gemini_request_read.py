@@ -5,36 +5,24 @@
 as protocol buffers allow.
 """
 
-import re
 from collections.abc import Iterable
-from typing import Any
 
 from turnout_dialects._errors import BadRequest, Untranslatable
 from turnout_dialects._form import (
     GEMINI,
     Choice,
     Format,
-    Media,
-    Part,
-    Reasoning,
     Request,
-    Text,
     Thinking,
     Tool,
-    ToolCall,
-    ToolResult,
     Turn,
 )
-from turnout_dialects._json import Node, encoded
-from turnout_dialects._media import kind_of, type_by_ending
+from turnout_dialects._gemini_parts import PartReader, camel, sub
+from turnout_dialects._json import Node
 from turnout_dialects._openai import count_choices
 from turnout_dialects._schema import json_schema
-from turnout_dialects._seal import unseal
 from turnout_dialects._thinking import LEVELS, of_budget
 from turnout_dialects._turns import with_signatures
-
-UNSIGNED = "skip_thought_signature_validator"
-"""What Google documents for calls of a history that Gemini did not make."""
 
 _KNOWN = frozenset(
     {"model", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "labels"}
@@ -46,34 +34,14 @@ _CONFIG = frozenset(
         *("responseLogprobs", "logprobs", "candidateCount", "mediaResolution", "responseModalities"),
     }
 )
-_PART = frozenset(
-    {
-        *("text", "thought", "thoughtSignature", "functionCall", "functionResponse", "inlineData", "fileData"),
-        *("videoMetadata", "mediaResolution"),
-    }
-)
-_SNAKE = re.compile(r"_([a-z])")
 _ROLES = {"user": "user", "function": "user", "model": "assistant"}
-
-
-def camel(node: Node) -> Node:
-    """The same object with its member names in camels."""
-    if "_" in "".join(node.members):
-        members = {_SNAKE.sub(lambda found: found[1].upper(), name): value for name, value in node.members.items()}
-        return Node(members, node.place, node.wrong)
-    return node
-
-
-def _sub(node: Node, name: str) -> Node | None:
-    found = node.node(name)
-    return camel(found) if found else None
 
 
 def read_request(body: Node) -> Request:
     """A request in the intermediate form. Raises BadRequest, Untranslatable."""
     body = camel(body)
     body.only(_KNOWN)
-    config = _sub(body, "generationConfig") or Node({}, "generationConfig", BadRequest)
+    config = sub(body, "generationConfig") or Node({}, "generationConfig", BadRequest)
     config.only(_CONFIG)
     count_choices(config, "candidateCount")
     if {one.upper() for one in config.texts("responseModalities")} - {"TEXT"}:
@@ -84,11 +52,11 @@ def read_request(body: Node) -> Request:
     return Request(
         source=GEMINI,
         turns=tuple(_turns(contents)),
-        system=_system(_sub(body, "systemInstruction")),
+        system=_system(sub(body, "systemInstruction")),
         tools=tuple(_tools(body)),
-        choice=_choice(_sub(body, "toolConfig")),
+        choice=_choice(sub(body, "toolConfig")),
         format=_format(config),
-        thinking=_thinking(_sub(config, "thinkingConfig")),
+        thinking=_thinking(sub(config, "thinkingConfig")),
         max_tokens=config.whole("maxOutputTokens"),
         temperature=config.number("temperature"),
         top_p=config.number("topP"),
@@ -102,88 +70,25 @@ def read_request(body: Node) -> Request:
 
 
 def _system(content: Node | None) -> tuple[str, ...]:
-    return tuple(part.text_or_none("text") or "" for part in content.nodes("parts")) if content else ()
+    if content is None:
+        return ()
+    content.only({"role", "parts"})
+    parts = [camel(part) for part in content.nodes("parts")]
+    for part in parts:
+        part.only({"text"})
+    return tuple(part.text_or_none("text") or "" for part in parts)
 
 
 def _turns(contents: list[Node]) -> Iterable[Turn]:
     open_calls: list[tuple[str, str]] = []
     for place, content in enumerate(contents):
+        content.only({"role", "parts"})
         role = content.text_or_none("role") or "user"
         if role not in _ROLES:
             content.fail("role", f"{role!r} is neither user nor model")
         found = PartReader(f"call_{place}", open_calls)
         parts = tuple(part for one in content.nodes("parts") for part in found.read(camel(one), strict=True))
         yield Turn(_ROLES[role], with_signatures(parts))
-
-
-class PartReader:
-    """Reads parts one after another.
-
-    Calls without an id get one, results without one go to the oldest open call of their name.
-    """
-
-    def __init__(self, prefix: str, open_calls: list[tuple[str, str]]) -> None:
-        self._prefix = prefix
-        self._open = open_calls
-        self._count = 0
-
-    def read(self, part: Node, *, strict: bool) -> Iterable[Part]:
-        """What a part says, its signature first. `strict`: of a request, where unknown kinds are refused."""
-        if strict:
-            part.only(_PART)
-        signature = part.text_or_none("thoughtSignature")
-        thought = bool(part.flag("thought"))
-        if signature and signature != UNSIGNED and not thought:
-            yield Reasoning("", unseal(signature, GEMINI))
-        if part.has("text"):
-            text = part.text("text")
-            if thought:
-                yield Reasoning(text, unseal(signature, GEMINI) if signature else None)
-            elif text:
-                yield Text(text)
-        elif part.has("functionCall"):
-            yield self._call(camel(part.need("functionCall")))
-        elif part.has("functionResponse"):
-            yield self._result(camel(part.need("functionResponse")))
-        elif part.has("inlineData") or part.has("fileData"):
-            yield _media(part)
-        elif strict and not signature:
-            raise part.wrong(part.at, "must hold text, functionCall, functionResponse, inlineData or fileData")
-
-    def _call(self, call: Node) -> ToolCall:
-        id = call.text_or_none("id") or f"{self._prefix}_{self._count}"
-        self._count += 1
-        name = call.text("name")
-        self._open.append((id, name))
-        return ToolCall(id=id, name=name, arguments=encoded(call.table("args") or {}).decode(), at=call.path("args"))
-
-    def _result(self, response: Node) -> ToolResult:
-        name = response.text("name")
-        matching = (id for id, called in self._open if called == name)
-        id = response.text_or_none("id") or next(matching, None) or f"{self._prefix}_{name}"
-        self._open[:] = [one for one in self._open if one[0] != id]
-        given = response.table("response") or {}
-        error = set(given) == {"error"}
-        media = (_media(camel(part)) for part in response.nodes("parts"))
-        parts: tuple[Text | Media, ...] = (Text(_result_text(given)), *media)
-        return ToolResult(call_id=id, name=name, parts=parts, error=error, at=response.path("name"))
-
-
-def _result_text(given: dict[str, Any]) -> str:
-    """`output` or `error` alone is the text itself, as Google says of `FunctionResponse.response`."""
-    if len(given) == 1 and (only := given.get("output", given.get("error"))) is not None:
-        return only if type(only) is str else encoded(only).decode()
-    return encoded(given).decode()
-
-
-def _media(part: Node) -> Media:
-    blob = _sub(part, "inlineData")
-    if blob is not None:
-        media_type = blob.text_or_none("mimeType")
-        return Media(kind=kind_of(media_type), media_type=media_type, data=blob.text("data"), at=blob.path("data"))
-    file = camel(part.need("fileData"))
-    media_type = file.text_or_none("mimeType") or type_by_ending(file.text("fileUri"))
-    return Media(kind=kind_of(media_type), media_type=media_type, url=file.text("fileUri"), at=file.path("fileUri"))
 
 
 def _tools(body: Node) -> Iterable[Tool]:
@@ -198,9 +103,12 @@ def _tools(body: Node) -> Iterable[Tool]:
 
 
 def _choice(config: Node | None) -> Choice | None:
-    calling = _sub(config, "functionCallingConfig") if config else None
+    if config is not None:
+        config.only({"functionCallingConfig"})
+    calling = sub(config, "functionCallingConfig") if config else None
     if calling is None:
         return None
+    calling.only({"mode", "allowedFunctionNames"})
     mode = (calling.text_or_none("mode") or "AUTO").upper()
     names = calling.texts("allowedFunctionNames")
     if mode == "ANY" and names:

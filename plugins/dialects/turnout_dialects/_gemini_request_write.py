@@ -21,7 +21,7 @@ from turnout_dialects._form import (
     ToolCall,
     ToolResult,
 )
-from turnout_dialects._gemini_request_read import UNSIGNED
+from turnout_dialects._gemini_parts import UNSIGNED
 from turnout_dialects._json import parsed, without_none
 from turnout_dialects._media import type_by_ending
 from turnout_dialects._thinking import gemini_thinking

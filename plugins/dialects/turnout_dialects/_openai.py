@@ -40,6 +40,7 @@ def effort_of(body: Node, name: str) -> Thinking | None:
 def read_audio(part: Node) -> Media:
     """A part of the type `input_audio`."""
     audio = part.need("input_audio")
+    audio.only({"format", "data"})
     return Media(kind="audio", media_type=f"audio/{audio.text('format')}", data=audio.text("data"), at=part.at)
 
 

@@ -10,6 +10,7 @@ from turnout_dialects._json import Node
 from turnout_dialects._schema_openai import is_strict
 
 _FUNCTION = frozenset({"name", "description", "parameters", "strict"})
+_FORMAT = frozenset({"type", "name", "description", "schema", "strict"})
 
 
 def read_tool(tool: Node, *, inside: str | None) -> Tool:
@@ -17,6 +18,8 @@ def read_tool(tool: Node, *, inside: str | None) -> Tool:
     if tool.text("type") != "function":
         raise Untranslatable(tool.path("type"), "only functions can be called in every dialect")
     function = tool.need(inside) if inside else tool
+    if inside:
+        tool.only({"type", inside, "cache_control"})
     function.only(_FUNCTION if inside else _FUNCTION | {"type"})
     return Tool(
         name=function.text("name"),
@@ -37,18 +40,23 @@ def read_choice(body: Node, *, inside: str | None) -> Choice | None:
     choice = body.need("tool_choice")
     if choice.text("type") != "function":
         raise Untranslatable(choice.path("type"), "only functions can be chosen in every dialect")
-    return Choice("named", (choice.need(inside) if inside else choice).text("name"))
+    function = choice.need(inside) if inside else choice
+    choice.only({"type", inside or "name"})
+    function.only({"type", "name"})
+    return Choice("named", function.text("name"))
 
 
 def read_format(given: Node | None, *, inside: str | None) -> Format | None:
     """None where any text will do. Raises BadRequest."""
     if given is None or (kind := given.text("type")) == "text":
         return None
+    given.only({"type", inside} if inside else _FORMAT)
     if kind == "json_object":
         return Format()
     if kind != "json_schema":
         given.fail("type", f"{kind!r} is none of text, json_object, json_schema")
     schema = given.need(inside) if inside else given
+    schema.only(_FORMAT)
     return Format(
         schema=schema.table("schema") or {},
         name=schema.text_or_none("name") or "response",

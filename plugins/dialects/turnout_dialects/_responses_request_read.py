@@ -4,6 +4,9 @@
 2026-11-23). Only stateless use can be translated: `previous_response_id` and `conversation` name what the vendor keeps.
 """
 
+from collections.abc import Mapping
+
+from turnout_dialects._blocks import CACHING, check_caller, instructions, kind_of_block, result_parts
 from turnout_dialects._errors import Untranslatable
 from turnout_dialects._form import (
     RESPONSES,
@@ -32,6 +35,22 @@ _KNOWN = frozenset(
     }
 )
 _LOGPROBS = "message.output_text.logprobs"
+_ITEMS: Mapping[str, frozenset[str]] = {
+    "message": frozenset({"role", "content", "id", "status", "phase"}),
+    "function_call": frozenset({"id", "call_id", "name", "arguments", "status", "caller"}),
+    "function_call_output": frozenset({"id", "call_id", "output", "status", "caller"}),
+    "reasoning": frozenset({"id", "summary", "content", "encrypted_content", "status"}),
+}
+_TEXT = CACHING | {"text", "annotations", "logprobs"}
+_PARTS: Mapping[str, frozenset[str]] = {
+    "input_text": _TEXT,
+    "output_text": _TEXT,
+    "text": _TEXT,
+    "refusal": frozenset({"refusal"}),
+    "input_image": CACHING | {"image_url", "file_id", "detail"},
+    "input_file": CACHING | {"file_url", "file_data", "file_id", "filename", "detail"},
+    "input_audio": CACHING | {"input_audio"},
+}
 
 
 def read_request(body: Node) -> Request:
@@ -82,7 +101,8 @@ def _input(body: Node) -> tuple[list[str], list[Turn]]:
     turns: list[Turn] = []
     names: dict[str, str] = {}
     for item in body.nodes("input"):
-        kind = item.text_or_none("type") or "message"
+        kind = kind_of_block(item, _ITEMS) if item.has("type") else "message"
+        check_caller(item)
         if kind == "message":
             _message(item, system, turns)
         elif kind == "function_call":
@@ -107,12 +127,12 @@ def _append(turns: list[Turn], role: str, *parts: Part) -> None:
 
 
 def _message(item: Node, system: list[str], turns: list[Turn]) -> None:
-    item.only({"type", "role", "content", "id", "status", "phase"})
+    item.only(_ITEMS["message"] | {"type"})
     role = item.text("role")
     content = item.any("content")
     parts = [Text(content)] if type(content) is str else [_part(part) for part in item.nodes("content")]
     if role in {"system", "developer"}:
-        system.append("\n".join(part.text for part in parts if isinstance(part, Text)))
+        system.append("\n".join(instructions(parts, item.path("content"))))
     elif role in {"user", "assistant"}:
         _append(turns, role, *parts)
     else:
@@ -120,7 +140,7 @@ def _message(item: Node, system: list[str], turns: list[Turn]) -> None:
 
 
 def _part(part: Node) -> Part:
-    kind = part.text("type")
+    kind = kind_of_block(part, _PARTS)
     if kind in {"input_text", "output_text", "text"}:
         return Text(part.text("text"))
     if kind == "refusal":
@@ -168,5 +188,5 @@ def _result(item: Node, names: dict[str, str]) -> ToolResult:
     call_id = item.text("call_id")
     output = item.any("output")
     parts = (Text(output),) if type(output) is str else tuple(_part(part) for part in item.nodes("output"))
-    kept = tuple(part for part in parts if isinstance(part, Text | Media))
+    kept = result_parts(parts, item.path("output"))
     return ToolResult(call_id=call_id, name=names.get(call_id, ""), parts=kept, at=item.path("call_id"))

@@ -131,6 +131,8 @@ def _written_media(media: Media) -> dict[str, Any]:
         made["detail"] = media.detail
     elif media.kind == "image":
         made["detail"] = "auto"
+    if media.name and media.kind == "file":
+        made["filename"] = media.name
     if media.file_id is not None:
         return made | {"file_id": media.file_id}
     if media.url is not None:

@@ -5,8 +5,8 @@
 
 from collections.abc import Iterator
 
+from turnout_dialects._anthropic_blocks import read_thinking
 from turnout_dialects._anthropic_reply import STOPS, read_usage
-from turnout_dialects._anthropic_request_read import read_thinking
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import ANTHROPIC, Usage
 from turnout_dialects._json import Node, decoded, encoded

@@ -5,10 +5,10 @@
 
 from collections.abc import Iterator
 
-from turnout_dialects._chat_reply import read_chat_usage, stop_of
+from turnout_dialects._chat_reply import read_chat_usage, read_content, stop_of
 from turnout_dialects._chat_request_read import carried
 from turnout_dialects._errors import BadReply, ErrorEvent
-from turnout_dialects._form import GEMINI
+from turnout_dialects._form import GEMINI, Reasoning
 from turnout_dialects._json import Node, decoded
 from turnout_dialects._openai import read_logprobs
 from turnout_dialects._seal import unseal
@@ -53,8 +53,13 @@ class ChatReader:
         delta = choice.node("delta") or Node({}, "", BadReply)
         if thought := delta.text_or_none("reasoning_content") or delta.text_or_none("reasoning"):
             yield ThoughtDelta(thought)
-        if text := delta.text_or_none("content"):
-            yield TextDelta(text, read_logprobs(choice.node("logprobs"), "content"))
+        logprobs = read_logprobs(choice.node("logprobs"), "content")
+        for part in read_content(delta):
+            if isinstance(part, Reasoning):
+                yield ThoughtDelta(part.text)
+            else:
+                yield TextDelta(part.text, logprobs)
+                logprobs = ()
         if refusal := delta.text_or_none("refusal"):
             self._refused = True
             yield RefusalDelta(refusal)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from turnout_dialects._errors import BadReply, ErrorEvent
 from turnout_dialects._form import Reasoning, Text, ToolCall
+from turnout_dialects._gemini_parts import PartReader
 from turnout_dialects._gemini_reply import first_candidate, is_blocked, read_logprobs, read_parts, read_stop, read_usage
-from turnout_dialects._gemini_request_read import PartReader
 from turnout_dialects._json import Node, decoded
 from turnout_dialects._stream_form import (
     CallDelta,

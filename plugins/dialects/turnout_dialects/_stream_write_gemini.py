@@ -9,8 +9,8 @@ from typing import Any
 
 from turnout_dialects._errors import BadReply
 from turnout_dialects._form import CUTS, GEMINI, Logprob, Usage
+from turnout_dialects._gemini_parts import UNSIGNED
 from turnout_dialects._gemini_reply import written_event, written_logprobs
-from turnout_dialects._gemini_request_read import UNSIGNED
 from turnout_dialects._json import encoded, is_whole, parsed
 from turnout_dialects._seal import seal
 from turnout_dialects._stream_form import Stopped
