@@ -303,3 +303,61 @@ async def test_a_body_that_is_wrong_goes_to_its_vendor_as_it_is(client: str, wro
 
 def test_every_dialect_but_the_chat_has_a_place_for_seals() -> None:
     assert set(TURNS) == DIALECTS - {CHAT}
+
+
+SIGNED = {"google": {"thought_signature": "c2ln"}}
+
+
+def chat_signed(extra: Any) -> bytes:
+    """A chat that goes on after a call, with Google's signatures where its own surface has them."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": extra}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call], "extra_content": extra}
+    result = {"role": "tool", "tool_call_id": "c", "content": 'what is "thought_signature"?'}
+    return json.dumps({"model": "m", "messages": [turn, result]}, indent=1).encode()
+
+
+async def chatted(body: bytes, model: str, *, stream: bool) -> bytes:
+    """What a native chat upstream gets."""
+    events = [b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n']
+    kind = {"content-type": "text/event-stream"} if stream else JSON
+    transport = ScriptedTransport(Script(headers=kind, body=events if stream else [b'{"choices":[]}']))
+    ask = Ask(model=model, dialect=CHAT, payload=body)
+    call = Call(ask=ask, credential=CREDENTIAL, model=model, transport=transport)
+    provider = OpenAI(OpenAISettings(), now=lambda: 0.0)
+    if stream:
+        await read_stream(provider.stream(call), transport)
+    else:
+        await provider.execute(call)
+    return transport.requests[0].read()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("extra", "left"),
+    [
+        (SIGNED, None),
+        ({"vertex": {"thought_signature": "c2ln"}}, None),
+        (SIGNED | {"other": {"x": 1.10}}, {"other": {"x": 1.10}}),
+        ({"google": {"thought_signature": "c2ln", "x": 1}}, {"google": {"x": 1}}),
+    ],
+)
+async def test_googles_signatures_do_not_reach_other_native_chats(stream: bool, extra: Any, left: Any) -> None:
+    """Many vendors refuse a message with a member that they do not know."""
+    made = json.loads(await chatted(chat_signed(extra), "m", stream=stream))
+    assert made["messages"][0].get("extra_content") == left
+    assert made["messages"][0]["tool_calls"][0].get("extra_content") == left
+    assert made["messages"][1] == json.loads(chat_signed(extra))["messages"][1]
+    assert made["messages"][0]["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize("model", ["gemini-3.8-flash", "google/gemini-3-pro", "models/Gemini-3-pro"])
+async def test_googles_signatures_reach_googles_own_chat_as_they_are(model: str) -> None:
+    """Gemini 3 refuses calls without them."""
+    body = chat_signed(SIGNED).replace(b'"m"', json.dumps(model).encode())
+    assert await chatted(body, model, stream=False) == body
+
+
+@pytest.mark.parametrize("extra", [None, 1, [], {"google": 1}, {"other": {"thought_signature": "c2ln"}}])
+async def test_what_only_looks_like_a_signature_goes_as_it_is(extra: Any) -> None:
+    made = json.loads(await chatted(chat_signed(extra), "m", stream=False))
+    assert made["messages"] == json.loads(chat_signed(extra))["messages"]

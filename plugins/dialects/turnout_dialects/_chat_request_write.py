@@ -41,7 +41,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "model": model,
         "messages": [
             *({"role": "system", "content": text} for text in request.system),
-            *_messages(request.turns, "gemini" in model),
+            *_messages(request.turns, keeps_signatures(model)),
         ],
         "stream": stream or None,
         "stream_options": {"include_usage": True} if stream else None,
@@ -64,6 +64,15 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "verbosity": verbosity,
     }
     return without_none(body)
+
+
+def keeps_signatures(model: str) -> bool:
+    """Whether a chat's upstream takes Google's signatures back: Google's own surface does, for Gemini and by its name.
+
+    Others refuse members that they do not know; Gemini 3 refuses calls without their signature
+    (`ai.google.dev/gemini-api/docs/thought-signatures`, read 2026-11-23).
+    """
+    return "gemini" in model.lower()
 
 
 def _messages(turns: Iterable[Turn], signs: bool) -> Iterable[dict[str, Any]]:

@@ -13,8 +13,9 @@
 
 A call in one of the provider's own dialects passes untouched, with two exceptions: its model has a thinking suffix
 (C7.1), which becomes the vendor's own parameter; or its conversation holds what another vendor thought in an earlier,
-translated turn, which is left out. Any other is translated on its way in, its answer on the way back; then headers of
-one vendor never reach the client of another. What the provider's own operation raises comes out as it is.
+translated turn, or a chat holds a signature of Google's for another vendor, which is left out. Any other is translated
+on its way in, its answer on the way back; then headers of one vendor never reach the client of another. What the
+provider's own operation raises comes out as it is.
 """
 
 import secrets
@@ -130,7 +131,7 @@ def _own(call: Call) -> Call:
     if call.model[-1:] == ")":
         call = _thinking(call)
     ask = call.ask
-    if not may_hold_foreign(ask.payload, ask.dialect):
+    if not may_hold_foreign(ask.payload, ask.dialect, call.model):
         return call
     return attrs.evolve(call, ask=attrs.evolve(ask, payload=without_foreign(ask.payload, ask.dialect)))
 
