@@ -10,7 +10,8 @@ import attrs
 
 from turnout._names import ModelEntry
 from turnout._readings import stable_index
-from turnout._values import EMPTY, Credential, Metadata, Secret
+from turnout._values import EMPTY, Credential, Metadata, Secret, refuse_all
+from turnout.errors import InvalidAsk
 
 _COMPUTED = frozenset(
     {
@@ -75,18 +76,22 @@ def _http_url(_: object, __: Any, value: str) -> None:
         raise ValueError("the port of a URL lies between 1 and 65535")
 
 
-def _headers(_: object, __: Any, value: Mapping[str, str]) -> None:
-    for name, text in value.items():
-        if not _HEADER_NAME.fullmatch(name):
-            raise ValueError("a header's name consists of letters, digits and - only")
-        if _CONTROL.search(text):
-            raise ValueError(f"the header {name} has control characters in its value")
+def _headers(_: object, attribute: Any, value: Mapping[str, str]) -> None:
+    flaws = ((name, _header_flaw(name, text)) for name, text in value.items())
+    refuse_all([InvalidAsk(flaw, argument=f"{attribute.name}.{name}") for name, flaw in flaws if flaw])
+
+
+def _header_flaw(name: str, text: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        return "a header's name consists of letters, digits and - only"
+    return f"the header {name} has control characters in its value" if _CONTROL.search(text) else ""
 
 
 def _not_computed(_: object, __: Any, value: Mapping[str, str]) -> None:
-    for name in value:
-        if name in _COMPUTED or name.startswith("header:"):
-            raise ValueError(f"{name} never takes effect here; it is computed from the credential's other keys")
+    dead = [name for name in value if name in _COMPUTED or name.startswith("header:")]
+    if dead:
+        names = " and ".join(dead)
+        raise ValueError(f"{names} never takes effect here; it is computed from the credential's other keys")
 
 
 def _in_range(_: object, __: Any, value: int | None) -> None:

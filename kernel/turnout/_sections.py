@@ -8,7 +8,8 @@ from attrs import validators
 
 from turnout import abc
 from turnout._attempts import Retry
-from turnout._values import ByteCount, Seconds, refuse
+from turnout._values import ByteCount, Seconds, refuse, refuse_all
+from turnout.errors import InvalidAsk
 
 if TYPE_CHECKING:
     import attr
@@ -120,16 +121,17 @@ class Affinity:
 After = Seconds | Literal["learned", "off"]
 """When a second candidate starts: after so many seconds, after a delay learned from earlier calls, or never."""
 
+_NO_DELAY = 'it must be longer than 0; "off" switches hedging off'
+
 
 def _positive_delays(_: object, attribute: "attr.Attribute[Mapping[str, After]]", delays: Mapping[str, After]) -> None:
-    for name, after in delays.items():
-        if not isinstance(after, str) and after <= 0:
-            refuse('it must be longer than 0; "off" switches hedging off', f"{attribute.name}.{name}")
+    none = [name for name, after in delays.items() if not isinstance(after, str) and after <= 0]
+    refuse_all([InvalidAsk(_NO_DELAY, argument=f"{attribute.name}.{name}") for name in none])
 
 
 def _positive_delay(_: object, attribute: "attr.Attribute[After]", after: After) -> None:
     if not isinstance(after, str) and after <= 0:
-        refuse('it must be longer than 0; "off" switches hedging off', attribute.name)
+        refuse(_NO_DELAY, attribute.name)
 
 
 @final

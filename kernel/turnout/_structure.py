@@ -58,6 +58,14 @@ def _mapping(value: Any, kind: Any) -> Any:
 
 def _gather(parts: Iterable[tuple[Any, Any, Any]]) -> dict[Any, Any]:
     """Structure each (step, value, type); raises one Misfit for all that do not fit."""
+    made, problems = _sorted_out(parts)
+    if problems:
+        raise Misfit(problems)
+    return made
+
+
+def _sorted_out(parts: Iterable[tuple[Any, Any, Any]]) -> tuple[dict[Any, Any], list[Problem]]:
+    """What fits of each (step, value, type), by step, and the problems of the others."""
     made: dict[Any, Any] = {}
     problems: list[Problem] = []
     for step, value, kind in parts:
@@ -65,9 +73,7 @@ def _gather(parts: Iterable[tuple[Any, Any, Any]]) -> dict[Any, Any]:
             made[step] = _converter.structure(value, kind)
         except Misfit as misfit:
             problems += [problem.under(step) for problem in misfit.problems]
-    if problems:
-        raise Misfit(problems)
-    return made
+    return made, problems
 
 
 def _is_union(kind: Any) -> bool:
@@ -117,17 +123,13 @@ def _table_of(cls: type) -> Hook:
             if key not in value and field.default is attrs.NOTHING
         ]
         parts = {key: value[key] for key in fields if key in value}
-        made: dict[str, Any] = {}
-        try:
-            made = _gather((key, value[key], fields[key].type or Any) for key in parts)
-        except Misfit as misfit:
-            problems += misfit.problems
-        if problems:
-            raise Misfit(problems)
+        made, unfit_ones = _sorted_out((key, part, fields[key].type or Any) for key, part in parts.items())
+        if problems := problems + unfit_ones:
+            raise Misfit(problems + _refusals(cls, made, parts))
         try:
             return cls(**made)
-        except (ValueError, TypeError) as error:
-            raise Misfit(_judged(cls, made, parts, error)) from None
+        except (ValueError, TypeError, ExceptionGroup) as error:
+            raise Misfit(_refusals(cls, made, parts) or _told(error, parts, ())) from None
 
     return build
 
@@ -137,28 +139,57 @@ def _unknown(key: str, fields: Mapping[str, Any]) -> Problem:
     return Problem((key,), f"unknown key{hint}", spot=Spot.KEY)
 
 
-def _judged(cls: type, made: dict[str, Any], parts: dict[str, Any], error: Exception) -> list[Problem]:
-    """Why a class refused its values. Its constructor stops at the first, so the other fields are asked one by one."""
-    stand_in: Any = types.SimpleNamespace(**made)
+def _refusals(cls: type, made: dict[str, Any], parts: dict[str, Any]) -> list[Problem]:
+    """What the fields' validators refuse of the values that fit, each asked by itself: a class stops at the first."""
+    stand_in: Any = types.SimpleNamespace()
+    for field in attrs.fields(cls):
+        key = str(field.alias)
+        value = made[key] if key in made else attrs.NOTHING if key in parts else _default(field)
+        if value is not attrs.NOTHING:
+            setattr(stand_in, field.name, value)
     problems: list[Problem] = []
     for field in attrs.fields(cls):
         key = str(field.alias)
         if field.validator is None or key not in made:
             continue
         try:
-            field.validator(stand_in, field, made[key])
-        except (ValueError, TypeError) as refusal:
-            problems.append(_refusal(refusal, parts, (key,), secret=mentions_secret(field.type)))
-    return problems or [_refusal(error, parts, ())]
+            field.validator(stand_in, field, _converted(field, made[key]))
+        except (ValueError, TypeError, ExceptionGroup) as refusal:
+            problems += _told(refusal, parts, (key,), secret=mentions_secret(field.type))
+        except AttributeError:
+            continue  # it compares with a field that does not fit, and that is told
+    return problems
 
 
-def _refusal(error: Exception, parts: dict[str, Any], default: tuple[Step, ...], *, secret: bool = False) -> Problem:
-    """What a validator or a constructor said, at the place that it names, else at `default`."""
+def _default(field: Any) -> Any:
+    """What a field has when the file is silent; NOTHING where that takes the whole instance."""
+    if not isinstance(field.default, attrs.Factory):  # type: ignore[arg-type] # a class at run time
+        return field.default
+    return attrs.NOTHING if field.default.takes_self else field.default.factory()
+
+
+def _converted(field: Any, value: Any) -> Any:
+    """The value as a validator gets to see it. A converter that wants more than the value is passed over."""
+    if field.converter is None or isinstance(field.converter, attrs.Converter):
+        return value
+    return field.converter(value)
+
+
+def _told(error: Exception, parts: dict[str, Any], default: tuple[Step, ...], *, secret: bool = False) -> list[Problem]:
+    """What a validator or a constructor said, or all that a group of it did: each where it says, or at `default`."""
+    if not isinstance(error, ExceptionGroup):
+        return [_refusal(error, parts, default, secret=secret)]
+    told, others = error.split((ValueError, TypeError))
+    if told is None or others is not None:
+        raise error
+    return [one for inner in told.exceptions for one in _told(inner, parts, default, secret=secret)]
+
+
+def _refusal(error: Exception, parts: dict[str, Any], default: tuple[Step, ...], *, secret: bool) -> Problem:
     named = _steps(error.argument) if isinstance(error, InvalidAsk) else ()
     while named and not _reaches(parts, named):
         named = named[1:]
-    path = named or default
-    return Problem(path, without_values(error, parts), secret=secret)
+    return Problem(named or default, without_values(error, parts), secret=secret)
 
 
 def _steps(argument: str) -> tuple[Step, ...]:

@@ -9,7 +9,7 @@ Times are POSIX seconds unless a name says otherwise; None means unset and is ne
 import copy
 import enum
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NewType, NoReturn, final
 
@@ -497,3 +497,11 @@ class Record:
 def refuse(message: str, argument: str) -> NoReturn:
     """Raise `InvalidAsk` for a bad argument of a public call."""
     raise InvalidAsk(message, argument=argument)
+
+
+def refuse_all(refusals: Sequence[InvalidAsk]) -> None:
+    """Raise these, several of them as one group; return when there is none."""
+    if len(refusals) > 1:
+        raise ExceptionGroup(f"{len(refusals)} values are refused", refusals)
+    for refusal in refusals:
+        raise refusal

@@ -123,6 +123,28 @@ def test_nothing_is_coerced_and_nothing_useless_is_accepted(text: str, said: str
 
 
 @pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[retry]\npasses = 0\nmax_wait = "30"\nroute_429 = 1', ["passes", "max_wait", "route_429"]),
+        ("[hedge]\nafter = '1s'\nmodels = {a = '0s', b = '1s', c = '0s'}", ["models.a", "models.c"]),
+        (
+            "[providers.a]\n[[providers.a.credentials]]\nheaders = {'a b' = 'c', d = 'e', 'f g' = 'h'}\npriority = 'i'",
+            ["credentials[0].headers.a b", "credentials[0].headers.f g", "credentials[0].priority"],
+        ),
+        (
+            "[providers.a]\n[[providers.a.credentials]]\nprefix = '/p/'\nname = ' a'\nlabel = 1",
+            ["credentials[0].name", "credentials[0].label"],
+        ),
+    ],
+)
+def test_every_problem_of_a_table_is_told_once_and_in_its_order(text: str, told: list[str]) -> None:
+    """H2: also where one key has a wrong type and another one a value that is refused."""
+    names = [problem.split("\n")[0].split(": ")[1] for problem in problems(text)]
+
+    assert [re.sub(r"^(retry|hedge|providers\.a)\.", "", name) for name in names] == told
+
+
+@pytest.mark.parametrize(
     ("text", "place", "shown"),
     [
         ("a = sk-live-1", "1:5", "    a =\n        ^"),

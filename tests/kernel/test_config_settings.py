@@ -145,6 +145,71 @@ def test_every_field_that_a_validator_refuses_is_told() -> None:
     assert "canary" not in "".join(found)
 
 
+def test_a_value_of_another_type_hides_nothing_of_what_validators_refuse_beside_it() -> None:
+    """H2: every problem in one run, each once, in the order of the file."""
+
+    def above(instance: Any, attribute: Any, value: int) -> None:
+        if value <= instance.low:
+            raise ValueError(f"{attribute.name} is not above low")
+
+    @attrs.frozen(kw_only=True)
+    class Range:
+        low: int = 0
+        high: int = attrs.field(default=1, validator=above)
+        count: int = attrs.field(default=1, validator=validators.ge(1))
+        name: str = ""
+
+    found = problems("count = 0\nname = 1\nhigh = 0\nlwo = 1", Range)
+    lines = [problem.split("\n")[0] for problem in found]
+
+    assert [line.split(": ", 2)[1] for line in lines] == [
+        f"frontends.http.{key}" for key in ("count", "name", "high", "lwo")
+    ]
+    assert lines[2].endswith("high is not above low")
+    assert len(problems('low = "0"\nhigh = 0', Range)) == 1  # what it is compared with is not known
+
+
+def test_a_validator_sees_what_the_converter_makes_also_when_another_field_is_refused() -> None:
+    def trimmed(text: str) -> str:
+        return text.strip()
+
+    @attrs.frozen(kw_only=True)
+    class Trimmed:
+        prefix: str = attrs.field(default="", converter=trimmed, validator=validators.max_len(2))
+        count: int = attrs.field(default=1, validator=validators.ge(1))
+
+    (problem,) = problems('prefix = " ab "\ncount = 0', Trimmed)
+
+    assert "frontends.http.count: " in problem
+
+
+def test_a_group_of_refusals_is_told_one_by_one() -> None:
+    def positive(_: object, attribute: Any, value: tuple[int, ...]) -> None:
+        wrong = [number for number, one in enumerate(value) if one <= 0]
+        raise ExceptionGroup("", [InvalidAsk("too low", argument=f"{attribute.name}[{number}]") for number in wrong])
+
+    @attrs.frozen(kw_only=True)
+    class Ports:
+        ports: tuple[int, ...] = attrs.field(validator=positive)
+
+    assert [problem.split("\n")[0] for problem in problems("ports = [0, 1, -1]", Ports)] == [
+        "turnout.toml:2:10: frontends.http.ports[0]: too low",
+        "turnout.toml:2:16: frontends.http.ports[2]: too low",
+    ]
+
+
+def test_a_group_with_a_failure_of_the_class_is_its_authors_fault() -> None:
+    def broken(_: object, __: object, value: int) -> None:
+        raise ExceptionGroup("", [ValueError("refused"), LookupError(f"{value}")])
+
+    @attrs.frozen(kw_only=True)
+    class Broken:
+        count: int = attrs.field(validator=broken)
+
+    with pytest.raises(PluginError, match="its Settings cannot be made"):
+        settings("count = 1", Broken)
+
+
 def test_an_error_of_the_whole_class_stands_at_its_table_or_at_the_argument_it_names() -> None:
     @attrs.frozen(kw_only=True)
     class Range:

@@ -55,6 +55,27 @@ def test_by_default_only_this_machine_can_reach_it() -> None:
     assert all(address.loopback for address in Settings(keys=(KEY,)).addresses)
 
 
+def test_every_limit_address_and_key_that_is_refused_is_told_at_once() -> None:
+    """H2."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(
+            "[frontends.http]\n"
+            'listen = ["127.0.0.1:0", "nowhere", "[::1]:1", "[::1]:1"]\n'
+            'keys = ["short", "k7-Qd2mX9vLw4TzR8", ""]\n'
+            "limits = {queue = -1, per_key = 0, requests = 1, connections = -1}\n"
+        ).settings("frontends", "http", Settings)
+
+    assert [problem.split(": ")[1].removeprefix("frontends.http.") for problem in caught.value.problems] == [
+        "listen[1]",
+        "listen[3]",
+        "keys[0]",
+        "keys[2]",
+        "limits.queue",
+        "limits.per_key",
+        "limits.connections",
+    ]
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "[::]:8080", "192.168.1.5:8080"])
 def test_an_address_that_others_reach_needs_tls_or_a_word_that_it_is_meant(address: str) -> None:
     """S30."""

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import attrs
 
@@ -12,6 +12,16 @@ from turnout.errors import InvalidAsk
 from turnout_http._addresses import Address, parse_address
 from turnout_http._key_rules import why_refused
 from turnout_http._tls import tls_context
+
+
+def _positive(_limits: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if value <= 0:
+        raise InvalidAsk(f"{attribute.name} must be more than 0, not {value}", argument=f"limits.{attribute.name}")
+
+
+def _not_negative(_limits: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if value < 0:
+        raise InvalidAsk(f"{attribute.name} must not be less than 0, not {value}", argument=f"limits.{attribute.name}")
 
 
 @final
@@ -41,43 +51,44 @@ class ClientLimits:
         socket_ping: between two pings, which keep a quiet websocket alive on its way and show one that is dead.
     """
 
-    header_timeout: Seconds = Seconds(10.0)
-    body_idle: Seconds = Seconds(10.0)
-    body_rate: ByteCount = ByteCount(1024)
-    body_total: Seconds = Seconds(120.0)
-    write_stall: Seconds = Seconds(30.0)
-    keep_alive: Seconds = Seconds(15.0)
-    half_close: Seconds = Seconds(5.0)
-    header_bytes: ByteCount = ByteCount(16 * 1024)
-    header_fields: int = 100
-    body_bytes: ByteCount = ByteCount(32 * 1024 * 1024)
-    per_key: int = 64
-    requests: int = 512
-    queue: int = 128
-    queue_wait: Seconds = Seconds(5.0)
-    connections: int = 1024
-    per_address: int = 64
-    sockets_per_key: int = 64
-    socket_life: Seconds = Seconds(3600.0)
-    socket_ping: Seconds = Seconds(20.0)
-
-    def __attrs_post_init__(self) -> None:
-        for field in attrs.fields(ClientLimits):
-            value = getattr(self, field.name)
-            if value < 0 or (value == 0 and field.name not in {"queue", "queue_wait", "half_close"}):
-                raise InvalidAsk(f"{field.name} must be more than 0, not {value}", argument=f"limits.{field.name}")
+    header_timeout: Seconds = attrs.field(default=Seconds(10.0), validator=_positive)
+    body_idle: Seconds = attrs.field(default=Seconds(10.0), validator=_positive)
+    body_rate: ByteCount = attrs.field(default=ByteCount(1024), validator=_positive)
+    body_total: Seconds = attrs.field(default=Seconds(120.0), validator=_positive)
+    write_stall: Seconds = attrs.field(default=Seconds(30.0), validator=_positive)
+    keep_alive: Seconds = attrs.field(default=Seconds(15.0), validator=_positive)
+    half_close: Seconds = attrs.field(default=Seconds(5.0), validator=_not_negative)
+    header_bytes: ByteCount = attrs.field(default=ByteCount(16 * 1024), validator=_positive)
+    header_fields: int = attrs.field(default=100, validator=_positive)
+    body_bytes: ByteCount = attrs.field(default=ByteCount(32 * 1024 * 1024), validator=_positive)
+    per_key: int = attrs.field(default=64, validator=_positive)
+    requests: int = attrs.field(default=512, validator=_positive)
+    queue: int = attrs.field(default=128, validator=_not_negative)
+    queue_wait: Seconds = attrs.field(default=Seconds(5.0), validator=_not_negative)
+    connections: int = attrs.field(default=1024, validator=_positive)
+    per_address: int = attrs.field(default=64, validator=_positive)
+    sockets_per_key: int = attrs.field(default=64, validator=_positive)
+    socket_life: Seconds = attrs.field(default=Seconds(3600.0), validator=_positive)
+    socket_ping: Seconds = attrs.field(default=Seconds(20.0), validator=_positive)
 
 
 def _some(_settings: object, attribute: "attrs.Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
     if not value:
         raise InvalidAsk("listen names no address; write listen = ['127.0.0.1:8080']", argument=attribute.name)
     seen: set[Address] = set()
+    wrong: list[InvalidAsk] = []
     for number, text in enumerate(value):
-        address = parse_address(text, f"{attribute.name}[{number}]")
+        argument = f"{attribute.name}[{number}]"
+        try:
+            address = parse_address(text, argument)
+        except InvalidAsk as error:
+            wrong.append(error)
+            continue
         if address in seen:
-            raise InvalidAsk("this address is listed twice", argument=f"{attribute.name}[{number}]")
+            wrong.append(InvalidAsk("this address is listed twice", argument=argument))
         if address.port:  # 0 is another port each time
             seen.add(address)
+    _refuse(wrong)
 
 
 def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...]]", value: tuple[Secret, ...]) -> None:
@@ -87,11 +98,24 @@ def _sound_keys(_settings: object, attribute: "attrs.Attribute[tuple[Secret, ...
             "to a random text of at least 16 characters",
             argument=attribute.name,
         )
-    for number, key in enumerate(value):
-        if reason := why_refused(key):
-            raise InvalidAsk(f"this key {reason}", argument=f"keys[{number}]")
+    reasons = {number: why_refused(key) for number, key in enumerate(value)}
+    _refuse([InvalidAsk(f"this key {why}", argument=f"keys[{number}]") for number, why in reasons.items() if why])
     if len(set(value)) != len(value):
         raise InvalidAsk("keys holds one key twice", argument=attribute.name)
+
+
+def _refuse(wrong: list[InvalidAsk]) -> None:
+    """Raise what is wrong, several things as a group: each is told at its place."""
+    if len(wrong) > 1:
+        raise ExceptionGroup(f"{len(wrong)} values are refused", wrong)
+    for error in wrong:
+        raise error
+
+
+_READABLE = (
+    "others can reach this address and would read keys and prompts off the wire; set tls_certificate and tls_key, "
+    "or insecure_lan = true if that is meant"
+)
 
 
 @final
@@ -132,13 +156,9 @@ class Settings:
             raise InvalidAsk("HTTP/2 is spoken over TLS alone; set tls_certificate and tls_key", argument="http2")
         if self.tls_certificate and self.server == "llhttp":
             raise InvalidAsk("server 'llhttp' speaks no TLS; write 'hypercorn' or 'auto'", argument="server")
-        for number, address in enumerate(self.addresses):
-            if not (address.loopback or self.tls_certificate or self.insecure_lan):
-                raise InvalidAsk(
-                    "others can reach this address and would read keys and prompts off the wire; set tls_certificate "
-                    "and tls_key, or insecure_lan = true if that is meant",
-                    argument=f"listen[{number}]",
-                )
+        if not (self.tls_certificate or self.insecure_lan):
+            open_ones = [number for number, address in enumerate(self.addresses) if not address.loopback]
+            _refuse([InvalidAsk(_READABLE, argument=f"listen[{number}]") for number in open_ones])
 
     def _check_tls(self) -> None:
         """Read the files, so that `turnout check` tells what would end the start."""
