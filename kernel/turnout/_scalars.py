@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from turnout import _units
 from turnout._problems import Misfit, Problem
-from turnout._type_words import got, mentions_secret, name_of, nearest
+from turnout._type_words import mentions_secret, mismatch, name_of, nearest
 from turnout._values import ByteCount, Seconds
 
 Hook = Callable[[Any, Any], Any]
@@ -14,8 +14,7 @@ Hook = Callable[[Any, Any], Any]
 
 def unfit(kind: Any, value: Any) -> Misfit:
     """The refusal of a value of another type."""
-    wrong = f", got {got(value)}" if got(value) != name_of(kind) else ""
-    return Misfit([Problem((), f"expected {name_of(kind)}{wrong}", secret=mentions_secret(kind))])
+    return Misfit([Problem((), mismatch([kind], value), secret=mentions_secret(kind))])
 
 
 def plain(kind: type) -> Hook:

@@ -18,7 +18,7 @@ import cattrs
 
 from turnout._problems import Misfit, Problem, Spot, Step
 from turnout._scalars import Hook, byte_count, choice, number, plain, seconds, text_as, unfit
-from turnout._type_words import got, is_array, mentions_secret, name_of, nearest, without_values
+from turnout._type_words import is_array, mentions_secret, mismatch, nearest, without_values
 from turnout._values import ByteCount, Metadata, Seconds, Secret
 from turnout.errors import InvalidAsk
 
@@ -92,8 +92,7 @@ def _union(value: Any, kind: Any) -> Any:
     deep = [misfit for misfit in misfits if any(problem.path for problem in misfit.problems)]
     if len(arms) == 1 or len(deep) == 1:
         raise (deep or misfits)[0]
-    expected = " or ".join(name_of(arm) for arm in arms)
-    raise Misfit([Problem((), f"expected {expected}, got {got(value)}", secret=mentions_secret(kind))])
+    raise Misfit([Problem((), mismatch(arms, value), secret=mentions_secret(kind))])
 
 
 def _json(value: Any, _: Any) -> Any:

@@ -16,21 +16,51 @@ _NAMES: dict[Any, str] = {
     Secret: "a text",
     Path: "a path",
     Seconds: 'a duration such as "30s", "5m" or "1h30m"',
-    ByteCount: 'a size such as "64KiB" or "32MiB"',
+    ByteCount: 'a size such as "64KiB" or "32MiB", or a number of bytes',
     Metadata: "a table",
     list: "an array",
     dict: "a table",
 }
+
+_FORMS: dict[Any, str] = {
+    Seconds: "each number has its unit: ms, s, m, h or d",
+    ByteCount: "not below 0, and in quotes with its unit: B, kB, MB, GB, KiB, MiB or GiB",
+}
+"""How to write what is written as a text or a number, but not as any: of the first, its kind alone says too little."""
+
+
+def mismatch(kinds: Sequence[Any], value: Any) -> str:
+    """What is expected where one of these types is, and what the file has instead if that is of another kind."""
+    expected = "expected " + " or ".join(name_of(kind) for kind in kinds)
+    if not any(_may_be(kind, value) for kind in kinds):
+        return f"{expected}, got {got(value)}"
+    return "; ".join([expected, *(_FORMS[kind] for kind in kinds if kind in _FORMS)])
+
+
+def _may_be(kind: Any, value: Any) -> bool:
+    """Whether some values of this type are written in the way in which this one is."""
+    if kind is Seconds:
+        return type(value) is str
+    if kind is ByteCount:
+        return type(value) in {str, int}
+    if _members(kind):
+        return type(value) in {type(member) for member in _members(kind)}
+    return name_of(kind) == got(value)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    """What a value of a closed set may be; empty for another type."""
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return tuple(member.value for member in kind)
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def name_of(kind: Any) -> str:
     """What a value of this type looks like in TOML."""
     if kind in _NAMES:
         return _NAMES[kind]
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return "one of " + ", ".join(f'"{member.value}"' for member in kind)
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(f'"{arm}"' for arm in get_args(kind))
+    if members := _members(kind):
+        return "one of " + ", ".join(f'"{member}"' for member in members)
     if is_array(kind):
         return "an array"
     return "a table"

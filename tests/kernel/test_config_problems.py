@@ -170,6 +170,32 @@ def test_a_monstrous_value_is_an_error_and_no_crash(text: str) -> None:
     assert "t.toml" in only(text)
 
 
+DURATION = 'expected a duration such as "30s", "5m" or "1h30m"'
+SIZE = 'expected a size such as "64KiB" or "32MiB", or a number of bytes'
+AFTER = f'{DURATION} or one of "learned", "off"'
+DURATION_UNITS = "; each number has its unit: ms, s, m, h or d"
+SIZE_UNITS = "; not below 0, and in quotes with its unit: B, kB, MB, GB, KiB, MiB or GiB"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[retry]\nmax_wait = "30"', f"retry.max_wait: {DURATION}{DURATION_UNITS}"),
+        ('[retry]\nmax_wait = "-1s"', f"retry.max_wait: {DURATION}{DURATION_UNITS}"),
+        ("[retry]\nmax_wait = 30", f"retry.max_wait: {DURATION}, got a whole number"),
+        ('[turnout]\nbootstrap_bytes = "64 KiB"', f"turnout.bootstrap_bytes: {SIZE}{SIZE_UNITS}"),
+        ("[turnout]\nbootstrap_bytes = -1", f"turnout.bootstrap_bytes: {SIZE}{SIZE_UNITS}"),
+        ("[turnout]\nbootstrap_bytes = 1.5", f"turnout.bootstrap_bytes: {SIZE}, got a number"),
+        ('[hedge]\nafter = "2"', f"hedge.after: {AFTER}{DURATION_UNITS}"),
+        ("[hedge]\nafter = 2", f"hedge.after: {AFTER}, got a whole number"),
+        ('[hedge]\nmodels = {m = ""}', f"hedge.models.m: {AFTER}{DURATION_UNITS}"),
+    ],
+)
+def test_a_text_that_is_no_duration_and_no_size_is_told_how_they_are_written(text: str, said: str) -> None:
+    """H2: that it is a text is no news where a text is wanted."""
+    assert only(text).split("\n")[0].split(": ", 1)[1] == said
+
+
 def test_two_credentials_with_one_name_are_an_error_naming_both_places() -> None:
     problem = only(
         "[[providers.a.credentials]]\nname = 'same'\napi_key = '1'\n"
