@@ -19,7 +19,8 @@ from turnout.abc import Store
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-_PATH: Any = click.Path(path_type=Path)
+_PATH: Any = click.Path(readable=False, path_type=Path)
+"""Whether it can be read is said by who reads it: a file that cannot is a wrong configuration, however it was named."""
 
 config_argument: Callable[[F], F] = click.argument("config", required=False, type=_PATH)
 config_option: Callable[[F], F] = click.option("--config", type=_PATH, help="The configuration file.")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Sequence
 from logging import getLogger
@@ -107,9 +108,11 @@ async def _stamps(files: Sequence[Path]) -> list[Stamp]:
 
 
 def _stamp(file: Path) -> Stamp:
-    """What tells that a file has changed; None when it cannot be looked at."""
+    """What tells that a file has changed; None when it cannot be looked at, and for a pipe, which is read but once."""
     try:
         found = file.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

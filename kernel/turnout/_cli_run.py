@@ -64,6 +64,8 @@ def run(context: click.Context, config: Path | None, log_level: str, processes: 
     _harden()
     log_to_stderr(log_level, process=None if handed is None else handed.number)
     path = find_config(config, os.environ)
+    if processes > 1 and path.exists() and not path.is_file():
+        raise ConfigError([f"{path}: each of several processes reads the configuration; write it to a regular file"])
     settled, stamps = read(path)
     if not settled.tables("frontends"):
         raise ConfigError([f"{settled.source}: no frontend is named, so nobody could be served; add [frontends.http]"])

@@ -17,7 +17,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from turnout import CredentialState, ErrorRecord, ModelState, Record, Secret, Status
-from turnout._cli import main
+from turnout._cli import main, turnout
+from turnout._cli_credentials import credentials
 from turnout._cli_errors import exit_code_of
 from turnout._cli_run import serve
 from turnout._config import parse_config
@@ -258,6 +259,15 @@ def test_check_tells_every_problem_of_the_file_and_exits_with_3(run: Run, tmp_pa
     assert (code, out) == (3, "")
     assert err.startswith("turnout: 2 problems in the configuration\n\nx.toml:2:1: turnout.selectr: ")
     assert "\n\nx.toml:4:10: retry.passes: the environment variable NOPE_NOPE is not set" in err
+
+
+def test_whether_the_configuration_can_be_read_is_not_for_the_command_line_to_judge() -> None:
+    """An unreadable one is a wrong configuration, exit code 3, and no wrong usage. Root can read all: no file here."""
+    commands = [*turnout.commands.values(), *credentials.commands.values()]
+    kinds = [parameter.type for command in commands for parameter in command.params if parameter.name == "config"]
+
+    assert len(kinds) > 10
+    assert all(isinstance(kind, click.Path) and not kind.readable for kind in kinds)
 
 
 def test_check_loads_the_named_plugins_and_checks_their_settings(

@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 import turnout
 from turnout import Metadata, Secret
 from turnout._config import Config, credentials_of, load_config, parse_config
-from turnout._config_file import find_config
+from turnout._config_file import find_config, read_text
 from turnout._names import ModelEntry
 from turnout._sections import Affinity, Health, Hedge, RetryTable, Turnout
 from turnout.errors import ConfigError
@@ -274,6 +277,16 @@ def test_a_search_that_finds_nothing_lists_where_it_looked(tmp_path: Path, monke
     assert "/etc/turnout/turnout.toml" in str(caught.value)
 
 
+def test_a_home_that_cannot_be_looked_into_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of root is after `sudo -u`. Here it is its name that the system refuses."""
+    monkeypatch.chdir(tmp_path)
+    system = tmp_path / "turnout" / "turnout.toml"
+    system.parent.mkdir()
+    system.touch()
+
+    assert find_config(None, {"HOME": f"/{'x' * 300}", "XDG_CONFIG_DIRS": str(tmp_path)}) == system
+
+
 def test_a_file_with_a_byte_order_mark_and_windows_line_ends_is_read(tmp_path: Path) -> None:
     path = tmp_path / "turnout.toml"
     path.write_bytes(b'\xef\xbb\xbf[turnout]\r\nstore = "redis"\r\n')
@@ -298,3 +311,49 @@ def test_a_file_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> 
 
     with pytest.raises(ConfigError, match=r"turnout.toml:2: the file is not UTF-8 text"):
         load_config(path, {})
+
+
+def test_a_pipe_is_read_until_its_writer_closes_it(tmp_path: Path) -> None:
+    """As the shell makes one of `<(sops -d turnout.toml)`; it is larger than what a pipe holds."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    text = f'# {"x" * 300_000}\n[turnout]\nstore = "redis"\n'
+
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(path.write_text, text)
+        config = load_config(path, {})
+        written.result()
+
+    assert config.store == "redis"
+
+
+def test_a_pipe_without_a_writer_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+
+    with pytest.raises(ConfigError, match=r"pipe: cannot read the configuration: .* was written within 0.01 s"):
+        read_text(path, patience=0.01)
+
+
+def test_a_pipe_that_was_read_already_is_no_empty_configuration() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+
+    try:
+        with pytest.raises(ConfigError, match="it is a pipe with nothing in it; what was in one can be read only once"):
+            read_text(Path(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
+
+
+def test_a_device_that_never_ends_is_refused_at_the_limit() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: this is no configuration: it is larger than 16 MiB"):
+        load_config(Path("/dev/zero"), {})
+
+
+def test_a_pipe_that_never_ends_is_refused_at_the_limit() -> None:
+    with subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE) as endless:
+        assert endless.stdout is not None
+        with pytest.raises(ConfigError, match="it is larger than 16 MiB"):
+            read_text(Path(f"/dev/fd/{endless.stdout.fileno()}"))
+        endless.kill()
