@@ -4,19 +4,20 @@ Loading and checking come first, for all of them, so that every problem is told 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from turnout._attempts import Retry
-from turnout._config import Config
+from turnout._config import Config, misnaming, settings_of
 from turnout._cooldown import HOUR, Policy
 from turnout._generation import Generation, ProviderInstance
 from turnout._listing import aliases_of
 from turnout._names import Aliases
 from turnout._plugin_calls import offers, plugin_code
 from turnout._plugins import Plugins
+from turnout._problems import Misfit, Problem, Spot
 from turnout._proxy_flaws import proxy_problems
 from turnout._values import Call, Operation, Reply
 from turnout._verdicts import CountUnsupported, Inexpressible
@@ -32,7 +33,7 @@ from turnout.abc import (
     SessionCloser,
     Translator,
 )
-from turnout.errors import ConfigError, PluginError, UpstreamFailed
+from turnout.errors import PluginError, UpstreamFailed
 
 GROUPS = ("stores", "observers", "transports", "selectors", "providers", "frontends")
 """In the order in which they are opened; they are closed in the opposite one."""
@@ -61,22 +62,42 @@ def choose(config: Config, plugins: Plugins) -> list[Chosen]:
 
     Raises ConfigError with every problem of all of them.
     """
+    chosen, problems = weigh(config, plugins)
+    if problems:
+        raise config.error(problems)
+    return chosen
+
+
+def weigh(config: Config, plugins: Plugins, told: Sequence[Problem] = ()) -> tuple[list[Chosen], list[Problem]]:
+    """As `choose`: the plugins that can be used, and the problems of the others but for those that `told` explains."""
     chosen: list[Chosen] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
+    places = {problem.path for problem in told}
     for group, key, name in named(config):
         try:
             cls = plugins.load(f"turnout.{group}", name)
-            settings = config.settings(group, key, getattr(cls, "Settings", None))
+            settings = settings_of(config, group, key, getattr(cls, "Settings", None))
             chosen.append(Chosen(group=group, key=key, cls=cls, settings=settings))
-            if group == "transports" and (unusable := list(proxy_problems(config, cls))):
-                raise config.error(unusable)
+            if group == "transports":
+                problems += proxy_problems(config, cls)
         except PluginError as error:
-            problems.extend(config.misnamed(group, key, str(error)).problems)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(problems)
-    return chosen
+            problem = misnaming(config, group, key, str(error))
+            problems += [] if problem.path in places else [problem]
+        except Misfit as misfit:
+            problems += [problem for problem in misfit.problems if not problem.follows_from(told)]
+    if len(chosen) == len([*named(config)]):  # or nobody knows who else would use them
+        problems += _unused_aliases(config, chosen)
+    return chosen, problems
+
+
+def _unused_aliases(config: Config, chosen: Iterable[Chosen]) -> Iterator[Problem]:
+    """Aliases of OAuth channels that no provider's class declares (C7.5.1)."""
+    declared = [getattr(one.cls, "channel", None) for one in chosen]
+    names = {channel.name.strip().lower() for channel in declared if channel is not None}
+    for key in config.oauth_aliases.keys() - names:
+        known = f"; known here: {', '.join(sorted(names))}" if names else ""
+        text = f"this never takes effect: no provider's plugin declares this channel{known}"
+        yield Problem(("oauth_aliases", key), text, spot=Spot.KEY)
 
 
 def generation_of(config: Config, instances: Callable[[str], Mapping[str, Any]], number: int) -> Generation:

@@ -1,13 +1,16 @@
 """`turnout check` and `turnout plugins`: look without starting anything."""
 
+import os
 from pathlib import Path
 
 import click
 
-from turnout._assemble import choose, named
+from turnout._assemble import named
 from turnout._cli_common import config_argument, config_option, echo_json, echo_table, json_option, loaded, plugins_of
 from turnout._cli_errors import CONFIGURATION, FAILED
 from turnout._config import Config, credentials_of
+from turnout._config_file import find_config
+from turnout._examine import examine
 from turnout._plugins import PluginInfo, Plugins
 from turnout.errors import ConfigError, PluginError
 
@@ -19,11 +22,11 @@ from turnout.errors import ConfigError, PluginError
 def check(context: click.Context, config: Path | None, *, as_json: bool) -> int:
     """Tell every problem of a configuration.
 
-    Of the file, the plugins it names and their settings. Exits with 3 when there is one.
+    Of the file, the plugins it names and their settings: what would keep `turnout run` from starting with it. Exits
+    with 3 when there is one.
     """
     try:
-        settled = loaded(config)
-        choose(settled, plugins_of(context))
+        settled = examine(find_config(config, os.environ), os.environ, plugins_of(context))
     except ConfigError as error:
         if not as_json:
             raise

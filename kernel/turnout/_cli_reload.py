@@ -11,8 +11,10 @@ from typing import Final, NoReturn
 
 import trio
 
-from turnout._config import Config, load_config
+from turnout._config import Config
+from turnout._examine import examine
 from turnout._kernel import Kernel
+from turnout._plugins import Plugins
 from turnout.errors import ConfigError, TurnoutError
 
 LOOK: Final = 2.0
@@ -55,18 +57,18 @@ class Hangups:
         self._asked = trio.Event()
 
 
-def read(path: Path) -> tuple[Config, list[Stamp]]:
+def read(path: Path, plugins: Plugins) -> tuple[Config, list[Stamp]]:
     """The configuration in a file, and the stamps of its files as they were read. Waits for the disk; ConfigError.
 
     A file that changed while it was read, or just before, gets no stamp: it will be looked at again.
     """
     began = time.time_ns() - GRAIN
-    config = load_config(path, os.environ)
+    config = examine(path, os.environ, plugins)
     found = (_stamp(file) for file in config.files)
     return config, [None if stamp is None or stamp[0] >= began else stamp for stamp in found]
 
 
-async def follow(kernel: Kernel, config: Config, seen: list[Stamp], hangups: Hangups) -> NoReturn:
+async def follow(kernel: Kernel, config: Config, seen: list[Stamp], hangups: Hangups, plugins: Plugins) -> NoReturn:
     """Keep the kernel on what the files of `config` say, until cancelled; what cannot be used is logged."""
     while True:
         with trio.move_on_after(LOOK) as pause:
@@ -76,7 +78,7 @@ async def follow(kernel: Kernel, config: Config, seen: list[Stamp], hangups: Han
             continue
         seen = await _settled(config.files)
         try:
-            new, stamps = await trio.to_thread.run_sync(read, Path(config.source))
+            new, stamps = await trio.to_thread.run_sync(read, Path(config.source), plugins)
             if new == config:
                 log.info("%s says the same as before", config.source)
             else:

@@ -66,9 +66,7 @@ def run(context: click.Context, config: Path | None, log_level: str, processes: 
     path = find_config(config, os.environ)
     if processes > 1 and path.exists() and not path.is_file():
         raise ConfigError([f"{path}: each of several processes reads the configuration; write it to a regular file"])
-    settled, stamps = read(path)
-    if not settled.tables("frontends"):
-        raise ConfigError([f"{settled.source}: no frontend is named, so nobody could be served; add [frontends.http]"])
+    settled, stamps = read(path, plugins_of(context))
     if processes == 1:
         keep_freed_memory(os.environ)
         return trio.run(serve, settled, stamps, plugins_of(context), handed)
@@ -125,7 +123,7 @@ async def serve(config: Config, stamps: list[Stamp], plugins: Plugins, handed: H
                         await member.tell(kernel.addresses)
                         nursery.start_soon(member.show_life)
                     async with trio.open_nursery() as until_stopped:
-                        until_stopped.start_soon(follow, kernel, config, stamps, hangups)
+                        until_stopped.start_soon(follow, kernel, config, stamps, hangups, plugins)
                         await stop.asked.wait()
                         until_stopped.cancel_scope.cancel()
                 kernel.drain()

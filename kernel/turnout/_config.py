@@ -140,30 +140,14 @@ class Config:
         Raises ConfigError with every problem of the table, also for keys that a plugin without settings cannot take;
         PluginError when the class itself fails.
         """
-        short = _short(group)
-        kernel = _PROVIDER_KEYS if short == "providers" else {"plugin"} if short in NAMED else ()
-        own = {name: value for name, value in self.table(short, key).items() if name not in kernel}
-        if cls is None:
-            takes_none = f"the {short.removesuffix('s')} {key!r} takes no settings; remove this key"
-            if own:
-                raise self.error(Problem((short, key, name), takes_none, spot=Spot.KEY) for name in own)
-            return None
         try:
-            return structure(own, cls)
+            return settings_of(self, group, key, cls)
         except Misfit as misfit:
-            raise self.error(problem.under(short, key) for problem in misfit.problems) from None
-        except Exception as error:  # its text is not told: it may hold what the table says
-            reason = f"its Settings cannot be made: {type(error).__name__}; ask its author"
-            raise PluginError(reason, group=f"turnout.{short}", name=self.plugin_of(short, key)) from error
+            raise self.error(misfit.problems) from None
 
     def misnamed(self, group: str, key: str, reason: str) -> ConfigError:
         """The error for a plugin that cannot be used, with the place where this file names it."""
-        short = _short(group)
-        if short in CHOSEN:
-            path: tuple[Step, ...] = ("turnout", CHOSEN[short])
-        else:
-            path = (short, key, "plugin") if "plugin" in self.table(short, key) else (short, key)
-        return self.error([Problem(path, reason)])
+        return self.error([misnaming(self, group, key, reason)])
 
     def error(self, problems: Iterable[Problem]) -> ConfigError:
         """These problems as an error, with their places in this file."""
@@ -177,6 +161,49 @@ def _short(group: str) -> str:
 def credentials_of(config: Config) -> tuple[Credential, ...]:
     """The credentials that the file lists, in its order."""
     return tuple(credential for _, _, credential in config.entries)
+
+
+def settings_of(config: Config, group: str, key: str, cls: type[T] | None) -> T | None:
+    """As `Config.settings`, with what does not fit as Misfit."""
+    short = _short(group)
+    kernel = _PROVIDER_KEYS if short == "providers" else {"plugin"} if short in NAMED else ()
+    own = {name: value for name, value in config.table(short, key).items() if name not in kernel}
+    if cls is None:
+        takes_none = f"the {short.removesuffix('s')} {key!r} takes no settings; remove this key"
+        if own:
+            raise Misfit(Problem((short, key, name), takes_none, spot=Spot.KEY) for name in own)
+        return None
+    try:
+        return structure(own, cls)
+    except Misfit as misfit:
+        raise Misfit(problem.under(short, key) for problem in misfit.problems) from None
+    except Exception as error:  # its text is not told: it may hold what the table says
+        reason = f"its Settings cannot be made: {type(error).__name__}; ask its author"
+        raise PluginError(reason, group=f"turnout.{short}", name=config.plugin_of(short, key)) from error
+
+
+def misnaming(config: Config, group: str, key: str, reason: str) -> Problem:
+    """That a plugin cannot be used, at the place where the file names it."""
+    short = _short(group)
+    if short in CHOSEN:
+        path: tuple[Step, ...] = ("turnout", CHOSEN[short])
+    else:
+        path = (short, key, "plugin") if "plugin" in config.table(short, key) else (short, key)
+    return Problem(path, reason)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Draft:
+    """What a file says, as far as it fits.
+
+    Attributes:
+        config: as if the file were without what does not fit.
+        problems: that, in no order; none when it is the configuration.
+    """
+
+    config: Config
+    problems: Sequence[Problem]
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -194,11 +221,18 @@ def parse_config(text: str, *, source: str = "turnout.toml", environ: Mapping[st
     _check_given("text", text, str)
     _check_given("source", source, str)
     _check_given("environ", environ, Mapping)
+    draft = draft_config(text, source=source, environ=environ)
+    if draft.problems:
+        raise draft.config.error(draft.problems)
+    return draft.config
+
+
+def draft_config(text: str, *, source: str, environ: Mapping[str, str]) -> Draft:
+    """As `parse_config`, for who goes on to look at what fits. Raises ConfigError for what is not TOML."""
     place = Source(text, source)
     try:
-        return _parse(toml(place), place, environ)
-    except Misfit as misfit:
-        raise ConfigError(place.report(misfit.problems)) from None
+        tree, unresolved = interpolate(toml(place), environ, Path(source).parent)
+        return _drafted(tree, place, unresolved)
     except RecursionError:
         raise ConfigError([f"{source}: arrays or tables are nested too deeply to be read"]) from None
 
@@ -208,29 +242,43 @@ def _check_given(argument: str, given: object, kind: type[Any]) -> None:
         refuse(f"{argument} must be a {kind.__name__}, not a {type(given).__name__}", argument)
 
 
-def _parse(tree: dict[str, Any], source: Source, environ: Mapping[str, str]) -> Config:
-    problems: tuple[Problem, ...] = ()
-    try:
-        tree = interpolate(tree, environ, Path(source.name).parent)
-    except Misfit as misfit:
-        problems = misfit.problems
-    return _build(tree, source, problems)
-
-
-def _build(tree: dict[str, Any], source: Source, problems: Sequence[Problem]) -> Config:
-    """Raises Misfit with the problems found earlier and its own; a value found bad earlier is not judged again."""
+def _drafted(tree: Mapping[str, Any], source: Source, unresolved: Sequence[Problem]) -> Draft:
+    """Whatever a reference that is not resolved may have led to is not told: it stands in the tree as it is written."""
     judged = [*inconsistencies(tree)]
+    own = {**tree, **_kernel_part(tree)}
     try:
-        file = structure({**tree, **_kernel_part(tree)}, _File)
+        file = structure(own, _File)
     except Misfit as misfit:
         judged += misfit.problems
+        file = structure(_fitting(own), _File)
     else:
-        judged += () if problems else shared_ids(file.providers.values())
-    unresolved = {problem.path for problem in problems}
-    problems = [*problems, *(problem for problem in judged if problem.path not in unresolved)]
-    if problems:
-        raise Misfit(problems)
-    return _config(file, tree, source)
+        judged += () if unresolved else shared_ids(file.providers.values())
+    problems = [*unresolved, *(problem for problem in judged if not problem.follows_from(unresolved))]
+    return Draft(config=_config(file, tree, source), problems=problems)
+
+
+def _fitting(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree of what fits by itself, key by key: no key of the kernel's sections is compared with another one."""
+    sections = {name: table for name, table in tree.items() if name in accepts(_File) and isinstance(table, dict)}
+    fitting = {
+        name: {key: value for key, value in table.items() if _fits({name: {key: value}})}
+        for name, table in sections.items()
+        if name != "providers"
+    }
+    providers = {
+        key: {name: value for name, value in table.items() if _fits({"providers": {key: {"key": key, name: value}}})}
+        for key, table in sections.get("providers", {}).items()
+        if isinstance(table, dict)
+    }
+    return {**fitting, "providers": providers}
+
+
+def _fits(tree: Mapping[str, Any]) -> bool:
+    try:
+        structure(tree, _File)
+    except Misfit:  # it is told already
+        return False
+    return True
 
 
 def _kernel_part(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +310,11 @@ def _config(file: _File, tree: Mapping[str, Any], source: Source) -> Config:
         hedge=file.hedge,
         providers=tuple(file.providers.values()),
         oauth_aliases=file.oauth_aliases,
-        tables={group: tree.get(group, {}) for group in (*NAMED, *CHOSEN)},
+        tables={group: _tables(tree.get(group)) for group in (*NAMED, *CHOSEN)},
         text=source,
     )
+
+
+def _tables(group: Any) -> dict[str, Mapping[str, Any]]:
+    """The tables of a group; there may be something else in a draft's."""
+    return {key: table for key, table in group.items() if isinstance(table, dict)} if isinstance(group, dict) else {}

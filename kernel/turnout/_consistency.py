@@ -91,6 +91,8 @@ def _plugin_names(tree: Mapping[str, Any], group: str) -> Iterator[Problem]:
 
 def _unchosen(tree: Mapping[str, Any], group: str, setting: str) -> Iterator[Problem]:
     chosen = _table(tree, "turnout").get(setting, getattr(Turnout(), setting))
+    if type(chosen) is not str or "${" in chosen:
+        return  # which one is meant is not known yet, and that is told
     for key in _table(tree, group):
         if key != chosen:
             yield _dead((group, key), f"turnout.{setting} names another one; name this one there or remove the table")

@@ -6,11 +6,11 @@ file. A problem names the variable or the file, never what is in it.
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from turnout._problems import Misfit, Problem, Step
+from turnout._problems import Problem, Step
 
 LARGEST_FILE = 64 * 1024
 """Bytes that `${file:…}` reads at most: a secret is small, a mistaken path may not be."""
@@ -24,16 +24,15 @@ _REFERENCE = re.compile(
 )
 
 
-def interpolate(tree: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> dict[str, Any]:
+def interpolate(
+    tree: Mapping[str, Any], environ: Mapping[str, str], folder: Path
+) -> tuple[dict[str, Any], Sequence[Problem]]:
     """The same tree with every reference replaced; relative files are looked for in `folder`.
 
-    Raises Misfit with every reference that cannot be resolved. Reads files, so it may wait for a disk.
+    And the references that cannot be resolved, which stay in the tree. Reads files, so it may wait for a disk.
     """
     resolver = _Resolver(environ, folder)
-    resolved: dict[str, Any] = resolver.walk(tree, ())
-    if resolver.problems:
-        raise Misfit(resolver.problems)
-    return resolved
+    return resolver.walk(tree, ()), resolver.problems
 
 
 def referenced_files(text: str, folder: Path) -> tuple[Path, ...]:
@@ -67,6 +66,7 @@ class _Resolver:
                 parts.append(self._resolve(match))
             except ValueError as problem:
                 self.problems.append(Problem(path, str(problem)))
+                parts.append(match[0])
             end = match.end()
         return "".join([*parts, text[end:]])
 

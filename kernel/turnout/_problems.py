@@ -41,6 +41,11 @@ class Problem:
         """The same problem, seen from further up the tree."""
         return attrs.evolve(self, path=(*steps, *self.path))
 
+    def follows_from(self, others: Iterable["Problem"]) -> bool:
+        """Whether it may be due to one of these alone, at the same place or inside the value that it is about."""
+        inside = None if self.spot is not Spot.VALUE else len(self.path)
+        return any(self.path == other.path[:inside] for other in others)
+
     @property
     def name(self) -> str:
         """The path as people write it: `providers.openai.credentials[0].api_key`."""
@@ -50,7 +55,7 @@ class Problem:
 
 @final
 class Misfit(Exception):
-    """A tree does not fit: every problem found in it. It never leaves the configuration's own modules."""
+    """A tree does not fit: every problem found in it. Who reads a configuration gives it on as ConfigError only."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -257,8 +257,89 @@ def test_check_tells_every_problem_of_the_file_and_exits_with_3(run: Run, tmp_pa
     code, out, err = run("check", "x.toml")
 
     assert (code, out) == (3, "")
-    assert err.startswith("turnout: 2 problems in the configuration\n\nx.toml:2:1: turnout.selectr: ")
+    assert err.startswith("turnout: 3 problems in the configuration\n\nx.toml:2:1: turnout.selectr: ")
     assert "\n\nx.toml:4:10: retry.passes: the environment variable NOPE_NOPE is not set" in err
+    assert err.endswith(
+        "\n\nx.toml: frontends: no frontend is named, so nobody could be served; add [frontends.http]\n"
+    )
+
+
+def test_check_tells_problems_of_plugins_tables_beside_those_of_the_kernels_in_the_order_of_the_file(
+    run: Run, install: Callable[..., None], tmp_path: Path
+) -> None:
+    """H2: each once; what only follows from a reference that cannot be resolved is not told."""
+    strict = """
+import attrs
+from turnout import Secret
+@attrs.frozen(kw_only=True)
+class Settings:
+    words: tuple[Secret, ...] = attrs.field(validator=attrs.validators.max_len(1))
+    count: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+Door.Settings = Settings
+"""
+    install("acme-house", HOUSE, HOUSE_SOURCE + strict)
+    door = '[frontends.door]\nwords = ["${NOPE_NOPE}", "b"]\ncount = 0\nsince = 2026-11-23\n'
+    acme = "[providers.acme]\npriority = true\nodd = 1\n[providers.other]\n[[providers.other.credentials]]\nlabel = 1\n"
+    (tmp_path / "x.toml").write_text(
+        HEAD + 'drian = "1s"\n' + door + acme + "[retry]\npasses = 0\n[hedge]\nshare = 2\n"
+    )
+
+    problems = json.loads(run("check", "x.toml", "--json")[1])["problems"]
+
+    places = [re.match(r"x.toml:(\d+):\d+: (\S+): ", problem) for problem in problems]
+    assert [(int(place[1]), place[2]) for place in places if place] == [
+        (6, "turnout.drian"),
+        (8, "frontends.door.words[0]"),
+        (9, "frontends.door.count"),
+        (10, "frontends.door.since"),
+        (12, "providers.acme.priority"),
+        (13, "providers.acme.odd"),
+        (15, "providers.other"),
+        (16, "providers.other.credentials[0].label"),
+        (18, "retry.passes"),
+        (20, "hedge.share"),
+        (20, "hedge.share"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        (TEXT, 0, ""),
+        (HEAD, 3, "x.toml: frontends: no frontend is named, so nobody could be served"),
+        (HEAD + "[frontends]\ndoor = 3", 3, "frontends.door: expected a table"),
+        ("", 3, "no frontend is named"),
+    ],
+)
+def test_check_refuses_what_would_serve_nobody(
+    run: Run, install: Callable[..., None], tmp_path: Path, text: str, code: int, said: str
+) -> None:
+    install("acme-house", HOUSE, HOUSE_SOURCE)
+    (tmp_path / "x.toml").write_text(text)
+
+    found, _, err = run("check", "x.toml")
+
+    assert found == code
+    assert said in err
+    assert err.count("x.toml:") == (code == 3)
+
+
+def test_aliases_of_a_channel_that_no_provider_declares_are_refused(
+    run: Run, install: Callable[..., None], tmp_path: Path
+) -> None:
+    """C7.5.1; a key that never takes effect is an error."""
+    channel = "from turnout._names import Channel\nclass Provider(Provider):\n    channel = Channel('Letters')\n"
+    install("acme-house", HOUSE, HOUSE_SOURCE + channel)
+    aliases = "".join(f'[[oauth_aliases.{key}]]\nname = "a"\nalias = "b"\n' for key in ("letters", "leters"))
+    (tmp_path / "x.toml").write_text(TEXT + aliases)
+
+    code, _, err = run("check", "x.toml")
+
+    assert code == 3
+    assert err.startswith(
+        "turnout: a problem in the configuration\n\nx.toml:15:1: oauth_aliases.leters: this never takes effect: "
+        "no provider's plugin declares this channel; known here: letters\n"
+    )
 
 
 def test_whether_the_configuration_can_be_read_is_not_for_the_command_line_to_judge() -> None:

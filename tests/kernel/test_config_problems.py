@@ -266,6 +266,27 @@ def test_a_reference_that_cannot_be_resolved_is_named(reference: str, said: str)
     assert said in problem
 
 
+def test_a_reference_that_cannot_be_resolved_leaves_the_others_resolved_and_nothing_else_is_told() -> None:
+    """H2: what stands there unresolved is not judged, and what is resolved beside it is judged by what it is."""
+    text = """
+[turnout]
+selector = "${NOPE}"
+[selectors.weighted]
+[providers.a]
+[[providers.a.credentials]]
+base_url = "${URL}"
+headers = {x = "${NOPE}"}
+priority = "${NUMBER}"
+"""
+    told = problems(text, {"URL": "http://a.example", "NUMBER": "1"})
+
+    assert [one.split(": ")[1].removeprefix("providers.a.credentials[0].") for one in told] == [
+        "turnout.selector",
+        "headers.x",
+        "priority",
+    ]
+
+
 @pytest.mark.parametrize("environ", [{}, {"A": "x"}])
 def test_a_reference_within_a_default_is_refused_whether_it_would_be_needed_or_not(environ: dict[str, str]) -> None:
     """Else its text would be the value: a client key, say, that everybody can read here."""
