@@ -17,6 +17,7 @@ from turnout._kernel import open_kernel
 from turnout._plugins import Plugins
 from turnout._readings import expiry, priority
 from turnout._values import MASK, Credential, CredentialState, ModelState
+from turnout.errors import UnknownCredential
 
 
 @click.group()
@@ -51,7 +52,7 @@ def show(context: click.Context, id: str, config: Path | None, *, as_json: bool)
     seen = next((one for one in found.seen if one.credential.id == id), None)
     if seen is None:
         known = ", ".join(one.credential.id for one in found.seen[:20]) or "none"
-        raise click.UsageError(f"there is no credential {id!r}; known: {known}")
+        raise UnknownCredential(f"there is no credential {id!r}; known: {known}", argument="id")
     facts = _facts(seen, found.now)
     if as_json:
         echo_json(facts)

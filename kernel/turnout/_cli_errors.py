@@ -3,9 +3,9 @@
 | exit code | meaning |
 |---|---|
 | 0 | done; for `run`: drained after SIGTERM or Ctrl-C |
-| 1 | failed at run time: a port in use, a store that cannot be read, a plugin that broke, a reader of ours that left |
+| 1 | failed at run time: a port in use, a store that cannot be read, a plugin that broke, no such credential |
 | 2 | wrong usage of the command line |
-| 3 | the configuration is wrong, or names a plugin that cannot be used |
+| 3 | the configuration is wrong, cannot be read or found, or names a plugin that cannot be used |
 | 130, 143 | ended at once by a second Ctrl-C or SIGTERM, or interrupted before `run` served |
 """
 

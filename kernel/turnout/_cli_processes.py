@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from logging import getLogger
+from logging import ERROR, INFO, getLogger
 from signal import Signals
 from subprocess import DEVNULL
 from typing import Any, Final, final
@@ -159,7 +159,8 @@ class Processes:
                 break
             early = step.early
             soon = f"in {step.pause:g} s" if step.pause else "at once"
-            log.error("process %d %s; another takes its place %s", number, _told(end.code), soon)
+            level = ERROR if end.code else INFO  # one that was told to drain, by whoever rolls them one by one
+            log.log(level, "process %d %s; another takes its place %s", number, _told(end.code), soon)
             with trio.move_on_after(step.pause):
                 await self._stop.asked.wait()
         self._left -= 1
@@ -233,7 +234,9 @@ def tell(addresses: Mapping[str, Sequence[str]]) -> None:
 
 
 def _told(code: int) -> str:
-    if code >= 0:
+    if code == 0:
+        return "has drained"
+    if code > 0:
         return f"ended with exit code {code}"
     with suppress(ValueError):
         return f"was killed by {Signals(-code).name}"

@@ -523,16 +523,21 @@ class Store(Store):
     assert status in run("credentials", "list")[1]
 
 
-def test_an_unknown_credential_is_a_usage_error_that_names_the_known_ones(
-    run: Run, install: Callable[..., None], tmp_path: Path
+@pytest.mark.parametrize("command", ["show", "refresh", "remove", "enable", "disable", "reset", "export"])
+def test_an_unknown_credential_fails_alike_in_every_command(
+    run: Run, install: Callable[..., None], tmp_path: Path, command: str
 ) -> None:
+    """Exit code 1: the command line is right, what it asks for is not there."""
     install("acme-house", HOUSE, HOUSE_SOURCE)
     (tmp_path / "turnout.toml").write_text(TEXT)
 
-    code, _, err = run("credentials", "show", "two")
+    code, out, err = run("credentials", command, "two")
 
-    assert code == 2
-    assert "there is no credential 'two'; known: one" in err
+    assert (code, out) == (1, "")
+    assert err.startswith("turnout: there is no credential 'two'")
+    assert err.count("\n") == 1
+    if command == "show":
+        assert err.endswith("; known: one\n")
 
 
 # --- run -------------------------------------------------------------------------------------------------------------

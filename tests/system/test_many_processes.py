@@ -205,6 +205,18 @@ def test_a_killed_process_takes_its_own_calls_with_it_and_is_replaced(tmp_path: 
         drained(both)
 
 
+def test_a_process_that_is_told_to_drain_is_replaced_and_nothing_is_called_an_error(tmp_path: Path) -> None:
+    """As one rolls them: SIGTERM to each in turn."""
+    with crew(gateway_config(tmp_path), tmp_path) as both:
+        os.kill(both.pids()[1], signal.SIGTERM)
+        said = both.gateway.process.stderr
+        said.wait_for(r"INFO turnout.run: process 1 has drained; another takes its place at once")
+        said.wait_for(r"(?s)(process 1 serves.*){2}")
+        drained(both)
+
+    assert "ERROR" not in said.text
+
+
 IMPATIENT = """
 from turnout import _cli_processes
 from turnout._cli import main
