@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -25,6 +25,7 @@ class Place:
         self.memory = MemoryStore()
         self.leases: dict[str, tuple[int, float]] = {}
         self.opens = 0
+        self.broken = False
 
 
 class Sound:
@@ -355,6 +356,109 @@ class DeletesLess(Sound):
             await super().delete(kind, id)
 
 
+class SwallowsSaves(Sound):
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        try:
+            return await super().save(kind, id, data, if_version)
+        except trio.Cancelled:
+            return 1
+
+
+class SwallowsLists(Sound):
+    """What it gives is right, and its caller is held all the same."""
+
+    async def list(self) -> Iterable[Record]:
+        try:
+            return await super().list()
+        except BaseException:  # noqa: BLE001 # as careless authors do
+            return tuple(self.place.memory.records.values())
+
+
+class SwallowsDeletes(Sound):
+    async def delete(self, kind: str, id: str) -> None:
+        try:
+            await super().delete(kind, id)
+        except BaseException:  # noqa: BLE001 # as careless authors do
+            return
+
+
+class SwallowsReads(Sound):
+    async def read(self, kind: str, id: str) -> Record | None:
+        try:
+            return await super().read(kind, id)
+        except trio.Cancelled:
+            return None
+
+
+class CallsACancellationAFailure(Sound):
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        try:
+            return await super().save(kind, id, data, if_version)
+        except trio.Cancelled:
+            raise StoreError("the disk was not reached") from None
+
+
+class LeavesAMess(Sound):
+    """Cannot be opened any more after a save that was broken off late."""
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        version = await super().save(kind, id, data, if_version)
+        self.place.broken = True
+        await trio.lowlevel.checkpoint()
+        self.place.broken = False
+        return version
+
+    def found(self, records: dict[tuple[str, str], Record], opens: int) -> None:
+        if self.place.broken:
+            raise OSError("half a file")
+
+
+class LosesTheOldOne(Sound):
+    """Takes the old record away before it writes the new one."""
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        if id == "broken off":
+            await self.delete(kind, id)
+        return await super().save(kind, id, data, if_version)
+
+
+class Trips(Sound):
+    async def delete(self, kind: str, id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        del self.place.memory.records[kind, id]
+
+
+class Exits(Sound):
+    async def list(self) -> Iterable[Record]:
+        raise SystemExit(3)
+
+
+class ListsTuples(Sound):
+    async def list(self) -> Any:
+        return [attrs.astuple(record) for record in await super().list()]
+
+
+class SavesSilently(Sound):
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> Any:
+        await super().save(kind, id, data, if_version)
+
+
+class FailsTheSlower(Sound):
+    """Says of whoever lost a race that the disk failed."""
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        try:
+            return await super().save(kind, id, data, if_version)
+        except StoreConflict:
+            if id == "raced":
+                raise StoreError("cannot be written") from None
+            raise
+
+
+LETS_PASS = r"a cancellation is let pass: nothing is given or raised in its place \(`{}`\)"
+OPENS_AGAIN = "a save that is cancelled leaves a store that can be opened again, with the old record or the new one"
+RAISES = r"a store raises StoreError and StoreConflict, nothing else \(`{}`: {}\)"
+
 BROKEN: tuple[tuple[Callable[[Place], Store], str], ...] = (
     (GivesToAll, "a lease that another process holds is not given"),
     (GivesToOneself, "a lease that is held is not given again, not even to its holder"),
@@ -386,12 +490,24 @@ BROKEN: tuple[tuple[Callable[[Place], Store], str], ...] = (
     (SavesWhatItRefuses, "a refused save changes nothing"),
     (KnowsNoCase, "records are told apart by kind and id, whatever the id"),
     (LooksBeforeItLeaps, "of several saves that expect the same version exactly one is done"),
+    (CallsACancellationAFailure, LETS_PASS.format("save")),
     (SavesHalf, "a cancelled save leaves the old record or the new"),
     (GivesUpWhenCancelled, "a store serves on after a cancelled save"),
     (Forgets, "what was saved is there, with its version, when the store is opened again"),
     (DeletesMore, "delete removes the record that it names and no other"),
     (DeletesLess, "delete removes every record that list gave"),
     (BringsBack, "what was deleted stays away when the store is opened again"),
+    (SwallowsSaves, LETS_PASS.format("save")),
+    (SwallowsLists, LETS_PASS.format("list")),
+    (SwallowsDeletes, LETS_PASS.format("delete")),
+    (SwallowsReads, LETS_PASS.format("read")),
+    (LeavesAMess, OPENS_AGAIN),
+    (LosesTheOldOne, OPENS_AGAIN),
+    (Trips, RAISES.format("delete", "KeyError")),
+    (Exits, RAISES.format("list", "SystemExit")),
+    (ListsTuples, "`list` gives Records"),
+    (SavesSilently, "`save` gives the new version, a number"),
+    (FailsTheSlower, "of several saves that expect the same version exactly one is done, and the others raise"),
 )
 """Each with the law that it breaks."""
 

@@ -1,14 +1,16 @@
 """A store in memory, and the laws that every store keeps."""
 
 import itertools
-from collections.abc import Iterable
-from typing import ClassVar, final
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar, cast, final
 
 import trio
 
 from turnout._values import Record
-from turnout.abc import Store
+from turnout.abc import Reader, Store
 from turnout.errors import StoreConflict, StoreError
+from turnout.testing._cancelling import cancelled_at, swallows
 from turnout.testing._check_allotting import check_allotting
 from turnout.testing._law import Laws
 from turnout.testing._shared_store import OpenStore, check_leases, check_reading
@@ -75,6 +77,9 @@ AWKWARD_IDS = (
 )
 """Ids that a careless store confuses, loses, or lets out of its place (S25)."""
 
+MOST_OPENINGS = 20
+"""Saves that are broken off, each before the store is closed and opened again."""
+
 
 async def check_store(open_store: OpenStore) -> None:
     """Check that a store keeps the laws of `turnout.abc.Store`, and of `Allotter` if it is one.
@@ -84,24 +89,63 @@ async def check_store(open_store: OpenStore) -> None:
     names the law that was broken. It waits as long as the store does; a store that keeps its records elsewhere is
     checked as well for what is left when it is opened a second time.
     """
-    async with open_store() as store:
+    async with open_store() as opened:
+        store = _Judged(opened)
         await _check_versions(store)
         await _check_conflicts(store)
         await _check_kinds_and_ids(store)
         await _check_concurrency(store)
+        await _check_passing_on(opened)
         await _check_cancellation(store)
-        await check_reading(store)
-        await check_leases(store, open_store)
+        await check_reading(opened)
+        await check_leases(opened, open_store)
         before = await _held(store)
-    async with open_store() as store:
+    async with open_store() as opened:
+        store = _Judged(opened)
         _law(await _held(store) == before, "what was saved is there, with its version, when the store is opened again")
         await _check_deletion(store)
-    async with open_store() as store:
-        _law(not await _held(store), "what was deleted stays away when the store is opened again")
+    async with open_store() as opened:
+        _law(not await _held(_Judged(opened)), "what was deleted stays away when the store is opened again")
     await check_allotting(open_store)
+    await _check_broken_off(open_store)
 
 
-async def _check_versions(store: Store) -> None:
+@final
+class _Judged:
+    """A store whose answers are judged: what they are, and what is raised in their place."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list(self) -> Iterable[Record]:
+        with _told("list"):
+            records = tuple(await self._store.list())
+        _law(all(isinstance(record, Record) for record in records), "`list` gives Records")
+        return records
+
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        with _told("save"):
+            version: object = await self._store.save(kind, id, data, if_version)
+        _law(type(version) is int, "`save` gives the new version, a number")
+        return cast("int", version)
+
+    async def delete(self, kind: str, id: str) -> None:
+        with _told("delete"):
+            await self._store.delete(kind, id)
+
+
+@contextmanager
+def _told(method: str) -> Iterator[None]:
+    try:
+        yield
+    except (StoreError, StoreConflict, AssertionError):
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 # told as the store's
+        kind = type(error).__name__
+        _law(False, f"a store raises StoreError and StoreConflict, nothing else (`{method}`: {kind})", error)
+
+
+async def _check_versions(store: _Judged) -> None:
     _law(not await _held(store), "the check needs a place that is empty")
     for version, data in enumerate((b"one", b"", b"\x00\xff\n{}\r\n", b"x" * 100_000), start=1):
         _law(await store.save("secret", "a", data, None) == version, "versions start at 1 and grow by 1 with each save")
@@ -109,7 +153,7 @@ async def _check_versions(store: Store) -> None:
         _law(held == {("secret", "a"): (data, version)}, "list gives the bytes and the version of the last save")
 
 
-async def _check_conflicts(store: Store) -> None:
+async def _check_conflicts(store: _Judged) -> None:
     _law(await _conflict(store, "b", 3) == 0, "a save that expects a version refuses a record that is not there")
     _law(await store.save("secret", "b", b"new", 0) == 1, "version 0 means: only when there is none")
     _law(await _conflict(store, "b", 0) == 1, "a save that expects none refuses a record that is there")
@@ -120,7 +164,7 @@ async def _check_conflicts(store: Store) -> None:
     _law((await _held(store))["secret", "b"] == (b"newer", 2), "a refused save changes nothing")
 
 
-async def _conflict(store: Store, id: str, if_version: int) -> int | None:
+async def _conflict(store: _Judged, id: str, if_version: int) -> int | None:
     try:
         await store.save("secret", id, b"lost", if_version)
     except StoreConflict as conflict:
@@ -128,7 +172,7 @@ async def _conflict(store: Store, id: str, if_version: int) -> int | None:
     return None
 
 
-async def _check_kinds_and_ids(store: Store) -> None:
+async def _check_kinds_and_ids(store: _Judged) -> None:
     for id in AWKWARD_IDS:
         for kind in ("secret", "state"):
             await store.save(kind, id, f"{kind} {id}".encode(), None)
@@ -138,22 +182,28 @@ async def _check_kinds_and_ids(store: Store) -> None:
         _law(kept == f"{kind} {id}".encode(), f"records are told apart by kind and id, whatever the id, such as {id!r}")
 
 
-async def _check_concurrency(store: Store) -> None:
+async def _check_concurrency(store: _Judged) -> None:
     won: list[int] = []
+    lost: list[Exception] = []
 
     async def write(number: int) -> None:
         try:
             won.append(await store.save("secret", "raced", str(number).encode(), 0))
-        except StoreConflict:
-            return
+        except (StoreError, AssertionError) as error:
+            lost.append(error)
 
     async with trio.open_nursery() as nursery:
         for number in range(8):
             nursery.start_soon(write, number)
-    _law(won == [1], "of several saves that expect the same version exactly one is done")
+    refused = all(isinstance(error, StoreConflict) for error in lost)
+    _law(
+        won == [1] and refused,
+        "of several saves that expect the same version exactly one is done, and the others raise StoreConflict",
+        next((error for error in lost if not isinstance(error, StoreConflict)), None),
+    )
 
 
-async def _check_cancellation(store: Store) -> None:
+async def _check_cancellation(store: _Judged) -> None:
     for version in range(1, 6):
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -164,7 +214,48 @@ async def _check_cancellation(store: Store) -> None:
     _law((await _held(store))["state", "cancelled"][0] == b"after", "a store serves on after a cancelled save")
 
 
-async def _check_deletion(store: Store) -> None:
+async def _check_broken_off(open_store: OpenStore) -> None:
+    """Saves that are cancelled at one wait after the other, and what is there when the store is opened anew."""
+    kept = {b"old" * 1000, b"new" * 1000}
+    for wait in range(MOST_OPENINGS):
+        async with open_store() as store:
+            await store.save("state", "broken off", b"old" * 1000, None)
+            seen = await cancelled_at(wait, store.save("state", "broken off", b"new" * 1000, None))
+        failed: Exception | None = None
+        held: dict[tuple[str, str], tuple[bytes, int]] = {}
+        try:
+            async with open_store() as store:
+                held = await _held(_Judged(store))
+                await store.delete("state", "broken off")
+        except Exception as error:  # noqa: BLE001 # it cannot be opened
+            failed = error
+        _law(
+            failed is None and held.get(("state", "broken off"), (b"", 0))[0] in kept,
+            "a save that is cancelled leaves a store that can be opened again, with the old record or the new one",
+            failed,
+        )
+        if not seen.reached:
+            break
+
+
+async def _check_passing_on(store: Store) -> None:
+    async def save() -> object:
+        return await store.save("state", "passing", b"on", None)
+
+    async def delete() -> None:
+        await store.delete("state", "passing")
+
+    async def read() -> object:
+        return await store.read("state", "passing") if isinstance(store, Reader) else None
+
+    for method, make in (("save", save), ("list", store.list), ("read", read), ("delete", delete)):
+        with _told(method):
+            swallowed = await swallows(make)
+        _law(not swallowed, f"a cancellation is let pass: nothing is given or raised in its place (`{method}`)")
+    await _Judged(store).delete("state", "passing")
+
+
+async def _check_deletion(store: _Judged) -> None:
     await store.delete("secret", "never there")
     kept = await _held(store)
     await store.delete("secret", "a")
@@ -175,7 +266,7 @@ async def _check_deletion(store: Store) -> None:
     _law(not await _held(store), "delete removes every record that list gave")
 
 
-async def _held(store: Store) -> dict[tuple[str, str], tuple[bytes, int]]:
+async def _held(store: _Judged) -> dict[tuple[str, str], tuple[bytes, int]]:
     records = list(await store.list())
     held = {(record.kind, record.id): (record.data, record.version) for record in records}
     _law(len(held) == len(records), "list gives each record once")
