@@ -1,7 +1,8 @@
 """`check_observer` catches observers that break its laws."""
 
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -92,6 +93,30 @@ class BreaksWhenCancelled(Counts):
         self.busy = False
 
 
+class Blocks(Counts):
+    async def hear(self, event: Any) -> None:
+        time.sleep(0.03)  # noqa: ASYNC251 # it breaks the law
+
+
+class Exits(Counts):
+    async def hear(self, event: Any) -> None:
+        raise SystemExit(2)
+
+
+class Swallows(Counts):
+    async def hear(self, event: Any) -> None:
+        with suppress(trio.Cancelled):
+            await super().hear(event)
+
+
+class RaisesInstead(Counts):
+    async def hear(self, event: Any) -> None:
+        try:
+            await super().hear(event)
+        except trio.Cancelled:
+            raise OSError("the file is gone") from None
+
+
 class TakesBatches(Counts):
     """Sound."""
 
@@ -116,6 +141,18 @@ class BatchesForEver(TakesBatches):
         await trio.sleep_forever()
 
 
+class SwallowsBatches(TakesBatches):
+    async def hear_batch(self, events: Any) -> None:
+        with suppress(trio.Cancelled):
+            await super().hear_batch(events)
+
+
+class ExitsFromBatches(TakesBatches):
+    async def hear_batch(self, events: Any) -> None:
+        raise SystemExit(2)
+
+
+LETS_PASS = r"a cancellation is let pass: nothing is given or raised in its place \(`hear`, CredentialRegistered\)"
 LEFT_BEHIND = "no task of an observer outlives"
 
 BROKEN: tuple[tuple[type[Observer], str], ...] = (
@@ -129,6 +166,12 @@ BROKEN: tuple[tuple[type[Observer], str], ...] = (
     (BatchesAtOnce, "`hear_batch` is an async function"),
     (BatchesOfOutcomes, "`hear_batch` takes any events, as `hear` does; it raised AttributeError"),
     (BatchesForEver, "`hear_batch` is done with some events within 5 s"),
+    (Blocks, r"`hear` does not block \(CredentialRegistered took"),
+    (Exits, "`hear` takes every event and passes over what it does not know: CredentialRegistered raised SystemExit"),
+    (Swallows, LETS_PASS),
+    (RaisesInstead, LETS_PASS),
+    (SwallowsBatches, "a cancellation of `hear_batch` is let pass: nothing is given or raised in its place"),
+    (ExitsFromBatches, "`hear_batch` takes any events, as `hear` does; it raised SystemExit"),
     (CountsStrangers, "does not grow with what clients ask for"),
 )
 """Each with the law that it breaks."""

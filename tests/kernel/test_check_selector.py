@@ -73,6 +73,16 @@ class Raises(First):
         return min(ready.best, key=lambda candidate: candidate.latency)
 
 
+class Exits(First):
+    def select(self, ready: Any, ask: Any, draw: Any) -> Any:
+        raise SystemExit(3)
+
+
+class ExitsAtAnOutcome(First):
+    def observe(self, outcome: Any, took: float) -> None:
+        raise SystemExit(3)
+
+
 class Writes(First):
     def select(self, ready: Any, ask: Any, draw: Any) -> Any:
         ready.best.first().in_flight += 1
@@ -122,6 +132,8 @@ BROKEN: tuple[tuple[Callable[[], Any], str], ...] = (
     (ThrowsOwnDice, "chance comes from `draw`"),
     (ReadsAClock, "time from `ready.now`"),
     (Raises, "raises nothing"),
+    (Exits, "a selector raises nothing, whatever it is shown; it raised SystemExit: 3"),
+    (ExitsAtAnOutcome, "`observe` takes every outcome"),
     (Writes, "read only"),
     (WritesAttributes, "read only"),
     (ReadsFiles, r"no I/O \(open\)"),

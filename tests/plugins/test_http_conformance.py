@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
@@ -286,6 +287,18 @@ class IgnoresReaders(Lines):
             scope.cancel()
 
 
+class Shields(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        with trio.CancelScope(shield=True):
+            await super().call(switch, stream)
+
+
+class Blocks(Lines):
+    async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
+        time.sleep(0.03)  # noqa: ASYNC251 # it breaks the law
+        await super().call(switch, stream)
+
+
 class AsksNobody(Lines):
     async def call(self, switch: Switch, stream: trio.SocketStream) -> None:
         await trio.sleep_forever()
@@ -429,6 +442,7 @@ BROKEN: tuple[tuple[Callable[[], Lines], rules.Check, str], ...] = (
     (Retries, rules._answers, "asked of the kernel exactly once"),
     (RetriesFailures, rules._failures, "asked of the kernel exactly once"),
     (AsksNothing, rules._answers, "its model, its dialect and its payload"),
+    (Blocks, rules._quick, "a frontend does not block: no step of a call takes long"),
     (Greets, rules._streams, "the pieces of a stream are given as they come"),
     (LeavesOut, rules._streams, "a stream is given whole and in order"),
     (Ignores, rules._leaving, "a call whose client has left is cancelled within"),
@@ -487,6 +501,18 @@ async def test_a_frontend_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(rules, "PATIENCE", 0.2)
     with pytest.raises(AssertionError, match=HANGS):
         await check_frontend(opened(Gathers), LinesClient())
+
+
+async def test_a_frontend_that_shields_its_calls_is_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hung the check for ever: what is shielded does not hear that the check gave it up."""
+    only(rules._leaving, monkeypatch)
+    monkeypatch.setattr(rules, "PATIENCE", 0.2)
+    monkeypatch.setattr("turnout.testing._hung.GRACE", 0.5)
+    shields = (
+        r"what is cancelled ends; a scope without a deadline shields plugins/test_http_conformance\.py:\d+ \(A client"
+    )
+    with pytest.raises(AssertionError, match=shields):
+        await check_frontend(opened(Shields), LinesClient())
 
 
 async def test_a_frontend_whose_task_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

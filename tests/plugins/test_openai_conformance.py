@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -251,6 +252,12 @@ class FailsSoundly(OpenAI):
         raise UpstreamFailed(Failed())
 
 
+class Blocks(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        time.sleep(0.03)  # noqa: ASYNC251 # it breaks the law
+        return await super().execute(call)
+
+
 class FailsInPlaceOfCancellation(OpenAI):
     async def execute(self, call: Call) -> Reply:
         try:
@@ -304,6 +311,7 @@ BROKEN: tuple[tuple[type[OpenAI], str], ...] = (
     (Exits, "nothing but UpstreamFailed is raised"),
     (FailsSoundly, "answers soundly does not fail"),
     (FailsInPlaceOfCancellation, "raises no failure in place of that"),
+    (Blocks, r"a provider does not block: no step takes long \(execute: "),
     (NeverSent, "was answered"),
     (BlamesTheCredential, "blames the origin"),
     (WaitsForMore, r"comes to its end when its upstream has come to its own \(a sound call\)"),
@@ -374,6 +382,17 @@ async def test_a_provider_whose_closing_hangs_is_told(autojump_clock: trio.testi
 
     with pytest.raises(AssertionError, match=HANGS):
         await check_provider(Hangs(**settings()), double(), ASK)
+
+
+async def test_a_provider_that_shields_its_calls_is_told_where(autojump_clock: trio.testing.MockClock) -> None:
+    class Shields(OpenAI):
+        async def execute(self, call: Call) -> Reply:
+            with trio.CancelScope(shield=True):
+                return await super().execute(call)
+
+    shields = r"a scope without a deadline shields \S+:\d+ \(cancelling execute of silent\)"
+    with pytest.raises(AssertionError, match=shields):
+        await check_provider(Shields(**settings()), double(), ASK)
 
 
 def test_every_law_of_a_provider_has_a_broken_one() -> None:

@@ -21,6 +21,8 @@ from turnout.errors import (
     UnknownModel,
     UpstreamFailed,
 )
+from turnout.testing._blocking import QUICK, longest_step
+from turnout.testing._hung import watching
 from turnout.testing._law import Laws
 from turnout.testing._scripted_switch import ScriptedSwitch
 
@@ -117,10 +119,11 @@ async def check_frontend(open_frontend: OpenFrontend, client: FrontendClient) ->
     Raises AssertionError that says which law was broken and where it is written. Needs loopback sockets, and so a real
     clock.
     """
-    for check in CHECKS:
-        with trio.move_on_after(PATIENCE) as scope:
-            await _checked(check, open_frontend, client)
-        _law(not scope.cancelled_caught, f"{_sentence(check)}, within {PATIENCE:g} s")
+    async with watching(_law) as hanging:
+        for check in CHECKS:
+            with hanging.ended(PATIENCE, _sentence(check)), trio.move_on_after(PATIENCE) as scope:
+                await _checked(check, open_frontend, client)
+            _law(not scope.cancelled_caught, f"{_sentence(check)}, within {PATIENCE:g} s")
 
 
 def _sentence(check: Check) -> str:
@@ -191,6 +194,12 @@ async def _answers(bench: _Bench) -> None:
         _law(len(bench.switch.asks) == number, "each call is asked of the kernel exactly once")
     ask = bench.switch.asks[-1]
     _law(bool(ask.model and ask.dialect and ask.payload), "an ask has its model, its dialect and its payload")
+
+
+async def _quick(bench: _Bench) -> None:
+    """A call does not block: everybody else would stand still."""
+    longest = await longest_step(bench.call, own=False)
+    _law(longest <= QUICK, f"a frontend does not block: no step of a call takes long (it took {longest * 1000:.0f} ms)")
 
 
 async def _streams(bench: _Bench) -> None:
@@ -365,6 +374,7 @@ async def _draining(bench: _Bench) -> None:
 
 CHECKS: tuple[Check, ...] = (
     _answers,
+    _quick,
     _streams,
     _leaving,
     _failures,

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import attrs
 import trio
@@ -22,6 +23,9 @@ from turnout._events import (
 from turnout._values import Attempt, Decision, Operation, Outcome
 from turnout._verdicts import Done, Phase, RateLimited, TimedOut, Unreachable
 from turnout.abc import BatchObserver, Exposer, Observer
+from turnout.testing._blocking import QUICK, longest_step
+from turnout.testing._cancelling import swallows
+from turnout.testing._hung import Hanging, watching
 from turnout.testing._law import Laws
 
 _law = Laws("Observer", "Observers")
@@ -51,15 +55,24 @@ async def check_observer(open_observer: OpenObserver) -> None:
     `open_observer` opens one, and a new one when called again. Raises AssertionError that says which law was broken and
     where it is written. Waits only as long as the observer does.
     """
+    async with watching(_law) as hanging:
+        await _check(open_observer, hanging)
+
+
+async def _check(open_observer: OpenObserver, hanging: Hanging) -> None:
     before = trio.lowlevel.current_statistics().tasks_living
     async with open_observer() as observer:
         _check_exposition(observer, "before the first event")
         for event in _events():
-            await _heard(observer, event)
+            with hanging.ended(PATIENCE, "`hear`"):
+                await _heard(observer, event)
+            longest = await longest_step(partial(_heard, observer, event))
+            _law(longest <= QUICK, f"`hear` does not block ({type(event).__name__} took {longest * 1000:.0f} ms)")
         if isinstance(observer, BatchObserver):
-            await _check_batches(observer)
+            with hanging.ended(PATIENCE, "`hear_batch`"):
+                await _check_batches(observer)
         _check_exposition(observer, "after events")
-        await _check_cancellation(observer)
+        await _check_cancellation(observer, hanging)
         await _check_strangers(observer)
     after = trio.lowlevel.current_statistics().tasks_living
     _law(after == before, "no task of an observer outlives its context manager")
@@ -109,7 +122,7 @@ async def _heard(observer: Observer, event: Event) -> None:
             _law(False, "events are read only")
         except AssertionError:
             raise
-        except Exception as error:  # noqa: BLE001 # any of them breaks the law
+        except (Exception, SystemExit) as error:  # noqa: BLE001 # any of them breaks the law
             _law(False, f"`hear` takes every event and passes over what it does not know: {what} raised {error!r:.100}")
     _law(not scope.cancelled_caught, f"`hear` is done with an event within {PATIENCE:g} s ({what})")
 
@@ -129,15 +142,21 @@ async def _check_batches(observer: BatchObserver) -> None:
                 await hearing
             except AssertionError:
                 raise
-            except Exception as error:  # noqa: BLE001 # any of them breaks the law
+            except (Exception, SystemExit) as error:  # noqa: BLE001 # any of them breaks the law
                 _law(False, f"`hear_batch` takes any events, as `hear` does; it raised {error!r:.100}")
     _law(not scope.cancelled_caught, f"`hear_batch` is done with some events within {PATIENCE:g} s")
 
 
-async def _check_cancellation(observer: Observer) -> None:
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await observer.hear(Reloaded(at=AT, generation=3))
+async def _check_cancellation(observer: Observer, hanging: Hanging) -> None:
+    for event in _events():
+        with hanging.ended(PATIENCE, "`hear`, cancelled"):
+            swallowed = await swallows(partial(_awaited, observer, event))
+        kind = type(event).__name__.strip("_")
+        _law(not swallowed, f"a cancellation is let pass: nothing is given or raised in its place (`hear`, {kind})")
+    if isinstance(observer, BatchObserver):
+        with hanging.ended(PATIENCE, "`hear_batch`, cancelled"):
+            swallowed = await swallows(partial(observer.hear_batch, tuple(_events())))
+        _law(not swallowed, "a cancellation of `hear_batch` is let pass: nothing is given or raised in its place")
     for event in _events():
         await _heard(observer, event)
 

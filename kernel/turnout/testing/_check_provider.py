@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import attrs
@@ -13,6 +14,8 @@ from turnout._values import Ask, Call, Chunk, Credential, Metadata, Reply, Secre
 from turnout._verdicts import Blame, Failure, Sent
 from turnout.abc import Provider, ReplyStream, Translator
 from turnout.errors import UpstreamFailed
+from turnout.testing._blocking import QUICK, longest_step
+from turnout.testing._hung import Hanging, watching
 from turnout.testing._law import Laws
 from turnout.testing._scenes import CANARY, Scene, UpstreamDouble
 
@@ -40,6 +43,7 @@ class _Bench:
     double: UpstreamDouble
     ask: Ask
     credential: Credential
+    hanging: Hanging
 
     def call(self, scene: Scene | str, *, stream: bool) -> Call:
         return Call(
@@ -72,7 +76,7 @@ class _Bench:
         tasks = trio.lowlevel.current_statistics().tasks_living
         began = trio.current_time()
         try:
-            with _patience(what):
+            with self.hanging.ended(_SCENE, what), _patience(what):
                 yield
         except (UpstreamFailed, AssertionError, _Left):
             raise
@@ -113,17 +117,18 @@ async def check_provider(
         attributes=attributes or {},
         metadata=None if metadata is None else Metadata(metadata),
     )
-    bench = _Bench(provider=provider, double=double, ask=ask, credential=credential)
-    with _Listening():
-        _check_class(bench)
-        await _check_sound(bench)
-        await _check_back_pressure(bench)
-        await _check_leaving(bench)
-        for name, kind in double.refusals.items():
-            await _check_refusal(bench, name, kind)
-        await _check_breaks(bench)
-        await _check_silence(bench)
-        await _check_cancelling_at_every_step(bench)
+    async with watching(_law) as hanging:
+        bench = _Bench(provider=provider, double=double, ask=ask, credential=credential, hanging=hanging)
+        with _Listening():
+            _check_class(bench)
+            await _check_sound(bench)
+            await _check_back_pressure(bench)
+            await _check_leaving(bench)
+            for name, kind in double.refusals.items():
+                await _check_refusal(bench, name, kind)
+            await _check_breaks(bench)
+            await _check_silence(bench)
+            await _check_cancelling_at_every_step(bench)
 
 
 def _check_class(bench: _Bench) -> None:
@@ -143,6 +148,9 @@ async def _check_sound(bench: _Bench) -> None:
         chunks = await _succeeds(bench.read)
     _law(sum(chunk.payload for chunk in chunks) >= 2, "payloads of a stream are marked, and given as they come")
     _law(all(chunk.data for chunk in chunks), "no chunk is empty")
+    for way, run in bench.ways().items():
+        longest = await longest_step(partial(run, Scene.SOUND))
+        _law(longest <= QUICK, f"a provider does not block: no step takes long ({way}: {longest * 1000:.0f} ms)")
 
 
 async def _succeeds(run: Callable[[Scene], Awaitable[T]]) -> T:

@@ -146,7 +146,7 @@ def _choose(
         chosen = selector.select(view, ask, draw)
     except AssertionError:
         raise
-    except Exception as error:  # noqa: BLE001 # any of them breaks a law
+    except (Exception, SystemExit) as error:  # noqa: BLE001 # any of them breaks a law
         _law(not _is_writing(error), "candidates and asks are read only")
         _law(
             False, f"a selector raises nothing, whatever it is shown; it raised {type(error).__name__}: {error!s:.100}"
@@ -165,7 +165,7 @@ def _choose(
     return chosen
 
 
-def _is_writing(error: Exception) -> bool:
+def _is_writing(error: BaseException) -> bool:
     frozen = isinstance(error, attrs.exceptions.FrozenError)
     return frozen or (isinstance(error, TypeError) and "mappingproxy" in str(error))
 
@@ -207,7 +207,7 @@ def _check_learning(selector: Learner) -> None:
         outcome = Outcome(credential=f"gone-{number}", provider="p", model="m", verdict=verdict)
         try:
             given: object = selector.observe(outcome, 0.0)  # type: ignore[func-returns-value] # it may break its law
-        except Exception as error:  # noqa: BLE001 # any of them breaks the law
+        except (Exception, SystemExit) as error:  # noqa: BLE001 # any of them breaks the law
             _law(False, f"`observe` takes every outcome, of credentials unknown to it too: {type(error).__name__}")
         if inspect.iscoroutine(given):
             given.close()

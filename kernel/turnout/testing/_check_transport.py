@@ -9,6 +9,7 @@ import trio
 
 from turnout._values import Credential
 from turnout.abc import Transport
+from turnout.testing._hung import watching
 from turnout.testing._law import Laws
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ async def check_transport(open_transport: OpenTransport, request: MakeRequest) -
     Raises AssertionError that says which law was broken and where it is written.
     Needs loopback sockets, and so a real clock.
     """
-    for check in CHECKS:
-        with trio.move_on_after(PATIENCE) as scope:
-            async with open_transport() as transport:
-                await _checked(check, _Bench(transport, request))
-        _law(not scope.cancelled_caught, f"{check.__doc__} (took longer than {PATIENCE} s)")
+    async with watching(_law) as hanging:
+        for check in CHECKS:
+            with hanging.ended(PATIENCE, str(check.__doc__)), trio.move_on_after(PATIENCE) as scope:
+                async with open_transport() as transport:
+                    await _checked(check, _Bench(transport, request))
+            _law(not scope.cancelled_caught, f"{check.__doc__} (took longer than {PATIENCE} s)")
 
 
 async def _checked(check: "Check", bench: "_Bench") -> None:
