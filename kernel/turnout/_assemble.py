@@ -16,6 +16,7 @@ from turnout._generation import Generation, ProviderInstance
 from turnout._listing import aliases_of
 from turnout._names import Aliases
 from turnout._plugin_calls import offers, plugin_code
+from turnout._plugin_check import dialects_flaw
 from turnout._plugins import Plugins
 from turnout._problems import Misfit, Problem, Spot
 from turnout._proxy_flaws import proxy_problems
@@ -140,13 +141,16 @@ def policy_of(config: Config) -> Policy:
 
 
 def provider_instance(key: str, plugin: Provider, aliases: Aliases) -> ProviderInstance:
-    """Look once at what a provider can do."""
+    """Look once at what a provider can do. Raises PluginError when its dialects are none."""
+    border = plugin_code("turnout.providers", key)
+    if flaw := dialects_flaw(plugin):
+        raise border.wrong(flaw)
     return ProviderInstance(
         key=key,
         plugin=plugin,
         aliases=aliases,
-        dialects=frozenset(getattr(plugin, "dialects", ())),
-        translated=frozenset(plugin.translated) if offers(plugin, Translator) else frozenset(),
+        dialects=plugin.dialects,
+        translated=plugin.translated if offers(plugin, Translator) else frozenset(),
         operations={
             Operation.GENERATE: plugin.execute,
             Operation.COUNT: plugin.count if offers(plugin, Counter) else _cannot_count,
@@ -157,7 +161,7 @@ def provider_instance(key: str, plugin: Provider, aliases: Aliases) -> ProviderI
         preparer=plugin if offers(plugin, RequestPreparer) else None,
         sender=plugin if offers(plugin, Sender) else None,
         closer=plugin if offers(plugin, SessionCloser) else None,
-        border=plugin_code("turnout.providers", key),
+        border=border,
     )
 
 

@@ -185,7 +185,7 @@ def _carried_over(before: Credential | None, after: Credential) -> Credential:
 
 def _origin(provider: ProviderInstance, credential: Credential) -> str:
     try:
-        return provider.border.text(provider.plugin.origin(credential), "origin")
+        return provider.border.origin(provider.plugin.origin(credential), "origin")
     except ValueError:
         raise ConfigError(["its provider finds no origin to send it to: check its base_url"]) from None
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 
 import trio
 
+from turnout._origin_flaw import origin_flaw
 from turnout.errors import PluginError, TurnoutError, UpstreamFailed
 
 Seam = TypeVar("Seam")
@@ -59,6 +60,13 @@ class plugin_code:  # noqa: N801 # a context manager reads as words
         if not isinstance(given, str):
             raise self.wrong(f"`{what}` gave a {type(given).__name__} where a text is due")
         return given
+
+    def origin(self, given: object, what: str) -> str:
+        """The origin that its method `what` gave; raises PluginError for anything but `scheme://host:port`."""
+        origin = self.text(given, what)
+        if flaw := origin_flaw(origin):
+            raise self.wrong(f"`{what}` gave no origin: {flaw}")
+        return origin
 
     def __enter__(self) -> None:
         pass

@@ -1,5 +1,6 @@
 """What a class must have to be a plugin of its group. Looked at once, when it is loaded; nobody implements stubs."""
 
+import re
 import warnings
 from typing import Any
 
@@ -18,6 +19,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 """Members of the protocols in `turnout.abc`, besides `api`. Everything beyond them is optional."""
 
 _VALUES = frozenset({"dialects"})
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+"""How a dialect is called. Which ones there are is the frontends' business: anybody may add one."""
 
 
 LEAVING: frozenset[int] = frozenset()
@@ -45,12 +49,29 @@ def flaw_of(group: str, plugin: Any, leaving: frozenset[int] = LEAVING) -> str:
         return f"{plugin.__name__}.Settings must be an attrs class"
     if not callable(getattr(plugin, "open", None) or type):  # None counts as missing, as for all that is optional
         return f"{plugin.__name__}.open must be an async context manager function"
-    return ""
+    return dialects_flaw(plugin) if group == "turnout.providers" else ""
 
 
 def lacking(group: str, plugin: object) -> list[str]:
     """The members that its group requires and this plugin, or its class, does not have."""
     return [name for name in REQUIRED[group] if not _has(plugin, name)]
+
+
+def dialects_flaw(provider: object) -> str:
+    """What is wrong with the dialects that a provider, or its class, speaks and translates; empty if nothing is.
+
+    A text is the worst: it would be taken for the dialects `o`, `p`, `e` and so on, and no ask would ever reach it.
+    """
+    for name in ("dialects", "translated"):
+        names = getattr(provider, name, None)
+        if names is None or hasattr(names, "__get__"):  # a class whose instances have it
+            continue
+        if not isinstance(names, frozenset):
+            return f"`{name}` must be a frozenset of names, such as frozenset({{'openai.chat'}}), not {names!r:.60}"
+        for one in names:
+            if not isinstance(one, str) or not _NAME.fullmatch(one):
+                return f"`{name}` holds {one!r:.60}, which is no name of a dialect: those are such as 'openai.chat'"
+    return ""
 
 
 def _api_flaw(plugin: type) -> str:

@@ -185,7 +185,7 @@ def bound_to_tokens(credential: Credential, refresher: Refresher, border: plugin
     """The credential as the transport of its refresh sees it: bound to where tokens are given, and nowhere else."""
     if not offers(refresher, HasTokenOrigin):
         return credential
-    return attrs.evolve(credential, origin=border.text(refresher.token_origin(credential), "token_origin"))
+    return attrs.evolve(credential, origin=border.origin(refresher.token_origin(credential), "token_origin"))
 
 
 def _sound(result: object, given: Credential, border: plugin_code) -> Credential | None:

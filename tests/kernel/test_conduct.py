@@ -273,7 +273,7 @@ async def test_a_poisonous_request_stops_after_three_and_benches_nobody_for_long
     poison = Script(failure=Protocol(message="died"))
     provider.script(*[poison] * 20)
     names = [f"c{number}" for number in range(9)]
-    hosts = toml(names, fields='base_url = "https://NAME.test"')
+    hosts = toml(names, fields='base_url = "https://NAME.test:443"')
     for name in names:
         hosts = hosts.replace("NAME", name, 1)
     async with scripted_kernel(hosts, {"scripted": provider}) as kernel:

@@ -120,6 +120,39 @@ def test_a_broken_plugin_is_an_error_that_says_why_and_whence(install: Install, 
     assert info.reason == caught.value.reason
 
 
+PROVIDER = "class X:\n    api = 1\n    origin = execute = stream = print\n    dialects = {}\n    translated = {}"
+SOUND = "frozenset({'openai.chat', 'lines', 'acme.v2_beta'})"
+
+
+@pytest.mark.parametrize(
+    ("dialects", "translated", "said"),
+    [
+        ("'openai.chat'", SOUND, r"`dialects` must be a frozenset of names, such as .*, not 'openai\.chat'$"),
+        ("['openai.chat']", SOUND, r"`dialects` must be a frozenset of names, such as .*, not \['openai\.chat'\]$"),
+        ("frozenset({b'openai.chat'})", SOUND, r"`dialects` holds b'openai\.chat', which is no name of a dialect"),
+        ("frozenset({'OpenAI Chat'})", SOUND, "`dialects` holds 'OpenAI Chat', which is no name of a dialect"),
+        ("frozenset({''})", SOUND, "`dialects` holds '', which is no name of a dialect"),
+        (SOUND, "'openai.chat'", "`translated` must be a frozenset of names"),
+    ],
+)
+def test_a_provider_whose_dialects_are_none_is_refused_when_it_is_loaded(
+    install: Install, dialects: str, translated: str, said: str
+) -> None:
+    """H11. A text was taken for a set of letters, and no ask ever reached the provider."""
+    install("acme-odd", "odd", group="turnout.providers", source=PROVIDER.format(dialects, translated))
+
+    with pytest.raises(PluginError, match=said) as caught:
+        Plugins.discover({}).load("providers", "odd")
+    assert str(caught.value).startswith("provider 'odd' (from acme-odd 1.0): ")
+
+
+@pytest.mark.parametrize("dialects", [SOUND, "frozenset()", "property(lambda self: frozenset())"])
+def test_dialects_of_anybody_and_those_that_only_instances_have_are_taken(install: Install, dialects: str) -> None:
+    install("acme-own", "own", group="turnout.providers", source=PROVIDER.format(dialects, dialects))
+
+    assert Plugins.discover({}).load("providers", "own").api == 1
+
+
 def test_an_import_loop_between_plugins_is_reported(install: Install) -> None:
     """H11: cyclic."""
     install("acme-a", "a", source="from acme_b import X")

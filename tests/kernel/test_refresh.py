@@ -146,7 +146,7 @@ async def test_at_most_sixteen_run_at_once_and_ten_per_origin(
 
     class Spread(Renewing):
         def token_origin(self, credential: Credential) -> str:
-            return f"https://token-{int(credential.id[1:]) % origins}.test"
+            return f"https://token-{int(credential.id[1:]) % origins}.test:443"
 
     provider = Spread()
     provider.takes = 20
@@ -386,7 +386,7 @@ async def test_many_that_wait_for_one_slow_origin_keep_nobody_else_waiting(autoj
 
     class Slow(Renewing):
         def token_origin(self, credential: Credential) -> str:
-            return f"https://{credential.label}.test"
+            return f"https://{credential.label}.test:443"
 
         async def refresh(self, credential: Credential, transport: object) -> Credential | None:
             self.takes = 50 if credential.label == "slow" else 1

@@ -24,12 +24,21 @@ from turnout import (
 )
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._records import encode_credential
-from turnout.errors import ConfigError, InvalidAsk, NotSupported, StoreError, UnknownCredential, UpstreamFailed
+from turnout.errors import (
+    ConfigError,
+    InvalidAsk,
+    NotSupported,
+    PluginError,
+    StoreError,
+    UnknownCredential,
+    UpstreamFailed,
+)
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
 from turnout.testing._house import scripted_config
 
 ASK = Ask(model="m")
 TOML = '[retry]\nmax_wait = "0s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
+WITH_CREDENTIAL = f'{TOML}credentials = [{{ name = "a", api_key = "key-of-a-0123456789" }}]\n'
 
 
 def credential(id: str = "a", **fields: object) -> Credential:
@@ -397,6 +406,55 @@ async def test_a_wrong_field_of_a_credential_is_named_and_nothing_changes(
             assert caught.value.argument == f"credential.{field}"
         assert kernel.credentials.list() == ()
     assert store.records == {}
+
+
+NO_ORIGINS = [
+    ("https://a.example", "no port"),
+    ("https://a.example:443/v1", "goes on after the port"),
+    ("https://a.example:443/", "goes on after the port"),
+    ("https://a.example:443?x=1", "goes on after the port"),
+    ("https://user:hunter2@a.example:443", "a user or a password"),
+    ("a.example:443", "not `scheme://host:port`"),
+    ("https://:443", "not `scheme://host:port`"),
+    ("https://a.example:99999", "not `scheme://host:port`"),
+    ("https://a example:443", "not `scheme://host:port`"),
+    ("", "not `scheme://host:port`"),
+]
+"""What a provider may give by mistake, and what is said of it."""
+
+
+@pytest.mark.parametrize(("origin", "said"), NO_ORIGINS)
+async def test_what_is_no_origin_is_told_at_the_start_with_the_name_of_the_provider(
+    origin: str, said: str, autojump_clock: MockClock
+) -> None:
+    """S11: it is compared as a text, so each call of the credential failed, or its password was shown."""
+    provider = ScriptedProvider(origin=origin or " ")
+
+    told = f"credential a: provider 'scripted': `origin` gave no origin: .*{said}"
+    with pytest.raises(ConfigError, match=told) as caught:
+        async with scripted_kernel(WITH_CREDENTIAL, {"scripted": provider}):
+            pass
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("origin", ["https://a.example:443", "http://127.0.0.1:8080", "http://[::1]:80", "grpc://a:1"])
+async def test_an_origin_of_any_scheme_and_host_is_taken(origin: str, autojump_clock: MockClock) -> None:
+    async with scripted_kernel(WITH_CREDENTIAL, {"scripted": ScriptedProvider(origin=origin)}) as kernel:
+        (one,) = kernel.credentials.list()
+
+    assert one.origin == origin
+
+
+@pytest.mark.parametrize("dialects", ["openai.chat", ["openai.chat"], {"openai.chat"}, 3, frozenset({"OpenAI"})])
+async def test_dialects_that_only_an_instance_has_are_judged_at_the_start(
+    dialects: object, autojump_clock: MockClock
+) -> None:
+    provider = ScriptedProvider()
+    provider.dialects = dialects  # type: ignore[assignment,misc] # it breaks its protocol
+
+    with pytest.raises(PluginError, match=r"^provider 'scripted': `dialects` "):
+        async with scripted_kernel(TOML, {"scripted": provider}):
+            pass
 
 
 async def test_a_credential_whose_origin_makes_no_sense_is_refused(autojump_clock: MockClock) -> None:

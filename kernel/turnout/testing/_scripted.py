@@ -78,7 +78,7 @@ class ScriptedProvider:
         return [call.credential.id for call in self.calls]
 
     def origin(self, credential: Credential) -> str:
-        """The credential's `base_url`, or the one origin of this provider."""
+        """The credential's `base_url`, which is to be an origin here, or the one origin of this provider."""
         return credential.attributes.get("base_url", "") or self._origin
 
     async def execute(self, call: Call) -> Reply:

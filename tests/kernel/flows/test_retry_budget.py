@@ -20,7 +20,7 @@ def pool(*names: str) -> str:
     """Credentials, each at the origin that its first letter stands for."""
     entries = (
         f'[[providers.p.credentials]]\nname = "{name}"\napi_key = "key-of-{name}-0123456789"\n'
-        f'base_url = "https://{name[0]}.test"\n'
+        f'base_url = "https://{name[0]}.test:443"\n'
         for name in names
     )
     return '[providers.p]\nmodels = [{ name = "m" }]\n' + "".join(entries)
