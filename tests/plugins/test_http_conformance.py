@@ -496,6 +496,17 @@ def only(check: rules.Check, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(rules, name, seconds)
 
 
+async def test_a_frontend_that_listens_and_never_says_where_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class KeepsItsAddress(Lines):
+        def report(self, task_status: Any, address: str) -> None:
+            pass
+
+    only(rules._answers, monkeypatch)
+    monkeypatch.setattr(rules, "PATIENCE", 0.4)
+    with pytest.raises(AssertionError, match="reports its addresses by `task_status"):
+        await check_frontend(opened(KeepsItsAddress), LinesClient())
+
+
 async def test_a_frontend_that_hangs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     only(rules._streams, monkeypatch)
     monkeypatch.setattr(rules, "PATIENCE", 0.2)

@@ -176,11 +176,16 @@ async def _serving(open_frontend: OpenFrontend, client: FrontendClient) -> Async
         served.set()
 
     async with open_frontend() as frontend, trio.open_nursery() as nursery:
-        try:
-            addresses = await nursery.start(serve, frontend)
-        except RuntimeError as error:
-            _law("started" not in str(error), "`serve` reports its addresses by `task_status.started` once it listens")
-            raise
+        addresses: Sequence[str] = ()
+        with trio.move_on_after(PATIENCE / 2) as starting:
+            try:
+                addresses = await nursery.start(serve, frontend)
+            except RuntimeError as error:
+                listens = "started" not in str(error)
+                _law(listens, "`serve` reports its addresses by `task_status.started` once it listens")
+                raise
+        late = starting.cancelled_caught
+        _law(not late, "`serve` reports its addresses by `task_status.started` once it listens")
         reported = isinstance(addresses, Sequence) and all("://" in one for one in addresses)
         _law(bool(addresses) and reported, "`serve` reports addresses such as http://127.0.0.1:8080 once it listens")
         yield _Bench(client=client, switch=switch, address=addresses[0], served=served)
