@@ -3,7 +3,7 @@
 What this process has changed itself and not saved yet is joined with it (`_reconcile`), and stays to be saved.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from logging import getLogger
 from typing import Any
@@ -66,6 +66,28 @@ class Follower:
                 self._adopt(change.record, self._custody.affinity)
             elif change.kind == KEEPERS and change.record is not None:
                 self._adopt(change.record, self._custody.keepers)
+
+    def join(self, records: Iterable[Record]) -> None:
+        """Join what another store has, which is written to from now on, with what is known here (`Storing.move_to`).
+
+        Its tokens may be the newer ones: another node may have moved there before. Who was removed here and is not gone
+        from the store yet goes from the other one as well, but not who only left the file and was renewed there.
+        """
+        credentials, marks = self._custody.credentials, self._custody.dirty.marks
+        gone = {id for kind, id in marks if kind == "secret" and id not in credentials}
+        taken = []
+        for record in records:
+            if record.kind not in {"secret", "state"} or record.id not in gone:
+                taken.append(Change(kind=record.kind, id=record.id, record=record))
+            elif record.kind == "secret" and self._waits(record):
+                marks.pop(("secret", record.id))
+                marks.pop(("state", record.id), None)
+        self.take(taken)
+
+    def _waits(self, record: Record) -> bool:
+        """Whether a credential is in a store only because a file had listed it, with tokens that are nowhere else."""
+        stored = read_record(record, decode_credential)
+        return stored is not None and stored.last_refreshed_at is not None and self._intake.leaves_out(stored)
 
     def _adopt(self, record: Record, table: Affinity) -> None:
         """Sessions keep to the credential that another process found for them, and so does what upstreams keep."""

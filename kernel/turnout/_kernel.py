@@ -12,7 +12,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -43,7 +43,7 @@ from turnout._rooms import Rooms
 from turnout._stalls import watching
 from turnout._supervise import CLOSE_LIMIT, Supervisor
 from turnout._switch import Switch
-from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness
+from turnout._values import EMPTY, Answer, Ask, Credential, Decision, Model, Operation, Readiness, Record
 from turnout._write_behind import WriteBehind
 from turnout.abc import AnswerStream, Change
 from turnout.errors import PluginError, StoreError
@@ -206,7 +206,7 @@ class Kernel:
             old = self._conductor.generation
             furnished = await self._house.furnish(chosen, config)
             try:
-                writer = await self._writer_of(furnished, config)
+                writer, records = await self._writer_of(furnished, config)
                 generation = generation_of(config, furnished.instances, old.number + 1)
                 change_credentials = self._intake.plan(config, generation)
             except BaseException:
@@ -222,6 +222,7 @@ class Kernel:
             self._observers.follow(furnished.instances("observers"), self._rooms)
             if writer is not self._storing.writer:
                 self._storing.move_to(writer, self._rooms)
+                self._follower.join(records)
             await self._take_in_waiting()
             self._rooms.start_soon(self._retire, retired, old.number, name=f"retiring generation {old.number}")
             await self._listing.start(self._rooms)
@@ -244,14 +245,16 @@ class Kernel:
         await end_sessions(retired)
         await close(retired)
 
-    async def _writer_of(self, furnished: Furnished, config: Config) -> WriteBehind:
-        """Who writes to the store of this set: the one in use when it is the same store, else a new one, loaded."""
+    async def _writer_of(self, furnished: Furnished, config: Config) -> tuple[WriteBehind, Collection[Record]]:
+        """Who writes to the store of this set: the one in use when it is the same store, else a new one, with records.
+
+        The records are all that the other store has.
+        """
         store = furnished.only("stores")
         if store is self._house.now.only("stores"):
-            return self._storing.writer
+            return self._storing.writer, ()
         writer = self._storing.new_writer(store, config.store)
-        await writer.load()
-        return writer
+        return writer, (await writer.load()).values()
 
     # --- the nursery tree --------------------------------------------------------------------------------------------
 

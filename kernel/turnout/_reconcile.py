@@ -6,7 +6,8 @@ model.
 
 Which refresh is the later one, the clocks of its writers say where there is nothing better. Where there are leases,
 tokens that somebody else brought to the store are later than ours, which nobody had seen there: its owner had the lease
-after us. Unless they are tokens of our own that we have replaced since, and whose save we were not told of.
+after us. Unless they are tokens of our own that we have replaced since, and whose save we were not told of, or have not
+met in this store before.
 """
 
 from collections.abc import Collection
@@ -29,8 +30,11 @@ def reconciled(
 ) -> Credential:
     """Both in one; `base` is what both agreed on last, None when that is not known: then the later update wins.
 
-    `spent` as in `ours_are_later`. Origin, index and runtime companion are this process's own.
+    Of the metadata, that is the later refresh, and all of its metadata. `spent` as in `ours_are_later`. Origin, index
+    and runtime companion are this process's own.
     """
+    early, late = (theirs, ours) if ours_are_later(base, ours, theirs, spent=spent) else (ours, theirs)
+    metadata = late.metadata if base is None else merged_metadata(early.metadata, late.metadata, base.metadata)
     if base is None:
         base = theirs if _at(ours.updated_at) > _at(theirs.updated_at) else ours
     fields = [field.name for field in attrs.fields(Credential) if field.name not in {*_TIMES, "metadata"}]
@@ -39,9 +43,7 @@ def reconciled(
     }
     for name in _TIMES:
         values[name] = max((getattr(one, name) for one in (ours, theirs)), key=_at)
-    early, late = (theirs, ours) if ours_are_later(base, ours, theirs, spent=spent) else (ours, theirs)
-    values["metadata"] = merged_metadata(early.metadata, late.metadata, base.metadata)
-    values |= {"origin": ours.origin, "index": ours.index, "runtime": ours.runtime}
+    values |= {"metadata": metadata, "origin": ours.origin, "index": ours.index, "runtime": ours.runtime}
     return Credential(**values)
 
 
@@ -50,11 +52,21 @@ def ours_are_later(
 ) -> bool:
     """Whether ours are the later tokens, which work.
 
-    `spent` has the marks of tokens that this process replaced, where there are leases; None where there are none.
+    `spent` has the marks of tokens that this process replaced, where there are leases; None where there are none. With
+    no `base` no lease tells: the tokens have not met in one store before, and the clocks of their writers decide.
     """
+    if spent is not None and mark_of_tokens(theirs) in spent:
+        return True
+    if base is None:
+        return _renewed_at(ours) >= _renewed_at(theirs)
     if spent is None:
         return _at(ours.last_refreshed_at) >= _at(theirs.last_refreshed_at)
-    return mark_of_tokens(theirs) in spent or (base is not None and not moved(base, theirs))
+    return not moved(base, theirs)
+
+
+def _renewed_at(one: Credential) -> tuple[float, float]:
+    """When it was refreshed, and of those that were not, or at one time, when it was changed."""
+    return _at(one.last_refreshed_at), _at(one.updated_at)
 
 
 def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:

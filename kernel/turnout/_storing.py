@@ -11,7 +11,7 @@ import trio
 
 from turnout._affinity import BUCKETS
 from turnout._affinity_records import KEEPERS
-from turnout._custody import Custody
+from turnout._custody import Custody, is_kept
 from turnout._shared_limits import SharedLimits
 from turnout._write_behind import LAST_PATIENCE, STORE_LIMIT, WriteBehind
 from turnout.abc import Change, Store
@@ -57,13 +57,18 @@ class Storing:
         self._share_limits(nursery)
 
     def move_to(self, writer: WriteBehind, nursery: trio.Nursery) -> None:
-        """Write to another store from now on; everything worth keeping goes there."""
-        self.writer.close()
+        """Write to another store from now on; everything worth keeping goes there.
+
+        What that store has already is to be joined with it before anything is written, so before the next wait.
+        """
+        self.writer.hand_over(writer)
         self.writer = writer
         dirty, affinity = self._custody.dirty, self._custody.affinity
-        for id in self._custody.credentials:
-            dirty.mark("secret", id)
-            dirty.mark("state", id)
+        self._custody.stored.clear()  # the other store has these
+        for id, credential in self._custody.credentials.items():
+            for kind in ("secret", "state"):
+                if is_kept(credential, kind):
+                    dirty.mark(kind, id)
         buckets = [f"{number:x}" for number in range(BUCKETS)]
         affinity.unsaved.update(buckets)
         for bucket in buckets:

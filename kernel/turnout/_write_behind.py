@@ -73,6 +73,7 @@ class WriteBehind:
         self._watch_scope = trio.CancelScope()
         self._gather_scope = trio.CancelScope()
         self.turn = Turn()  # an older snapshot must not follow a newer one into the store
+        self._successor: WriteBehind | None = None
 
     async def load(self) -> Mapping[tuple[str, str], Record]:
         """Every record of the store, by kind and id. Raises StoreError or PluginError."""
@@ -125,8 +126,13 @@ class WriteBehind:
             self._custody.dirty.mark(AFFINITY, bucket)
         self._custody.affinity.unsaved.clear()
 
-    def close(self) -> None:
-        """End `run`, `watch` and `gather`; what is dirty stays so."""
+    def hand_over(self, successor: "WriteBehind") -> None:
+        """End `run`, `watch` and `gather`: another store is used from now on, and what is dirty goes there.
+
+        Whoever still waits for a save here waits for that one, and what this store says is no news any more.
+        """
+        self._successor = successor
+        successor.turn = self.turn
         self._scope.cancel()
         self._watch_scope.cancel()
         self._gather_scope.cancel()
@@ -181,6 +187,8 @@ class WriteBehind:
 
     def _hear(self, changes: Iterable[Change]) -> None:
         """Take in what others wrote, less what we know already."""
+        if self._successor is not None:
+            return
         self._follow(self._known.news(changes))
 
     def let_go(self, ids: Iterable[str]) -> None:
@@ -274,6 +282,9 @@ class WriteBehind:
         """Write what `data` gives; when somebody else came between, read, join and write again."""
         key = kind, id
         for left in range(TRIES - 1, -1, -1):
+            if self._successor is not None:
+                await self._successor.write(kind, id, data)
+                return
             current = data()
             if current is None:
                 if self._known.version(key):
@@ -300,7 +311,9 @@ class WriteBehind:
     def _saved(self, key: tuple[str, str], version: int, data: bytes) -> None:
         """Remember what the store has now, unless somebody else was heard of since."""
         kind, id = key
-        if self._known.saved(key, version) and kind == "secret" and id in self._custody.credentials:
+        if not self._known.saved(key, version) or self._successor is not None:
+            return
+        if kind == "secret" and id in self._custody.credentials:
             self._custody.stored[id] = decode_credential(data)
 
     def _data(self, kind: str, id: str) -> bytes | None:

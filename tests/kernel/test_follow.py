@@ -355,6 +355,22 @@ def test_tokens_that_we_have_replaced_do_not_come_back(at: float) -> None:
     assert tokens(reconciled(BASE, second, first, spent=(mark_of_tokens(first),)))["access_token"] == "2"
 
 
+@pytest.mark.parametrize("spent", [None, ()])
+def test_tokens_that_meet_for_the_first_time_are_judged_by_their_times_and_stay_whole(spent: tuple[()] | None) -> None:
+    """E11: no lease tells which of two stores had the later ones. An edit that came later makes no mixture of them."""
+    early = attrs.evolve(refreshed(BASE, 5.0, access_token="1", extra="x"), label="new", updated_at=9.0)
+    late = refreshed(BASE, 6.0, access_token="2")
+    for ours, theirs in ((early, late), (late, early)):
+        both = reconciled(None, ours, theirs, spent=spent)
+        assert (tokens(both), both.label) == (tokens(late), "new")
+
+
+def test_tokens_that_we_have_replaced_are_older_wherever_they_turn_up() -> None:
+    """G8: whatever the clock of their writer said."""
+    ours, theirs = refreshed(BASE, 5.0, access_token="2"), refreshed(BASE, 9.0, access_token="1")
+    assert tokens(reconciled(None, ours, theirs, spent={mark_of_tokens(theirs)}))["access_token"] == "2"
+
+
 def test_a_refresh_and_an_operators_change_are_both_kept() -> None:
     """O23, O53: whichever came first."""
     renewed = refreshed(BASE, 9.0, access="1")
