@@ -185,11 +185,23 @@ class WriteBehind:
             self._sound(change.record)
         return change
 
-    def _hear(self, changes: Iterable[Change]) -> None:
-        """Take in what others wrote, less what we know already."""
+    def _hear(self, changes: Iterable[Change]) -> bool:
+        """Take in what others wrote, less what we know already; gives whether there was any."""
         if self._successor is not None:
-            return
-        self._follow(self._known.news(changes))
+            return False
+        theirs = []
+        for change in self._known.news(changes):
+            if self._known.is_ours(change):
+                self._agree(change)
+            else:
+                theirs.append(change)
+        self._follow(theirs)
+        return bool(theirs)
+
+    def _agree(self, change: Change) -> None:
+        """The store has what we had sent there, although its answer was lost."""
+        if change.record is not None and change.kind == "secret" and change.id in self._custody.credentials:
+            self._custody.stored[change.id] = decode_credential(change.record.data)
 
     def let_go(self, ids: Iterable[str]) -> None:
         """These were taken out of custody and left in the store: what it has of them is news when it is read again."""
@@ -226,19 +238,18 @@ class WriteBehind:
         if not await self._bring(kind, id):
             raise StoreError(f"the {kind} of {id} is in force but not saved yet; it is tried again")
 
-    async def _read_again(self, kind: str, id: str) -> None:
-        """Take in what others wrote to a record: it alone, where the store can be asked that."""
+    async def _read_again(self, kind: str, id: str) -> bool:
+        """Take in what others wrote to a record, it alone where the store can be asked that; gives whether they did."""
         if offers(self.store, Reader):
             with self.border:
                 record = await self.store.read(kind, id)
                 record = None if record is None else self._sound(record)
-            self._hear([Change(kind=kind, id=id, record=record)])
-        else:
-            await self._read_all()
+            return self._hear([Change(kind=kind, id=id, record=record)])
+        return await self._read_all()
 
-    async def _read_all(self) -> None:
-        """Take in everything that others wrote."""
-        self._hear(self._known.differs(await self._list()))
+    async def _read_all(self) -> bool:
+        """Take in everything that others wrote; gives whether there was any."""
+        return self._hear(self._known.differs(await self._list()))
 
     async def flush(self, *, patience: int = 1) -> bool:
         """Write everything that is dirty now; gives whether all of it is in the store. What failed stays dirty.
@@ -287,13 +298,15 @@ class WriteBehind:
                 return
             current = data()
             if current is None:
-                if self._known.version(key):
+                if self._known.may_hold(key):
+                    self._known.begun(key, None)
                     with self.border:
                         await self.store.delete(kind, id)
-                    self._known.gone(key)  # not before: a removal that fails is to be tried again
+                    self._known.removed(key)  # not before: a removal that fails is to be tried again
                 return
             try:
                 kept = self._known.unknown(key).kept_in(current)
+                self._known.begun(key, kept)
                 with self.border:
                     version = await self.store.save(kind, id, kept, self._known.version(key))
                 if type(version) is not int:
@@ -301,8 +314,8 @@ class WriteBehind:
             except StoreConflict:
                 if not left:
                     raise
-                log.info("the %s of %s was changed by somebody else; both changes are kept", kind, id)
-                await self._read_again(kind, id)
+                if await self._read_again(kind, id):
+                    log.info("the %s of %s was changed by somebody else; both changes are kept", kind, id)
                 self._custody.dirty.marks.pop(key, None)  # it is written next, as it is now
             else:
                 self._saved(key, version, current)
@@ -330,7 +343,7 @@ class WriteBehind:
         state = self._custody.states[id]
         # One that the store has is written over, not removed: a removal compares nothing, and might take what another
         # process has written since, such as that a token was refused (E7)
-        return encode_state(state) if self._known.version((kind, id)) or not _as_good_as_new(state) else None
+        return encode_state(state) if self._known.may_hold((kind, id)) or not _as_good_as_new(state) else None
 
 
 class Turn:

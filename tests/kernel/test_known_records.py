@@ -67,3 +67,39 @@ def test_what_a_later_version_of_us_writes_beside_is_kept_as_it_was_heard_of_las
     assert json.loads(records.unknown(KEY).kept_in(later))["team"] == 7
     records.news([GONE])
     assert records.unknown(KEY) is NOTHING
+
+
+def test_a_write_whose_answer_was_lost_is_known_for_ours_when_it_is_found() -> None:
+    """And what somebody else has written in its place is not."""
+    for found, ours in ((b"first", True), (b"second", True), (b"another's", False)):
+        records = known(1)
+        records.begun(KEY, b"first")
+        records.begun(KEY, b"second")
+        assert records.news([written(2, found)]) == [written(2, found)]
+        assert records.is_ours(written(2, found)) == ours
+        assert not records.is_ours(written(3, found)), "it was done once"
+
+
+def test_a_removal_whose_answer_was_lost_is_known_for_ours() -> None:
+    records = known(1)
+    records.begun(KEY, None)
+    assert records.news([GONE]) == [GONE]
+    assert records.is_ours(GONE)
+    assert not records.is_ours(GONE)
+
+
+def test_once_an_answer_came_nothing_before_it_is_in_doubt() -> None:
+    records = known(1)
+    records.begun(KEY, b"lost")
+    records.begun(KEY, b"told")
+    records.saved(KEY, 2)
+    assert not records.is_ours(written(3, b"lost"))
+
+
+def test_a_store_may_hold_what_was_sent_there_until_it_is_told_to_be_gone() -> None:
+    records = KnownRecords()
+    assert not records.may_hold(KEY)
+    records.begun(KEY, b"lost")
+    assert records.may_hold(KEY)
+    records.removed(KEY)
+    assert not records.may_hold(KEY)
