@@ -51,6 +51,7 @@ def following(
         needs_login=state.needs_login,
         refused=state.refused,
         unusable_until=state.unusable_until,
+        reset_at=state.reset_at,
     )
 
 
@@ -81,6 +82,11 @@ def reset(entry: ModelState, now: float) -> ModelState:
     if entry.status is DISABLED:
         return ModelState(status=DISABLED, status_message=entry.status_message, updated_at=now)
     return ModelState(updated_at=now)
+
+
+def forgotten(now: float) -> CredentialState:
+    """The state after an operator's reset (O22): clean, and saying so to those who still tell of what was before."""
+    return CredentialState(updated_at=now, reset_at=now)
 
 
 def troubled(entry: ModelState, now: float) -> bool:

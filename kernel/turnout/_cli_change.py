@@ -127,13 +127,13 @@ def reset(context: click.Context, id: str, config: Path | None) -> None:
     """
     settled = loaded(config)
 
-    async def work(store: Store, _: float) -> None:
+    async def work(store: Store, now: float) -> None:
         known = {one.id for one in credentials_of(settled)} | {
             one.id for one in await store.list() if one.kind in {"secret", "state"}
         }
         if id not in known:
             raise UnknownCredential(f"there is no credential {id!r}", argument="id")
-        await store.delete("state", id)
+        await _store_edit.reset(store, id, now)
 
     on_store(settled, plugins_of(context), work)
     click.echo(f"{id} is reset")

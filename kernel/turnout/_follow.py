@@ -135,7 +135,7 @@ class Follower:
         self._tell(CredentialRemoved(at=self._now(), credential=id, provider=gone.provider))
 
     def _settle(self, id: str, record: Record | None) -> None:
-        """Take over a state. One that is gone was reset, and what is not saved yet goes with it."""
+        """Take over a state. What was before a reset goes with it, saved or not, as with one that is gone."""
         read = partial(decode_state, now=self._now(), cap=self._hint_cap())
         theirs = CLEAN if record is None else read_record(record, read)
         if theirs is None:
@@ -143,7 +143,8 @@ class Follower:
         if outdated(theirs, self._custody.credentials[id]):
             theirs = freed(theirs, self._now())
         ours = self._custody.states[id]
-        if record is not None and ours.unusable_until is not None:  # this process's own word, which no record has
+        was_reset = record is None or theirs.reset_at not in {None, ours.reset_at}
+        if not was_reset and ours.unusable_until is not None:  # this process's own word, which no record has
             theirs = attrs.evolve(theirs, unusable_until=ours.unusable_until)
         if record is not None and self._custody.dirty.unsaved("state", id):
             self._custody.settle(id, joined(ours, theirs), None)

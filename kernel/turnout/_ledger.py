@@ -11,7 +11,7 @@ Nothing is written down about a model or credential that never failed, so most s
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -202,6 +202,7 @@ def _as_before(before: CredentialState, current: CredentialState, models: Mappin
         needs_login=current.needs_login,
         refused=current.refused,
         unusable_until=current.unusable_until,
+        reset_at=current.reset_at,
     )
 
 
@@ -218,6 +219,7 @@ def _succeed(state: CredentialState, now: float) -> CredentialState:
         needs_login=state.needs_login,
         refused=state.refused,
         unusable_until=state.unusable_until,
+        reset_at=state.reset_at,
     )
 
 
@@ -277,6 +279,7 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
         needs_login=state.needs_login,
         refused=state.refused,
         unusable_until=state.unusable_until,
+        reset_at=state.reset_at,
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from turnout._aggregate import following, remaining_error
 from turnout._due import merged_metadata
 from turnout._renewal import mark_of_tokens, moved
 from turnout._values import Credential, CredentialState, ModelState
@@ -70,11 +71,13 @@ def _renewed_at(one: Credential) -> tuple[float, float]:
 
 
 def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
-    """Both in one: for each model, and for the credential as a whole, what was said last.
+    """Both in one: for each model, and for the credential as a whole, what was said last, and since the last reset.
 
     That only a person can renew it is not unsaid by a later word about something else (E7): it was told under the
     lease. `theirs` must be about the secret that the credential has.
     """
+    reset_at = max(ours.reset_at, theirs.reset_at, key=_at)
+    ours, theirs = _since(ours, reset_at), _since(theirs, reset_at)
     models = dict(theirs.models)
     for name, entry in ours.models.items():
         models[name] = _later(entry, models.get(name, entry))
@@ -83,6 +86,19 @@ def joined(ours: CredentialState, theirs: CredentialState) -> CredentialState:
         later = attrs.evolve(later, needs_login=theirs.needs_login, refused=theirs.refused)
     refused = later.refused or ours.refused or theirs.refused  # a model's 401 may be the other one's word
     return attrs.evolve(later, models=MappingProxyType(models), refused=refused)
+
+
+def _since(state: CredentialState, reset_at: float | None) -> CredentialState:
+    """The state less what was said of the time before a reset of which it does not know."""
+    if reset_at is None or _at(state.reset_at) >= reset_at:
+        return state
+    if _at(state.updated_at) <= reset_at:
+        return CredentialState(reset_at=reset_at)
+    models = {name: entry for name, entry in state.models.items() if _at(entry.updated_at) > reset_at}
+    if len(models) != len(state.models):
+        error = remaining_error(models)
+        state = following(state, models, error, error.message if error else "", state.updated_at or 0.0)
+    return attrs.evolve(state, reset_at=reset_at, unusable_until=None)
 
 
 def _later(ours: S, theirs: S) -> S:

@@ -39,7 +39,7 @@ SECRET_FIELDS: Final = frozenset(
 MODEL_FIELDS: Final = frozenset(
     ["status", "status_message", "unavailable", "next_retry_after", "last_error", "quota", "updated_at"]
 )
-STATE_FIELDS: Final = MODEL_FIELDS | {"model_states", "needs_login", "refused"}
+STATE_FIELDS: Final = MODEL_FIELDS | {"model_states", "needs_login", "refused", "reset_at"}
 """The fields that this version writes; others belong to a later one (`_unknown_fields`)."""
 
 
@@ -102,6 +102,8 @@ def encode_state(state: CredentialState) -> bytes:
         fields["needs_login"] = state.needs_login
     if state.refused:
         fields["refused"] = state.refused
+    if state.reset_at is not None:
+        fields["reset_at"] = state.reset_at
     return _dump(fields, "credential state")
 
 
@@ -120,6 +122,7 @@ def decode_state(data: bytes, now: float | None = None, cap: float = DAY) -> Cre
         models=MappingProxyType(models),
         needs_login=fields.take("needs_login", _text, ""),
         refused=fields.take("refused", _text, ""),
+        reset_at=fields.take("reset_at", _time, None),
     )
     return state if now is None else clamped(state, now, cap)
 
@@ -133,6 +136,8 @@ def clamped(state: CredentialState, now: float, cap: float = DAY) -> CredentialS
     latest = now + max(cap, *FIXED.values())
     models = {name: _clamped_entry(entry, now, latest) for name, entry in state.models.items()}
     after = _clamped_entry(state, now, latest)
+    if state.reset_at is not None and state.reset_at > now:
+        after = attrs.evolve(after, reset_at=now)
     same = all(models[name] is entry for name, entry in state.models.items())
     return after if same else attrs.evolve(after, models=MappingProxyType(models))
 

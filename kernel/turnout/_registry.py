@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import trio
 
+from turnout._aggregate import forgotten
 from turnout._checks import checked_credential, checked_text
 from turnout._custody import Custody
 from turnout._entries import placed
@@ -130,7 +131,7 @@ class Registry:
 
     def reset(self, id: str) -> None:
         """Forget every cooldown, error and backoff level of a credential (O22). Raises UnknownCredential."""
-        self._custody.settle(self._known(id).id, CLEAN, None)
+        self._custody.settle(self._known(id).id, forgotten(self._now()), None)
 
     async def refresh(self, id: str) -> Credential:
         """Renew a credential now, due or not, and give it as it is in force; joins a refresh that is under way.

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from turnout._records import decode_credential, encode_credential
+from turnout._aggregate import forgotten
+from turnout._records import decode_credential, encode_credential, encode_state
 from turnout._unknown_fields import unknown_fields
 from turnout._values import Credential, Record
 from turnout.abc import Store
@@ -58,6 +59,14 @@ async def remove(store: Store, id: str) -> None:
     await _record(store, id)
     await store.delete("secret", id)
     await store.delete("state", id)
+
+
+async def reset(store: Store, id: str, now: float) -> None:
+    """Have everybody forget a credential's cooldowns and errors, also what is not saved yet. Raises StoreError.
+
+    It is written down, whether or not there is a record: of one that is only removed nobody knows when that was.
+    """
+    await store.save("state", id, encode_state(forgotten(now)), None)
 
 
 async def _record(store: Store, id: str) -> Record:

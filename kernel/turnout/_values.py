@@ -222,6 +222,8 @@ class CredentialState:
         needs_login: why nobody but a person can renew this credential, empty when that is not so.
         refused: a digest of the secret that `needs_login` is about: with another one it no longer holds.
         unusable_until: its token has ended and could not be renewed; tried again then (O57). None while it is usable.
+        reset_at: POSIX seconds at which an operator had all of it forgotten (O22): older words of others do not count.
+            None for never.
     """
 
     status: Status = Status.ACTIVE
@@ -235,6 +237,7 @@ class CredentialState:
     needs_login: str = ""
     refused: str = ""
     unusable_until: float | None = None
+    reset_at: float | None = None
 
 
 CLEAN = CredentialState()

@@ -363,6 +363,10 @@ class Turn:
 
 
 def _as_good_as_new(state: CredentialState) -> bool:
-    """Whether the state tells nothing that a fresh one would not."""
+    """Whether the state tells nothing that a fresh one would not; of a reset others are to know."""
     every: tuple[CredentialState | ModelState, ...] = (state, *state.models.values())
-    return not state.needs_login and all(clear(one) and one.status is Status.ACTIVE for one in every)
+    return (
+        not state.needs_login
+        and state.reset_at is None
+        and all(clear(one) and one.status is Status.ACTIVE for one in every)
+    )

@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from turnout import Ask, Credential, Kernel, Metadata, Protocol, RateLimited, Record, Secret, Sent, Transient
+from turnout._aggregate import forgotten
 from turnout._events import CredentialRegistered, CredentialRemoved, CredentialUpdated, Event
 from turnout._ledger_renewals import refused_for_good
 from turnout._reconcile import joined, reconciled
-from turnout._records import encode_credential, encode_state
+from turnout._records import decode_state, encode_credential, encode_state
 from turnout._registry import Registry
 from turnout._renewal import mark_of, mark_of_tokens
+from turnout._store_edit import reset
 from turnout._values import CredentialState, ModelState, Status
 from turnout.abc import Change
 from turnout.errors import CoolingDown, StoreError, TurnoutError, UnknownCredential, UnknownModel, UpstreamFailed
 from turnout.testing import MemoryStore, Script, ScriptedProvider, scripted_kernel
+from turnout.testing._house import wall
 
 ASK = Ask(model="m")
 TOML = '[retry]\nmax_wait = "0s"\n[providers.scripted]\nmodels = [{ name = "m" }]\n'
@@ -196,6 +199,60 @@ async def test_a_reset_frees_also_what_is_not_saved_yet(autojump_clock: MockCloc
         await settled()
         with pytest.raises(CoolingDown):
             await one.execute(ASK)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["nothing kept yet", "a cooldown kept"])
+async def test_a_reset_by_command_frees_also_what_is_not_saved_yet(autojump_clock: MockClock, kept: bool) -> None:
+    """O22: neither what is known of that credential in the store, nor the time of the next save, makes a difference."""
+    shared = Shared()
+    provider = ScriptedProvider(Script(failure=RateLimited(retry_after=500)))
+    async with node(shared.view(), provider) as one, node(shared.view()) as two:
+        await one.credentials.register(credential())
+        await settled()
+        with pytest.raises(UpstreamFailed):
+            await one.execute(ASK)
+        if kept:
+            await settled()
+            one._custody.dirty.mark("state", "a")
+        await trio.sleep(0.1)
+        await reset(shared.view(), "a", wall())
+        await settled()
+        for kernel in (one, two):
+            assert not kernel.credentials.state("a").models
+        assert not decode_state(shared.memory.records["state", "a"].data).models
+        with pytest.raises(UpstreamFailed):
+            await one.execute(ASK)
+        await settled()
+        assert two.credentials.state("a").models["m"].unavailable, "what comes afterwards counts again"
+
+
+async def test_a_reset_on_one_node_is_not_undone_by_what_another_has_not_saved_yet(autojump_clock: MockClock) -> None:
+    """O22."""
+    shared = Shared()
+    limited = ScriptedProvider(Script(failure=RateLimited(retry_after=500)))
+    async with node(shared.view()) as one, node(shared.view(), limited) as two:
+        await one.credentials.register(credential())
+        await settled()
+        with pytest.raises(UpstreamFailed):
+            await two.execute(ASK)
+        await trio.sleep(0.1)
+        one.credentials.reset("a")
+        await settled()
+        for kernel in (one, two):
+            assert not kernel.credentials.state("a").models
+
+
+async def test_a_reset_lets_a_token_that_could_not_be_renewed_be_tried_at_once(autojump_clock: MockClock) -> None:
+    """O57: that it rests is this process's own word, which is in no record."""
+    shared, provider = Shared(), Failing()
+    ended = credential(api_key=None, metadata=Metadata({"access_token": "0", "expires_at": 1_700_000_000}))
+    async with scripted_kernel(TOML, {"scripted": provider}, store=shared.view()) as kernel:
+        await kernel.credentials.register(ended)
+        await trio.testing.wait_all_tasks_blocked()
+        assert kernel.credentials.state("a").unusable_until is not None
+        await reset(shared.view(), "a", wall())
+        await trio.testing.wait_all_tasks_blocked()
+        assert kernel.credentials.state("a").unusable_until is None
 
 
 async def test_one_who_lost_the_race_joins_both_changes(autojump_clock: MockClock) -> None:
@@ -430,6 +487,24 @@ def test_of_states_the_later_word_is_kept_for_each_model() -> None:
 
     assert both.updated_at == 2.0
     assert {name: entry.next_retry_after for name, entry in both.models.items()} == {"a": 20, "b": 30, "c": 11}
+
+
+FAILED = ModelState(status=Status.ERROR, unavailable=True, next_retry_after=99.0, updated_at=3.0)
+SINCE = attrs.evolve(FAILED, updated_at=7.0)
+
+
+def test_of_what_was_said_before_a_reset_nothing_is_left_and_what_was_said_since_stays() -> None:
+    """O22: whoever has it, and that a person is needed goes as well."""
+    before = CredentialState(models=MappingProxyType({"m": FAILED}), updated_at=3.0, unavailable=True, needs_login="x")
+    since = attrs.evolve(before, models=MappingProxyType({"m": FAILED, "n": SINCE}), updated_at=7.0, needs_login="")
+    reset = forgotten(5.0)
+    for ours, theirs in ((before, reset), (reset, before)):
+        assert attrs.evolve(joined(ours, theirs), updated_at=None) == CredentialState(reset_at=5.0)
+    for ours, theirs in ((since, reset), (reset, since)):
+        both = joined(ours, theirs)
+        assert (dict(both.models), both.reset_at, both.updated_at) == ({"n": SINCE}, 5.0, 7.0)
+    aware = attrs.evolve(since, reset_at=5.0)
+    assert joined(aware, reset) == joined(reset, aware) == aware
 
 
 @pytest.mark.parametrize(("ours_at", "theirs_at"), [(1.0, 2.0), (2.0, 1.0)])

@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,6 +96,7 @@ STATE = CredentialState(
     },
     updated_at=NOW,
     needs_login="revoked",
+    reset_at=NOW - 60.0,
 )
 
 
@@ -111,7 +113,7 @@ def test_the_state_record_uses_the_wire_names() -> None:
 
     assert set(fields) == {
         *("status", "status_message", "unavailable", "next_retry_after", "last_error", "quota", "updated_at"),
-        *("model_states", "needs_login"),
+        *("model_states", "needs_login", "reset_at"),
     }
     assert fields["quota"] == {"exceeded": True, "reason": "quota", "next_recover_at": NOW + 5.25, "backoff_level": 3}
     assert fields["last_error"] == {"code": "rate_limited", "message": "slow", "retryable": True}
@@ -138,6 +140,7 @@ def test_times_from_the_future_are_brought_back() -> None:
     assert state.models["m"].next_retry_after == state.models["m"].quota.next_recover_at == NOW + 86_400
     assert state.next_retry_after == state.quota.next_recover_at == NOW + 86_400
     assert state.updated_at == state.models["m"].updated_at == NOW
+    assert decode_state(encode_state(attrs.evolve(limited, reset_at=NOW + 600.0)), NOW).reset_at == NOW
 
 
 def test_a_state_without_times_from_the_future_is_left_alone() -> None:
