@@ -48,6 +48,8 @@ def read(headers: Mapping[str, str], dialect: str = "openai.chat") -> Remaining 
         (openai("0"), "openai.chat", 0.0, 6.0),
         (openai("150"), "openai.chat", 1.0, 6.0),
         (openai("25", resets="nonsense"), "openai.chat", 0.25, 60.0),
+        (openai("25", resets="99999999s"), "openai.chat", 0.25, 86_400.0),
+        (openai("25", resets="2099-01-01T00:00:00Z"), "openai.chat", 0.25, 86_400.0),
         (anthropic("500"), "anthropic.messages", 0.5, 60.0),
     ],
 )

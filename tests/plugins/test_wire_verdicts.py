@@ -207,7 +207,8 @@ def test_no_hint_ever_raises_or_asks_for_the_past(text: str, name: str) -> None:
     [
         ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
         ({"retry-after": "9", "x-ratelimit-reset-tokens": "6m0s"}, 9.0),
-        ({"x-ratelimit-reset-requests": "20ms", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        ({"x-ratelimit-reset-requests": "20ms", "x-ratelimit-reset-tokens": "6m0s"}, None),
+        ({"x-ratelimit-reset-tokens": "6m0s"}, 360.0),
         (
             {
                 "x-ratelimit-remaining-requests": "0",
@@ -218,6 +219,10 @@ def test_no_hint_ever_raises_or_asks_for_the_past(text: str, name: str) -> None:
             2.0,
         ),
         ({"x-ratelimit-remaining-requests": "9", "x-ratelimit-reset-requests": "2s"}, None),
+        ({"x-ratelimit-remaining-requests": "0.0", "x-ratelimit-reset-requests": "2s"}, 2.0),
+        ({"x-ratelimit-remaining-requests": "-3", "x-ratelimit-reset-requests": "2s"}, 2.0),
+        ({"x-ratelimit-remaining-requests": "few", "x-ratelimit-reset-requests": "2s"}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-tokens": "2s"}, None),
         ({"x-ratelimit-reset": "1790000005"}, 5.0),
         ({"x-ratelimit-reset": "1790000005000"}, 5.0),
         ({"x-ratelimit-reset": "12"}, 12.0),
@@ -228,6 +233,48 @@ def test_no_hint_ever_raises_or_asks_for_the_past(text: str, name: str) -> None:
 )
 def test_the_reset_of_the_limit_that_is_used_up_is_a_hint(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, now=NOW) == seconds
+
+
+def subscription(of_all: str, of_five_hours: str, of_seven_days: str) -> dict[str, str]:
+    """Headers of Anthropic's limits of a subscription, which tell no remainders."""
+    windows = {"": (of_all, 3600), "-5h": (of_five_hours, 3600), "-7d": (of_seven_days, 500_000)}
+    said = {f"unified{of}-status": status for of, (status, _) in windows.items() if status}
+    resets = {f"unified{of}-reset": str(int(NOW) + wait) for of, (_, wait) in windows.items()}
+    more = {"unified-representative-claim": "five_hour", "unified-5h-utilization": "1.02"}
+    return {f"anthropic-ratelimit-{name}": value for name, value in (said | resets | more).items()}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (subscription("rejected", "rejected", "allowed"), 3600.0),
+        (subscription("rejected", "", ""), 3600.0),
+        (subscription("rejected", "allowed_warning", "rejected"), 500_000.0),
+        (subscription("allowed", "allowed", "allowed_warning"), None),
+        (subscription("", "", ""), None),
+    ],
+)
+def test_only_a_window_that_is_closed_says_when_it_opens(headers: dict[str, str], seconds: float | None) -> None:
+    """The week's reset stands in every answer; it is not what a minute's limit waits for."""
+    assert judged(429, **{name.replace("-", "_"): value for name, value in headers.items()}).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (f"{NOW + 30:.0f}", 30.0),
+        (f"{NOW - 30:.0f}", 0.0),
+        (f"{(NOW + 30) * 1000:.0f}", 30.0),
+        (f"{NOW + 364 * 86_400:.0f}", 364 * 86_400.0),
+        (f"{NOW + 366 * 86_400:.0f}", NOW + 366 * 86_400),
+        ("31536000", 31_536_000.0),
+        ("400000000", 400_000_000.0),
+    ],
+)
+def test_a_moment_in_place_of_a_wait_is_understood(text: str, seconds: float) -> None:
+    """B25: within a year of now. What is merely long stays as it is, for the kernel to cap."""
+    assert retry_after({"retry-after": text}, now=NOW) == seconds
+    assert retry_after({"retry-after-ms": f"{float(text) * 1000:.0f}"}, now=NOW) == seconds
 
 
 def test_durations_are_read_whole_or_not_at_all() -> None:

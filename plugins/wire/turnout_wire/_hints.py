@@ -19,25 +19,35 @@ _EPOCH_SECONDS = 1e9
 _EPOCH_MILLISECONDS = 1e12
 """The same in milliseconds, as OpenRouter writes it."""
 
-_LIMIT = re.compile(r"x-ratelimit-(remaining|reset)(.*)", re.ASCII)
+_YEAR = 365 * 86_400.0
 
-_ANTHROPIC_LIMIT = re.compile(r"anthropic-ratelimit-(.*)-(remaining|reset)", re.ASCII)
-"""Resets are RFC 3339 dates there (platform.claude.com/docs/en/api/rate-limits, read 2026-11-23)."""
+_NO_DURATION = 10 * _YEAR
+"""Nobody is asked to wait as long: a `retry-after` above it is a POSIX time, if that lies within a year of now."""
+
+_LIMIT = re.compile(r"x-ratelimit-(?P<what>remaining|reset)(?P<of>.*)", re.ASCII)
+
+_ANTHROPIC_LIMIT = re.compile(r"anthropic-ratelimit-(?P<of>.*)-(?P<what>remaining|reset|status)", re.ASCII)
+"""Resets are RFC 3339 dates there (platform.claude.com/docs/en/api/rate-limits, read 2026-11-23).
+
+The limits of a subscription have no `remaining`: `unified-5h` and `unified-7d` have a reset each, whether used up or
+not, and a `status` of `allowed`, `allowed_warning` or `rejected` (github.com/anthropics/claude-code/issues/12829,
+github.com/Kilo-Org/kilocode/pull/14220, both read 2026-11-28).
+"""
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds that the upstream asked us to wait, None when it said nothing that can be understood.
 
     In order: `retry-after-ms` (OpenAI, Azure), `retry-after` (RFC 9110 section 10.2.3: seconds or a date), then the
-    longest `x-ratelimit-reset…` of a limit that is used up. `headers` has lower-case names; `now` is POSIX seconds.
+    longest reset of a limit that is used up. `headers` has lower-case names; `now` is POSIX seconds.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
-        return milliseconds / 1000
+        return _wait(milliseconds / 1000, now)
     text = headers.get("retry-after", "").strip()
     seconds = _number(text)
     if seconds is not None:
-        return seconds
+        return _wait(seconds, now)
     return _until(_http_date(text), now) if text else _reset(headers, now)
 
 
@@ -55,6 +65,12 @@ def duration(text: str) -> float | None:
 def _number(text: str) -> float | None:
     text = text.strip()
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _wait(seconds: float, now: float) -> float:
+    """The seconds; those until the moment that they are in truth, where a server wrote when instead of how long."""
+    moments = (seconds, seconds / 1000) if seconds > _NO_DURATION else ()
+    return next((max(0.0, at - now) for at in moments if abs(at - now) <= _YEAR), seconds)
 
 
 def _until(at: float | None, now: float) -> float | None:
@@ -78,21 +94,27 @@ def _iso_date(text: str) -> float | None:
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float | None:
-    """The longest reset of the limits that have nothing left; of all limits when no remainder is given."""
-    remaining: dict[str, str] = {}
-    resets: dict[str, str] = {}
+    """The longest reset of the limits that are used up; of the only one there is, when nothing says which are.
+
+    Of several, any may be the one that refuses: the longest would bench for a week what is free in a minute.
+    """
+    limits: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        if limit := _LIMIT.fullmatch(name):
-            (remaining if limit[1] == "remaining" else resets)[limit[2]] = value.strip()
-        elif limit := _ANTHROPIC_LIMIT.fullmatch(name):
-            (remaining if limit[2] == "remaining" else resets)[limit[1]] = value.strip()
-    waits = [
-        wait
-        for limit_name, text in resets.items()
-        if remaining.get(limit_name, "0" if not remaining else "") == "0"
-        and (wait := reset_of(text, now=now)) is not None
-    ]
-    return max(waits, default=None)
+        if limit := _LIMIT.fullmatch(name) or _ANTHROPIC_LIMIT.fullmatch(name):
+            limits.setdefault(limit["of"], {})[limit["what"]] = value.strip()
+    resets = {of: said["reset"] for of, said in limits.items() if "reset" in said}
+    spent = {of: _is_used_up(said) for of, said in limits.items() if said.keys() - {"reset"}}
+    if spent or len(resets) > 1:
+        resets = {of: text for of, text in resets.items() if spent.get(of)}
+    return max((wait for text in resets.values() if (wait := reset_of(text, now=now)) is not None), default=None)
+
+
+def _is_used_up(said: Mapping[str, str]) -> bool:
+    """Whether a limit has nothing left, as its `remaining` or its `status` says."""
+    if "status" in said:
+        return not said["status"].lower().startswith("allowed")
+    left = said["remaining"]
+    return left.startswith("-") or _number(left) == 0
 
 
 def reset_of(text: str, *, now: float) -> float | None:

@@ -13,6 +13,9 @@ from turnout_wire._hints import reset_of
 WINDOW: Final = 60.0
 """Seconds that what is left holds when the upstream does not say until when: most limits count by the minute."""
 
+_LONGEST: Final = 86_400.0
+"""Seconds that it holds at most: a credential that is spared is not asked again, and a wrong date would last years."""
+
 _KEPT = 10_000
 """Pairs of credential and model whose last word is remembered."""
 
@@ -73,7 +76,7 @@ class Gauge:
             return None
         share = min(shares)
         reset = reset_of(headers.get(shares[share].reset, ""), now=now)
-        least = Remaining(share=share, until=now + (WINDOW if reset is None else reset))
+        least = Remaining(share=share, until=now + (WINDOW if reset is None else min(reset, _LONGEST)))
         if len(self._last) >= _KEPT:
             self._last.clear()
         self._last[id, model] = (said, least)
