@@ -11,7 +11,7 @@ Nothing is written down about a model or credential that never failed, so most s
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
