@@ -18,6 +18,7 @@ _KINDS: tuple[tuple[str, Any, str], ...] = (
     ("payload", bytes, "bytes"),
     ("dialect", str, "a text"),
     ("id", str, "a text"),
+    ("client", str, "a text"),
     ("session", str, "a text"),
     ("affinity", str | None, "a text or None"),
     ("pin", str | None, "a text or None"),
@@ -154,7 +155,7 @@ def _is_plain(ask: Ask) -> bool:
         and type(ask.operation) is Operation
         and type(ask.websocket) is bool
         and type(ask.payload) is bytes
-        and type(ask.dialect) is type(ask.id) is type(ask.session) is str
+        and type(ask.dialect) is type(ask.id) is type(ask.client) is type(ask.session) is str
         and ask.pin is None
         and ask.deadline is None
         and (ask.affinity is None or type(ask.affinity) is str)

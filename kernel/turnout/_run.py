@@ -152,4 +152,5 @@ class Run:
             served_by=self.served_by,
             upstream_model=self.upstream_model,
             error=code,
+            client=self.ask.client,
         )

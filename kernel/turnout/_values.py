@@ -300,6 +300,7 @@ class Ask:
         operation: generate, count or embed; whether it streams is said by the kernel method that is called.
         headers: request headers that a provider may pass on; the frontend has kept only allowed ones.
         id: request id for logs and the decision record; the kernel makes one when empty.
+        client: who asks, by a name of the frontend's that is no key, for the decision record; empty when it has none.
         affinity: key of the client's session or cache (C12), None when it has none; the kernel keeps only a digest.
         pin: id of the only credential that may serve this ask (C5.11), None for any.
         deadline: seconds the whole call may take, None for the configured total.
@@ -314,6 +315,7 @@ class Ask:
     operation: Operation = Operation.GENERATE
     headers: Mapping[str, str] = attrs.field(default=EMPTY, repr=False)
     id: str = ""
+    client: str = ""
     affinity: str | None = attrs.field(default=None, repr=False)
     pin: str | None = None
     deadline: float | None = None
@@ -423,6 +425,7 @@ class Decision:
         skipped: (credential id, why) of those that were left out, at most twenty.
         served_by: id of the credential that served it, empty when none did.
         error: code of the error the caller got, empty on success.
+        client: `Ask.client`; clients choose ids, so a frontend that shows a record compares it first (S8).
     """
 
     id: str
@@ -438,6 +441,7 @@ class Decision:
     served_by: str = ""
     upstream_model: str = ""
     error: str = ""
+    client: str = ""
 
 
 @final

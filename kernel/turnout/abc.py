@@ -667,7 +667,10 @@ class Switch(Protocol):
         ...
 
     def explain(self, id: str) -> Decision | None:
-        """The decision record of a recent call, None when it is not known any more."""
+        """The decision record of a recent call, None when it is not known any more.
+
+        Of calls with the same id it is the last one's, whoever made it: `Decision.client` says who.
+        """
         ...
 
     def expose(self) -> Mapping[str, str]:

@@ -209,11 +209,12 @@ async def test_health_and_readiness_need_no_key_and_name_nothing(path: str) -> N
 async def test_every_page_says_for_whom_it_is_and_is_served_to_nobody_else() -> None:
     """S4."""
     switch = ScriptedSwitch()
+    app = make_app(switch)  # one for all: it shows a client the records of calls that came through it
     for page in pages(switch, Settings(keys=(Secret(KEY),))):
         path = page.path.replace("{name:path}", "fast").replace("{id}", "chat-1")
-        unknown = await Exchange(make_app(switch), path=path, method=page.methods[0], headers=()).run()
+        unknown = await Exchange(app, path=path, method=page.methods[0], headers=()).run()
         known = await Exchange(
-            make_app(switch), path=path, method=page.methods[0], headers=(BEARER, (b"x-request-id", b"chat-1"))
+            app, path=path, method=page.methods[0], headers=(BEARER, (b"x-request-id", b"chat-1"))
         ).run()
 
         assert (unknown.status == 200) == (page.audience is Audience.PUBLIC)
@@ -836,6 +837,43 @@ async def test_the_decision_record_of_a_call_can_be_asked_for() -> None:
 
     assert (found.status, unknown.status) == (200, 404)
     assert json.loads(b"".join(found.chunks))["id"] == "call-7"
+
+
+async def test_no_client_reads_the_record_of_another_ones_call_whatever_it_knows() -> None:
+    """S8: ids that clients choose may be guessed, or be the same."""
+    other = (b"authorization", f"Bearer {OTHER_KEY}".encode())
+    chosen, explained = (b"x-request-id", b"call-7"), (b"x-turnout-explain", b"1")
+    app = make_app(ScriptedSwitch())
+    made = await Exchange(app, headers=(BEARER,)).run()
+    await Exchange(app, headers=(BEARER, chosen)).run()
+
+    for id in ("call-7", made.answer_headers["x-request-id"]):
+        page = f"/v1/turnout/decisions/{id}"
+        assert (await Exchange(app, page, "GET", b"", (BEARER,)).run()).status == 200
+        refused = await Exchange(app, page, "GET", b"", (other,)).run()
+        never = await Exchange(app, "/v1/turnout/decisions/never", "GET", b"", (other,)).run()
+        assert (refused.status, refused.code) == (never.status, never.code) == (404, "not_found")
+    failed = await Exchange(app, body=b"{", headers=(other, chosen, explained)).run()
+    assert failed.status == 400
+    assert "x-turnout-decision" not in failed.answer_headers
+
+    await Exchange(app, headers=(other, chosen)).run()
+    assert (await Exchange(app, "/v1/turnout/decisions/call-7", "GET", b"", (BEARER,)).run()).status == 404
+
+
+async def test_a_key_that_stays_in_the_configuration_keeps_its_records() -> None:
+    """S8: by the key and not by its place, so that whoever gets its place gets none of them."""
+    other = (b"authorization", f"Bearer {OTHER_KEY}".encode())
+    switch = ScriptedSwitch()
+    app = make_app(switch)
+    await Exchange(app, headers=(BEARER, (b"x-request-id", b"call-7"))).run()
+
+    changed = settings_with(OTHER_KEY, KEY)
+    app.follow(pages(switch, changed), changed, Hosts((), [parse_address("127.0.0.1:8080")]))
+
+    page = "/v1/turnout/decisions/call-7"
+    assert (await Exchange(app, page, "GET", b"", (BEARER,)).run()).status == 200
+    assert (await Exchange(app, page, "GET", b"", (other,)).run()).status == 404
 
 
 async def test_no_client_can_guess_the_id_of_another_ones_request_from_its_own() -> None:

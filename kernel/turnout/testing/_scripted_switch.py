@@ -180,6 +180,7 @@ class ScriptedSwitch:
             waited=0.0,
             attempts=(),
             served_by=self.served_by,
+            client=ask.client,
         )
         self._decisions[ask.id] = decision
         return decision

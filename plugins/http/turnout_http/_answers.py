@@ -9,6 +9,7 @@ from turnout import Decision
 from turnout.errors import TurnoutError
 from turnout_http._answering import CLOSE, Answering, RawHeaders
 from turnout_http._refusals import Refusal
+from turnout_http._visit import Visit
 
 ATTEMPTS_SHOWN = 20
 
@@ -77,6 +78,11 @@ def raw_headers(headers: Mapping[str, str]) -> RawHeaders:
 
 def _fits_header(value: str) -> bool:
     return value.isprintable() and value.isascii()
+
+
+def own_decision(decision: Decision | None, visit: Visit) -> Decision | None:
+    """The record, if it is of a call by the client of this visit; None for another one's, whatever its id (S8)."""
+    return decision if decision is not None and decision.client == visit.tag else None
 
 
 def decision_header(decision: Decision | None) -> RawHeaders:

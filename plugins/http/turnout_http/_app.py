@@ -48,6 +48,7 @@ class App:
         now: Callable[[], float],
     ) -> None:
         self._admission = admission
+        self._ring = KeyRing(())
         self.follow(pages, settings, hosts)
         self._strikes = Strikes()
         self._explain = explain
@@ -62,7 +63,9 @@ class App:
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
         self._patterns = [(pattern(page.path), page) for page in pages]
         self._hosts = hosts
-        self._ring = KeyRing(settings.keys)  # another one each time: heads that were judged before are judged again
+        self._ring = KeyRing(
+            settings.keys, self._ring
+        )  # another one each time: heads that were judged before are judged again
         self._admission.limits = settings.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,7 +108,7 @@ class App:
         if page is not None and page.audience is Audience.PUBLIC and b"upgrade" not in head:
             return page
         client = self._judge(scope["headers"], scope.get("client"))
-        visit.client, visit.key = client.id, client.key
+        visit.client, visit.key, visit.tag = client.id, client.key, client.tag
         sent_id = head.get(b"x-request-id", b"")
         if _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
@@ -181,6 +184,7 @@ class App:
             await _answers.end_stream(reply, error, visit.dialect, now=self._now(), request_id=visit.id)
         elif not visit.started:
             shown = self._explain(visit.id) if b"x-turnout-explain" in visit.head else None
+            shown = _answers.own_decision(shown, visit)
             await _answers.send_error(
                 reply,
                 error,

@@ -22,12 +22,13 @@ NO_GATEWAY = "what answers there is no Turnout gateway"
 @click.command()
 @click.argument("id")
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="Where the gateway serves.")
-@click.option("--key", envvar="TURNOUT_KEY", required=True, help="A client key; better given as $TURNOUT_KEY.")
+@click.option("--key", envvar="TURNOUT_KEY", required=True, help="The call's client key; better as $TURNOUT_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def explain(id: str, url: str, key: str, *, as_json: bool) -> None:
     """Tell how a running gateway conducted the call with this request ID: who was asked, and how that went.
 
-    The ID is the answer's x-request-id. A gateway remembers its last thousand calls.
+    The ID is the answer's x-request-id, the key the one that the call was made with. A gateway remembers its last
+    thousand calls.
     """
     record = _fetch(f"{_checked(url)}/v1/turnout/decisions/{quote(id, safe='')}", key)
     if not isinstance(record, dict) or record.get("id") != id:
@@ -77,7 +78,7 @@ def _opener() -> OpenerDirector:
 def _refused(status: int) -> str:
     known = {
         401: "the gateway does not take this key",
-        404: "the gateway knows no recent call with this request id",
+        404: "the gateway knows no recent call with this request id and key",
     }
     return known.get(status, f"the gateway answered with status {status}")
 

@@ -75,6 +75,7 @@ class Gemini:
             dialect=GEMINI,
             operation=VERBS[verb],
             id=visit.id,
+            client=visit.tag,
             affinity=affinity_of(texts, visit.head),
         )
         if verb == "streamGenerateContent":

@@ -76,6 +76,7 @@ class Generate:
             operation=self._operation,
             headers=self._forwarded(visit.head),
             id=visit.id,
+            client=visit.tag,
             affinity=affinity_of(peek.texts, visit.head),
             pin=await self._stored.pin(visit, peek.members) if self._stored else None,
         )

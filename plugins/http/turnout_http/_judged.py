@@ -33,6 +33,6 @@ class Judged:
     def let_in(self, visit: Visit) -> Page | None:
         """Note in the visit what the head says, and give its page."""
         visit.head, visit.dialect = self.head, self.dialect
-        visit.client, visit.key = self.client.id, self.client.key
-        visit.id = f"{visit.id}-{self.client.tag}"
+        visit.client, visit.key, visit.tag = self.client.id, self.client.key, self.client.tag
+        visit.id = f"{visit.id}-{visit.tag}"
         return self.page

@@ -5,7 +5,6 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import final
 
 import attrs
@@ -21,12 +20,13 @@ class Client:
     """Somebody with a key, named by its place in the configuration: never by anything derived from the key.
 
     Attributes:
-        tag: ends the ids of its requests; drawn, so that no other client can guess one and read its record (S8).
+        tag: ends the ids of its requests, and names it in the kernel's records; drawn, so that no other client can
+            guess an id, and nobody learns anything about the key (S8).
     """
 
     id: str
     key: bytes = attrs.field(repr=False)
-    tag: str = attrs.field(factory=partial(secrets.token_hex, 8), eq=False)
+    tag: str = attrs.field(eq=False)
 
 
 _SUBPROTOCOL = b"openai-insecure-api-key."
@@ -75,9 +75,14 @@ def presented(headers: Headers) -> bytes | None:
 class KeyRing:
     """The keys that open this frontend."""
 
-    def __init__(self, keys: Sequence[Secret]) -> None:
-        clients = [Client(f"key-{number}", key.reveal().encode()) for number, key in enumerate(keys, 1)]
-        self._by_digest = {hashlib.sha256(client.key).digest(): client for client in clients}
+    def __init__(self, keys: Sequence[Secret], before: "KeyRing | None" = None) -> None:
+        """`before` are the keys until now: those that stay keep their tags, and with them their records."""
+        tags = {client.key: client.tag for client in before._by_digest.values()} if before else {}  # noqa: SLF001
+        clients = [
+            Client(f"key-{number}", key, tags.get(key) or secrets.token_hex(8))
+            for number, key in enumerate((secret.reveal().encode() for secret in keys), 1)
+        ]
+        self._by_digest: dict[bytes, Client] = {hashlib.sha256(client.key).digest(): client for client in clients}
 
     def judge(self, headers: Headers) -> Client | None:
         """Whose key the request shows, None for nobody's.

@@ -176,6 +176,7 @@ class _Session:
             dialect=RESPONSES,
             headers=self._headers,
             id=id,
+            client=self._visit.tag,
             session=self.id,
             websocket=True,
             pin=await self._stored.pin(self._visit, turn.members),

@@ -8,7 +8,7 @@ from turnout import Model
 from turnout.abc import Switch
 from turnout.errors import UnknownModel
 from turnout_http._answering import Answering
-from turnout_http._answers import decision_json
+from turnout_http._answers import decision_json, own_decision
 from turnout_http._descriptors import Descriptors
 from turnout_http._pages import MESSAGES
 from turnout_http._refusals import Refusal
@@ -85,14 +85,14 @@ class Models:
 
 @final
 class Decisions:
-    """`GET /v1/turnout/decisions/ID`: the decision record of a recent call, by its request id."""
+    """`GET /v1/turnout/decisions/ID`: the decision record of a recent call of the client's own, by its request id."""
 
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Answering) -> None:
-        """Answer; raises Refusal when the call is not known any more."""
-        decision = self._switch.explain(scope["path_params"]["id"])
+        """Answer; raises Refusal when the call is not known any more, and the same when another client made it."""
+        decision = own_decision(self._switch.explain(scope["path_params"]["id"]), scope[VISIT])
         if decision is None:
             raise Refusal("not_found", "no recent call has this request id")
         record = {"began": round(decision.began, 3), **decision_json(decision)}

@@ -89,6 +89,7 @@ class Visit:
         head: request headers.
         client: whose key it showed.
         key: that key.
+        tag: by which the kernel's records name that client (S8).
         dialect: in which its errors are told.
         started: the head of an answer has been sent.
         streaming: a stream has been committed, so that an error is told inside it.
@@ -100,6 +101,7 @@ class Visit:
     client: str
     dialect: str
     key: bytes = attrs.field(default=b"", repr=False)
+    tag: str = attrs.field(default="", repr=False)
     started: bool = False
     streaming: bool = False
     storing: bool = False
