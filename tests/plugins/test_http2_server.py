@@ -4,8 +4,10 @@ import random
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,19 @@ async def test_a_client_of_httpx_calls_and_streams_over_http2_many_at_once(tmp_p
                     for _ in range(40):
                         nursery.start_soon(call, STREAMED)
     assert answers == ["HTTP/2 200 'data: [DONE]\\n\\n'"] * 40
+
+
+@pytest.mark.parametrize(("more", "expected"), [((), 200), ((("x-long", "x" * 20_000),), 431)])
+async def test_every_answer_over_http2_has_its_date(
+    tmp_path: Path, more: tuple[tuple[str, str], ...], expected: int
+) -> None:
+    """RFC 9110, 6.6.1."""
+    async with open_house(tmp_path) as house, house.client() as client:
+        number = await client.ask([*LIST, *more], b"")
+        head = dict((await client.hear(h2.events.ResponseReceived, number)).headers)
+
+    assert int(head[b":status"]) == expected
+    assert abs(parsedate_to_datetime(head[b"date"].decode()).timestamp() - time.time()) < 30
 
 
 async def test_http2_is_offered_only_where_it_was_asked_for(tmp_path: Path) -> None:

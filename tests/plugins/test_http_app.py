@@ -236,6 +236,29 @@ async def test_a_page_says_which_methods_it_answers() -> None:
         assert (exchange.status, exchange.code) == (405, "method_not_allowed")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("POST", "/v1/models/fast", "GET, HEAD"),
+        ("DELETE", "/v1beta/models/fast", "GET, HEAD, POST"),
+        ("TRACE", "/", "GET, HEAD, POST"),
+    ],
+)
+async def test_a_refused_method_is_told_which_ones_are_not(method: str, path: str, allowed: str) -> None:
+    """RFC 9110, 15.5.6."""
+    exchange = await Exchange(make_app(ScriptedSwitch()), path=path, method=method).run()
+
+    assert (exchange.status, exchange.answer_headers["allow"]) == (405, allowed)
+
+
+async def test_who_shows_no_valid_key_is_told_how_to_show_one() -> None:
+    """RFC 9110, 15.5.2."""
+    exchange = await Exchange(make_app(ScriptedSwitch()), headers=()).run()
+
+    assert (exchange.status, exchange.answer_headers["www-authenticate"]) == (401, "Bearer")
+
+
 @pytest.mark.parametrize("path", ["http://127.0.0.1/v1/models", "*", "v1/models", "/v1/%zz", "/v1/%"])
 async def test_a_path_with_more_than_one_reading_is_refused(path: str) -> None:
     """S5, S50."""

@@ -20,8 +20,10 @@ async def send_error(
     """The answer to a request that failed before anything of an answer was sent."""
     answer = error_answer(error, dialect, now=now, request_id=request_id)
     own = [*raw_headers(answer.headers), *headers]
-    if isinstance(error, Refusal) and error.close:
-        own.append(CLOSE)
+    if isinstance(error, Refusal):
+        own += error.headers
+        if error.close:
+            own.append(CLOSE)
     await send.whole(answer.body, status=answer.status, headers=own)
 
 

@@ -29,6 +29,9 @@ from turnout_http._refusals import Refusal
 from turnout_http._settings import Settings
 from turnout_http._visit import ANSWER, HEAD, VISIT, Receive, Scope, Send, Visit
 
+_CHALLENGE = ((b"www-authenticate", b"Bearer"),)
+"""What a 401 has to name (RFC 9110, 15.5.2)."""
+
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -168,7 +171,9 @@ class App:
             raise Refusal(
                 "rate_limited", "too many wrong keys from this address", retry_after=Strikes.WINDOW, close=True
             )
-        raise Refusal("unauthorized", "a valid key is needed: authorization: Bearer KEY", close=True)
+        raise Refusal(
+            "unauthorized", "a valid key is needed: authorization: Bearer KEY", close=True, headers=_CHALLENGE
+        )
 
     def _tellable(self, error: Exception, id: str) -> TurnoutError:
         """The error if a client may hear of it; else it goes to the log, and the client hears that there was one."""

@@ -57,7 +57,7 @@ def check_framing(scope: Mapping[str, Any], head: Head) -> None:
     if scope["http_version"] not in {"1.1", "1.0", "2"}:
         raise _malformed("its version of HTTP is not spoken here")
     if scope["method"] in {"CONNECT", "TRACE"}:
-        raise Refusal("method_not_allowed", "this is no proxy", close=True)
+        raise Refusal("method_not_allowed", "this is no proxy", close=True, headers=((b"allow", b"GET, HEAD, POST"),))
     if b"transfer-encoding" in head and (
         b"content-length" in head
         or scope["http_version"] != "1.1"

@@ -14,7 +14,7 @@ from turnout_http._answering import JSON, Answering, RawHeaders
 from turnout_http._answers import decision_header, raw_headers
 from turnout_http._body import check_values, read_body
 from turnout_http._generate import BODY_KEYS, EVENT_STREAM, UNCACHED, affinity_of
-from turnout_http._pages import GEMINI, Endpoint
+from turnout_http._pages import GEMINI, Endpoint, not_allowed
 from turnout_http._refusals import Refusal
 from turnout_http._settings import ClientLimits
 from turnout_http._visit import CANCELS, VISIT, Receive, Scope, Visit, while_present
@@ -139,7 +139,7 @@ class SharedModels:
         if visit.dialect == GEMINI:
             await self._gemini(scope, receive, send)
         elif scope["method"] == "POST":
-            raise Refusal("method_not_allowed", "this page answers GET and HEAD")
+            raise not_allowed(("GET", "HEAD"))
         else:
             await self._others(scope, receive, send)
 

@@ -188,7 +188,13 @@ class Http2:
         if self._context.terminated.is_set():
             self._refuse(id, h2.errors.ErrorCodes.REFUSED_STREAM)  # so it may be sent again elsewhere
         elif status := self._judge(pseudo, headers):
-            self._refuse(id, h2.errors.ErrorCodes.NO_ERROR, (b":status", b"%d" % status), (b"content-length", b"0"))
+            self._refuse(
+                id,
+                h2.errors.ErrorCodes.NO_ERROR,
+                (b":status", b"%d" % status),
+                self._line.date(),
+                (b"content-length", b"0"),
+            )
         else:
             scope = self._scope(pseudo, [pair for pair in headers if not pair[0].startswith(b":")])
             self._streams[id] = stream = Stream(id, scope, self._line)

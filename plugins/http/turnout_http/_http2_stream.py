@@ -1,8 +1,10 @@
 """One request over HTTP/2 and its answer, as ASGI's `receive` and `send`."""
 
 import math
+import time
 from contextlib import suppress
 from typing import final
+from wsgiref.handlers import format_date_time
 
 import h2.connection
 import h2.errors
@@ -42,6 +44,14 @@ class Line:
         self.windows = Patience()
         self.unsent = 0
         self._output = trio.Event()
+        self._second = -1
+        self._date = (b"date", b"")
+
+    def date(self) -> tuple[bytes, bytes]:
+        """The header that every answer has (RFC 9110, 6.6.1), made once a second."""
+        if (second := int(time.time())) != self._second:
+            self._second, self._date = second, (b"date", format_date_time(second).encode())
+        return self._date
 
     def wake(self) -> None:
         """Have written what there is."""
@@ -126,7 +136,8 @@ class Stream:
     async def send(self, message: Message) -> None:
         """Take a message of ASGI; waits while the client takes nothing, and takes the answer back if it never does."""
         if message["type"] == "http.response.start":
-            self._head = [(b":status", b"%d" % message["status"]), *message["headers"]]  # h2 drops those of HTTP/1.1
+            status = (b":status", b"%d" % message["status"])
+            self._head = [status, self._line.date(), *message["headers"]]  # h2 drops those of HTTP/1.1
             return
         last = not message.get("more_body", False)
         body = b"" if self._bodyless else message.get("body", b"")

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import final
 
 import attrs
@@ -62,8 +62,14 @@ class Page:
     def __call__(self, scope: Scope, receive: Receive, send: Answering) -> Awaitable[None]:
         """Serve a request; raises Refusal at once for a method that this page does not answer."""
         if scope["method"] not in self.methods:
-            raise Refusal("method_not_allowed", f"this page answers {' and '.join(self.methods)}")
+            raise not_allowed(self.methods)
         return self.endpoint(scope, receive, send)
+
+
+def not_allowed(methods: Sequence[str]) -> Refusal:
+    """The refusal of a page that answers these methods, which it has to name (RFC 9110, 15.5.6)."""
+    allowed = ((b"allow", ", ".join(methods).encode()),)
+    return Refusal("method_not_allowed", f"this page answers {' and '.join(methods)}", headers=allowed)
 
 
 def pattern(path: str) -> re.Pattern[str]:
