@@ -1095,6 +1095,31 @@ async def test_what_comes_late_behind_odd_chunks_is_never_a_request(serve: Serve
     assert b"connection: close" in answer.lower()
 
 
+@pytest.mark.parametrize("begun", [b"0\r\nx: ", b"0\r\n" + b"y: z\r\n" * 900 + b"x: ", b"1;x="])
+async def test_trailers_and_what_chunks_say_of_themselves_are_limited_as_a_head_is(serve: Serve, begun: bytes) -> None:
+    """S50, A6: they are no body, so that no other limit counts them."""
+    chunked = b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serve() as house, await house.connect() as stream:
+        await stream.send_all(chunked + b'10\r\n{"model":"fast"}\r\n' + begun)
+        with trio.fail_after(10), suppress(trio.BrokenResourceError):
+            for _ in range(8):
+                await stream.send_all(b"x" * 8192)
+                await trio.sleep(0.02)
+            answer = await read_all(stream)
+            assert status(answer) in {400, 431}
+        assert not house.switch.asks
+
+
+async def test_trailers_of_an_allowed_size_in_pieces_pass(serve: Serve) -> None:
+    chunked = b"POST /v1/chat/completions HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serve() as house, await house.connect() as stream:
+        await stream.send_all(chunked + b'10\r\n{"model":"fast"}\r\n0\r\n')
+        for piece in (b"x: ", b"x" * 8000, b"x" * 2000, b"\r\n\r\n"):
+            await stream.send_all(piece)
+            await trio.sleep(0.02)
+        assert status(await read_until(stream, b"\r\n\r\n")) == 200
+
+
 async def test_a_coding_in_a_trailer_changes_nothing(serve: Serve) -> None:
     """S50: bytes after the body are never run."""
     switch = ScriptedSwitch()

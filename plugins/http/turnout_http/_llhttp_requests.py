@@ -89,7 +89,10 @@ class Requests:
 
     @property
     def head_begun(self) -> bool:
-        """A part of a request has come, of which more has to come."""
+        """A part of a request has come, of which more has to come.
+
+        Bytes are counted that are no body, since it began or since the last piece of its body; one stands for those.
+        """
         return bool(self._head_bytes)
 
     def has_come_again(self, count: int) -> bool:
@@ -121,7 +124,9 @@ class Requests:
             self._spoil(MALFORMED)
         if begins and self.current is not None and self.current is not before:
             self._remember(data, self.current)
-        if not self._head_done and self._head_bytes > self._shared.limits.header_bytes:
+        if (
+            self._head_bytes > self._shared.limits.header_bytes
+        ):  # of a head, of trailers, or of what a chunk says of itself
             self._spoil(HEAD_TOO_LARGE)
         return begins and self.current is None
 
@@ -196,11 +201,13 @@ class Requests:
         scope = self._asgi_scope()
         # One of HTTP/1.0 would have to be told that its connection is kept (RFC 9112, 9.3): it is told the end.
         keep = self._parser.should_keep_alive() and scope["http_version"] != "1.0"
+        self._head_bytes = 1
         self.current = Exchange(scope, self._out, self._shared, keep=keep, expects=self._expects_continue())
         self._begin(self.current)
 
     def on_body(self, piece: bytes) -> None:
-        """A piece of the body."""
+        """A piece of the body, behind which bytes are counted anew."""
+        self._head_bytes = 1
         if self.current is not None and not self.ahead:
             self.current.add(piece)
 
