@@ -419,6 +419,20 @@ async def test_a_client_that_only_half_closes_still_gets_its_answer(serve: Serve
     assert answer.endswith(b'{"late":true}')
 
 
+async def test_a_client_of_http_1_0_that_half_closes_gets_its_answer_and_no_interim_one(serve: Serve) -> None:
+    """C-5; RFC 9110, 15.2."""
+
+    async def slow(_ask: Ask) -> Reply:
+        await trio.sleep(0.3)
+        return Reply(body=b'{"late":true}')
+
+    async with serve(ScriptedSwitch(on_execute=slow)) as house:
+        answer = await house.talk(post().replace(b"HTTP/1.1", b"HTTP/1.0"), eof=True)
+
+    assert status(answer) == 200
+    assert answer.endswith(b'{"late":true}')
+
+
 async def test_a_half_closed_client_does_not_wait_for_ever(serve: Serve) -> None:
     """C-5."""
     switch = ScriptedSwitch(on_execute=never)

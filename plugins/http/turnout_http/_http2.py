@@ -65,7 +65,7 @@ class Http2:
     request_complete = False
     """An end of file ends every stream, for a client of HTTP/2 has no reason to close its sending side alone."""
 
-    answer_begun = True
+    bears_probe = False
 
     def __init__(
         self,

@@ -142,7 +142,7 @@ class Connection:
         if not protocol.request_complete:
             await protocol.handle(RawData(data=b""))
             return
-        if not protocol.answer_begun:
+        if protocol.bears_probe:
             await self._write(PROBE)
         with trio.move_on_after(self._limits.half_close):
             async with trio.open_nursery() as nursery:

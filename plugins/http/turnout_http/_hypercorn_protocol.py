@@ -144,6 +144,12 @@ class Protocol(H11Protocol):
         """A part of the answer has been sent, or none will be."""
         return self.connection.our_state is not h11.SEND_RESPONSE
 
+    @property
+    def bears_probe(self) -> bool:
+        """An interim answer may come now; to a client of HTTP/1.0 never (RFC 9110, 15.2)."""
+        spoken = self.connection.their_http_version if isinstance(self.connection, h11.Connection) else None
+        return spoken == b"1.1" and not self.answer_begun
+
     async def handle(self, event: Event) -> None:
         """Take in what was read, head first: only a sound head reaches the parser."""
         if not isinstance(event, RawData):
