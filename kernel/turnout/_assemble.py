@@ -26,6 +26,7 @@ from turnout.abc import (
     Counter,
     Embedder,
     Learner,
+    Listener,
     ModelLister,
     Provider,
     Refresher,
@@ -86,9 +87,22 @@ def weigh(config: Config, plugins: Plugins, told: Sequence[Problem] = ()) -> tup
             problems += [] if problem.path in places else [problem]
         except Misfit as misfit:
             problems += [problem for problem in misfit.problems if not problem.follows_from(told)]
+    problems += _shared_addresses(chosen)
     if len(chosen) == len([*named(config)]):  # or nobody knows who else would use them
         problems += _unused_aliases(config, chosen)
     return chosen, problems
+
+
+def _shared_addresses(chosen: Iterable[Chosen]) -> Iterator[Problem]:
+    """Frontends that listen where an earlier one does: the system would refuse them at the start."""
+    first: dict[str, str] = {}
+    for one in chosen:
+        if one.group == "frontends" and offers(one.cls, Listener):
+            with plugin_code("turnout.frontends", one.key):
+                taken = [first.setdefault(address, one.key) for address in one.cls.listens(one.settings)]
+            for other in sorted({*taken} - {one.key}):
+                text = f"it listens where [frontends.{other}] does; give each an address of its own"
+                yield Problem(("frontends", one.key), text)
 
 
 def _unused_aliases(config: Config, chosen: Iterable[Chosen]) -> Iterator[Problem]:

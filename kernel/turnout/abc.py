@@ -62,6 +62,7 @@ __all__ = [
     "Lease",
     "Leaser",
     "Limits",
+    "Listener",
     "ModelLister",
     "Observer",
     "Places",
@@ -717,6 +718,18 @@ class Binder(Protocol):
         Raises OSError when the system refuses an address; its `strerror` is what the operator reads.
 
         Each process hands them to `open` as `context.sockets`; several accept from one, so accepting must not block.
+        """
+        ...
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A frontend's class that says where it will listen, so that an address in two tables is refused before a start."""
+
+    def listens(self, settings: Any) -> "Sequence[str]":
+        """A class method: the addresses of these settings, each always written alike, such as `127.0.0.1:8080`.
+
+        Without those that no other table can take, such as a port that the system picks.
         """
         ...
 

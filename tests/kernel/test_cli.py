@@ -324,6 +324,27 @@ def test_check_refuses_what_would_serve_nobody(
     assert err.count("x.toml:") == (code == 3)
 
 
+def test_an_address_in_two_tables_is_refused_before_the_system_does(
+    run: Run, install: Callable[..., None], tmp_path: Path
+) -> None:
+    """H2: also where it is a default of both, so no key of the file names it; one table is not told of itself."""
+    listens = "    @classmethod\n    def listens(cls, settings):\n        return [settings.at, 'b:1', 'b:1']\n"
+    strict = "import attrs\n@attrs.frozen\nclass Settings:\n    at: str = 'a:1'\nDoor.Settings = Settings\n"
+    install("acme-house", HOUSE, HOUSE_SOURCE + listens + strict)
+    more = '[frontends.gate]\nplugin = "door"\nat = "a:2"\n[frontends.porch]\nplugin = "door"\n'
+    (tmp_path / "one.toml").write_text(TEXT)
+    (tmp_path / "x.toml").write_text(TEXT + more)
+
+    assert run("check", "one.toml")[0] == 0
+    code, out, _ = run("check", "x.toml", "--json")
+
+    assert code == 3
+    assert [problem.split("\n")[0] for problem in json.loads(out)["problems"]] == [
+        f"x.toml:{line}:1: frontends.{key}: it listens where [frontends.door] does; give each an address of its own"
+        for line, key in ((12, "gate"), (15, "porch"))
+    ]
+
+
 def test_aliases_of_a_channel_that_no_provider_declares_are_refused(
     run: Run, install: Callable[..., None], tmp_path: Path
 ) -> None:

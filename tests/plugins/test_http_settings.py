@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from turnout import Secret, parse_config
 from turnout.errors import ConfigError, InvalidAsk
-from turnout_http import ClientLimits, Settings
+from turnout_http import ClientLimits, Http, Settings
 from turnout_http._addresses import bind, bound_address, parse_address
 from turnout_http._key_rules import SAMPLES
 
@@ -183,6 +183,19 @@ def test_a_port_in_use_is_named() -> None:
         address = bound_address(taken)
         with pytest.raises(OSError, match=f"port {address.port} on 127.0.0.1 is in use"):
             bind(address, write_stall=30)
+
+
+def test_a_patience_longer_than_the_system_can_count_is_as_long_as_that() -> None:
+    """H2: what is fine to check is fine to serve with."""
+    with bind(parse_address("127.0.0.1:0"), write_stall=1e10) as sock:
+        assert bound_address(sock).port
+
+
+def test_two_tables_with_one_address_are_refused_unless_the_system_picks_the_port() -> None:
+    """H2."""
+    settings = Settings(listen=("127.0.0.1:0", "localhost:8080", "[::1]:8080"), keys=(KEY,))
+
+    assert Http.listens(settings) == ["127.0.0.1:8080", "[::1]:8080"]
 
 
 def test_an_address_of_another_machine_is_refused_in_words() -> None:

@@ -12,6 +12,9 @@ from turnout.errors import InvalidAsk
 
 BACKLOG = 2048
 
+LONGEST_STALL = 2**31 - 1
+"""Milliseconds, 24 days: what the option holds."""
+
 
 @final
 @attrs.frozen
@@ -65,7 +68,7 @@ def bind(address: Address, *, write_stall: float) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if sys.platform == "linux":  # accepted sockets inherit both options there
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(write_stall * 1000))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(min(write_stall * 1000, LONGEST_STALL)))
         sock.bind((str(address.ip), address.port))
         sock.listen(BACKLOG)
         sock.setblocking(False)

@@ -95,6 +95,11 @@ class Http:
         yield cls(settings, context)
 
     @classmethod
+    def listens(cls, settings: HttpSettings) -> Sequence[str]:
+        """The addresses of these settings; without those whose port the system picks, which differ each time."""
+        return [str(address) for address in settings.addresses if address.port]
+
+    @classmethod
     def bind(cls, settings: HttpSettings) -> Sequence[socket]:
         """Sockets that listen where these settings say; raises OSError, in words, when an address cannot be bound."""
         stall = settings.limits.write_stall
