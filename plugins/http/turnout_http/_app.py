@@ -116,7 +116,7 @@ class App:
         if _SANE_ID.fullmatch(sent_id):
             visit.id = sent_id.decode()
             return page
-        visit.id = f"{visit.id}-{client.tag}"
+        visit.id = client.request_id(visit.id)
         if remembered is not None:
             lasting = {name: value for name, value in head.items() if name != b"content-length"}
             remembered.judged = Judged(self._ring, page, lasting, client, visit.dialect)

@@ -34,5 +34,5 @@ class Judged:
         """Note in the visit what the head says, and give its page."""
         visit.head, visit.dialect = self.head, self.dialect
         visit.client, visit.key, visit.tag = self.client.id, self.client.key, self.client.tag
-        visit.id = f"{visit.id}-{visit.tag}"
+        visit.id = self.client.request_id(visit.id)
         return self.page

@@ -28,6 +28,10 @@ class Client:
     key: bytes = attrs.field(repr=False)
     tag: str = attrs.field(eq=False)
 
+    def request_id(self, number: str) -> str:
+        """The id of its request of this number, where it gave none itself."""
+        return f"{number}-{self.tag}"
+
 
 _SUBPROTOCOL = b"openai-insecure-api-key."
 
