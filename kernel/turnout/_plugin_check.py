@@ -20,7 +20,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 _VALUES = frozenset({"dialects"})
 
-_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9](?:[._-]?[a-z0-9])*")
 """How a dialect is called. Which ones there are is the frontends' business: anybody may add one."""
 
 

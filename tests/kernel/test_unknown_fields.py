@@ -84,7 +84,9 @@ def test_the_fields_that_are_known_are_those_that_are_written() -> None:
         "quota": Quota(exceeded=True),
         "updated_at": 1.0,
     }
-    state = CredentialState(**every, models={"m": ModelState(**every)}, needs_login="why", refused="digest")
+    state = CredentialState(
+        **every, models={"m": ModelState(**every)}, needs_login="why", refused="digest", reset_at=1.0
+    )
     written = json.loads(encode_state(state))
     assert set(written) == STATE_FIELDS
     assert set(written["model_states"]["m"]) == MODEL_FIELDS

@@ -387,8 +387,10 @@ async def test_a_provider_whose_closing_hangs_is_told(autojump_clock: trio.testi
 async def test_a_provider_that_shields_its_calls_is_told_where(autojump_clock: trio.testing.MockClock) -> None:
     class Shields(OpenAI):
         async def execute(self, call: Call) -> Reply:
-            with trio.CancelScope(shield=True):
-                return await super().execute(call)
+            with trio.CancelScope(shield=True) as scope:
+                reply = await super().execute(call)
+            scope.shield = False
+            return reply
 
     shields = r"a scope without a deadline shields \S+:\d+ \(cancelling execute of silent\)"
     with pytest.raises(AssertionError, match=shields):

@@ -322,7 +322,7 @@ def calls_of(work: Callable[[], object]) -> list[str]:
 
 def test_what_lies_around_a_store_is_synced_before_it_is_used(tmp_path: Path) -> None:
     """F-3, S22: each new folder with the one that holds it; a key before its name, and its name before it is used."""
-    place = calls_of(lambda: Place(tmp_path / "a" / "b" / "store", LOG.warning).close())
+    place = calls_of(lambda: Place(tmp_path / "a" / "b" / "store", LOG.warning, lambda: None).close())
     key = KeyFile(tmp_path / "c" / "store.key")
 
     assert place == ["mkdir", "fsync"] * 3

@@ -241,7 +241,7 @@ class Node:
             schedule=Schedule(half_open=True), catalogue=Catalogue(), affinity=Affinity(), now=self.now
         )
         instance: Any = SimpleNamespace(
-            plugin=SimpleNamespace(origin=lambda _: "https://api.test"),
+            plugin=SimpleNamespace(origin=lambda _: "https://api.test:443"),
             refresher=self,
             border=plugin_code("turnout.providers", "p"),
             aliases=SimpleNamespace(forget=lambda _: None),

@@ -25,16 +25,15 @@ _OTHERS = (Path(trio.__file__).parent, Path(contextlib.__file__))
 
 
 class Hanging:
-    """Sees to it that the parts of one check end, from a system task. See `watching`."""
+    """Sees to it that the parts of one check end, from a task beside it. See `watching`."""
 
     def __init__(self, law: Laws) -> None:
         self._law = law
+        self._scope = trio.CancelScope(shield=True)  # what is cancelled around the check must end, too
         self._shielded = WeakSet(_shielded())
         self._tasks = WeakSet(_tasks())
         self._places: list[str] = []
         self._timer = trio.CancelScope()
-        self._scope = trio.CancelScope()
-        self._gone = trio.Event()
 
     @contextmanager
     def ended(self, within: float, what: str) -> Iterator[None]:
@@ -64,13 +63,10 @@ class Hanging:
                     await trio.sleep_forever()
                 self._timer = trio.CancelScope(deadline=trio.current_time() + GRACE)
                 self._cut()
-        self._gone.set()
 
-    async def stop(self) -> None:
-        """End the task, and wait for that, a moment."""
+    def stop(self) -> None:
+        """End the task."""
         self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._gone.wait()
 
     def _cut(self) -> None:
         shields = [one for one in _shielded() if one not in self._shielded]
@@ -81,7 +77,8 @@ class Hanging:
 
     def _waiting(self) -> list[str]:
         """Where code that is neither Trio's nor Turnout's waits, for no task of its own: file and line, sorted."""
-        last = [task for task in _tasks() if not any(nursery.child_tasks for nursery in task.child_nurseries)]
+        own = {trio.lowlevel.current_task()}
+        last = [task for task in _tasks() if not any(nursery.child_tasks - own for nursery in task.child_nurseries)]
         found = {_place(task, seen_before=task in self._tasks) for task in last}
         return sorted(place for place in found if place)
 
@@ -90,11 +87,16 @@ class Hanging:
 async def watching(law: Laws) -> AsyncIterator[Hanging]:
     """Give what sees to it that the parts of a check end. What is shielded already is let be."""
     hanging = Hanging(law)
-    trio.lowlevel.spawn_system_task(hanging.run)
-    try:
-        yield hanging
-    finally:
-        await hanging.stop()
+    failed: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hanging.run)
+        try:
+            yield hanging
+        except BaseException as error:  # noqa: BLE001 # raised below, as it is and in no group
+            failed = error
+        hanging.stop()
+    if failed is not None:
+        raise failed
 
 
 def _shielded() -> list[trio.CancelScope]:
