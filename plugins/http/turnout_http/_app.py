@@ -66,9 +66,7 @@ class App:
         self._exact = {page.path.encode(): page for page in pages if "{" not in page.path}
         self._patterns = [(pattern(page.path), page) for page in pages]
         self._hosts = hosts
-        self._ring = KeyRing(
-            settings.keys, self._ring
-        )  # another one each time: heads that were judged before are judged again
+        self._ring = KeyRing(settings.keys, self._ring)  # another one: heads that were judged before are judged again
         self._admission.limits = settings.limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

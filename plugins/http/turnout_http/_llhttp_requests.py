@@ -124,9 +124,7 @@ class Requests:
             self._spoil(MALFORMED)
         if begins and self.current is not None and self.current is not before:
             self._remember(data, self.current)
-        if (
-            self._head_bytes > self._shared.limits.header_bytes
-        ):  # of a head, of trailers, or of what a chunk says of itself
+        if self._head_bytes > self._shared.limits.header_bytes:  # a head, trailers, or what a chunk says of itself
             self._spoil(HEAD_TOO_LARGE)
         return begins and self.current is None
 
