@@ -21,8 +21,11 @@ QUEUE = 1024
 HEAR_LIMIT = 5.0
 """Seconds that one event may take (acceptance H9)."""
 
-GATHER = 0.01
-"""Seconds after the first event in which others may join it: to wake a task for each call costs a tenth of the call."""
+GATHER = 0.05
+"""Seconds after the first event in which others may join it: to wake a task for each call costs a tenth of the call.
+
+With 700 calls a second, which come apart, a call costs 0.88 times what it did with 10 ms.
+"""
 
 SLACK = 0.1
 """Seconds by which a limit may come late, so that it need not be moved for each event: 2 µs."""
@@ -30,7 +33,8 @@ SLACK = 0.1
 BATCH, LARGE_BATCH = 16, 128
 """Events that are handed over in one go; between two such batches others get their turn, even if no event waits.
 
-The second one for a `BatchObserver`, which takes them all in one call: to count them takes 0.1 ms.
+The second one for a `BatchObserver`, which takes them all in one call: to count them takes 0.1 ms. When as many wait,
+no others need join them.
 """
 
 TOLD_EVERY = 60.0
@@ -58,6 +62,7 @@ class Listener:
         self._scope = trio.CancelScope()
         self._queue: deque[Event] = deque()
         self._come = trio.Event()
+        self._enough = trio.Event()
         self._ending = trio.Event()
 
     def offer(self, event: Event) -> None:
@@ -65,9 +70,11 @@ class Listener:
         queue = self._queue
         if not queue:
             self._come.set()
-        elif len(queue) >= QUEUE:
-            self._without_room += 1
-            return
+        elif len(queue) >= LARGE_BATCH:
+            if len(queue) >= QUEUE:
+                self._without_room += 1
+                return
+            self._enough.set()
         queue.append(event)
 
     async def run(self) -> None:
@@ -102,12 +109,12 @@ class Listener:
         if self._queue:
             await trio.lowlevel.checkpoint()
             return
-        self._come = trio.Event()
+        self._come, self._enough = trio.Event(), trio.Event()
         if self._ending.is_set():
             return
         await self._come.wait()
         with trio.move_on_after(GATHER):
-            await self._ending.wait()
+            await self._enough.wait()
 
     async def _hand_over(self, limit: trio.CancelScope) -> None:
         """Hand over some of the events that wait."""
@@ -155,6 +162,7 @@ class Listener:
         """Hear what waits, at once, and end `run` then."""
         self._ending.set()
         self._come.set()
+        self._enough.set()
 
     @property
     def lost(self) -> int:

@@ -85,13 +85,27 @@ async def test_an_observer_that_never_waits_lets_others_have_their_turn(autojump
         await wait_all_tasks_blocked()
         for number in range(QUEUE):
             observers.tell(event(number))
-        await trio.sleep(GATHER)
         before = 0
         for _ in range(QUEUE):
             await trio.lowlevel.checkpoint()
             assert len(ear.heard) - before <= 2 * BATCH
             before = len(ear.heard)
         assert before == QUEUE
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_crowd_of_events_is_heard_before_there_is_no_room_for_more(autojump_clock: MockClock) -> None:
+    """H9: none is lost to the time in which others may join."""
+    ear, observers = Ear([0] * (QUEUE - 1)), Observers()
+    async with trio.open_nursery() as nursery:
+        observers.follow({"ear": ear}, nursery)
+        await wait_all_tasks_blocked()
+        began = trio.current_time()
+        for number in range(QUEUE - 1):
+            observers.tell(event(number))
+        await wait_all_tasks_blocked()
+        assert trio.current_time() == began
+        assert len(ear.heard) == QUEUE - 1
         nursery.cancel_scope.cancel()
 
 
