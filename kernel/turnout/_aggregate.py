@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
@@ -48,11 +49,18 @@ def following(
         quota=_joint(exceeded),
         models=MappingProxyType(models),
         updated_at=now,
-        needs_login=state.needs_login,
-        refused=state.refused,
-        unusable_until=state.unusable_until,
-        reset_at=state.reset_at,
+        **unspoken(state),
     )
+
+
+def unspoken(state: CredentialState) -> dict[str, Any]:
+    """What of a state no outcome speaks of, as fields: words of refreshes, and of operators."""
+    return {
+        "needs_login": state.needs_login,
+        "refused": state.refused,
+        "unusable_until": state.unusable_until,
+        "reset_at": state.reset_at,
+    }
 
 
 def _joint(exceeded: Sequence[Quota]) -> Quota:

@@ -75,7 +75,8 @@ def weigh(config: Config, plugins: Plugins, told: Sequence[Problem] = ()) -> tup
     chosen: list[Chosen] = []
     problems: list[Problem] = []
     places = {problem.path for problem in told}
-    for group, key, name in named(config):
+    wanted = list(named(config))
+    for group, key, name in wanted:
         try:
             cls = plugins.load(f"turnout.{group}", name)
             settings = settings_of(config, group, key, getattr(cls, "Settings", None))
@@ -88,7 +89,7 @@ def weigh(config: Config, plugins: Plugins, told: Sequence[Problem] = ()) -> tup
         except Misfit as misfit:
             problems += [problem for problem in misfit.problems if not problem.follows_from(told)]
     problems += _shared_addresses(chosen)
-    if len(chosen) == len([*named(config)]):  # or nobody knows who else would use them
+    if len(chosen) == len(wanted):  # or nobody knows who else would use them
         problems += _unused_aliases(config, chosen)
     return chosen, problems
 

@@ -252,7 +252,7 @@ class Conductor:
         """
         entry, passed_over = chosen, set[str]()
         for _ in range(PASSED_OVER):
-            if not self._refresh.is_renewing(self._custody.credentials[entry.key]):
+            if not self._refresh.ask_if_ended(self._custody.credentials[entry.key]):
                 return entry
             passed_over.add(entry.key)
             ready = self._ready(run, now, run.tries.tried | passed_over, None)

@@ -21,7 +21,7 @@ from turnout._origins import Origins
 from turnout._quick import quick
 from turnout._readings import cooling_off
 from turnout._renewal import another_account, mark_of
-from turnout._rest_log import TOLD, log_rest
+from turnout._rest_log import log_rest
 from turnout._run import Run, Taken
 from turnout._shift import shifted
 from turnout._values import Credential, CredentialState, Outcome
@@ -109,16 +109,7 @@ class Judge:
         gentle = policy.half_open or (last and policy.keep_last)
         if change.changed and not (gentle and outlasts(before, change.state, outcome.model, now, age)):
             self._custody.settle(credential.id, _marked(change.state, verdict, credential), outcome.model)
-            if isinstance(verdict, Failure) and type(verdict) in TOLD:
-                log_rest(
-                    credential,
-                    outcome.model,
-                    verdict,
-                    before=before,
-                    after=change.state,
-                    now=now,
-                    renewable=refreshable,
-                )
+            log_rest(credential, outcome, before=before, after=change.state, now=now, renewable=refreshable)
         if speaks_against_origin(verdict, policy):
             self._suspect_route(run, credential, Taken(credential.id, outcome.model, before, self._custody.moved))
         if change.refresh and self._ask_refresh(credential.id):

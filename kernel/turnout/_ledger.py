@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from turnout._aggregate import clear, following, remaining_error, reset, troubled
+from turnout._aggregate import clear, following, remaining_error, reset, troubled, unspoken
 from turnout._cooldown import (
     CORRELATED,
     ORIGIN_WELL,
@@ -196,14 +196,7 @@ def restore(
 
 def _as_before(before: CredentialState, current: CredentialState, models: Mapping[str, ModelState]) -> CredentialState:
     """The state as it was, but for what refreshes have said since then: no outcome speaks of that."""
-    return attrs.evolve(
-        before,
-        models=models,
-        needs_login=current.needs_login,
-        refused=current.refused,
-        unusable_until=current.unusable_until,
-        reset_at=current.reset_at,
-    )
+    return attrs.evolve(before, models=models, **unspoken(current))
 
 
 def _succeed(state: CredentialState, now: float) -> CredentialState:
@@ -216,10 +209,7 @@ def _succeed(state: CredentialState, now: float) -> CredentialState:
         status_message=state.status_message if stands else "",
         models=state.models,
         updated_at=now,
-        needs_login=state.needs_login,
-        refused=state.refused,
-        unusable_until=state.unusable_until,
-        reset_at=state.reset_at,
+        **unspoken(state),
     )
 
 
@@ -276,10 +266,7 @@ def _fail(state: CredentialState, verdict: Failure, sentence: Sentence, now: flo
         quota=sentence.quota,
         models=state.models,
         updated_at=now,
-        needs_login=state.needs_login,
-        refused=state.refused,
-        unusable_until=state.unusable_until,
-        reset_at=state.reset_at,
+        **unspoken(state),
     )
 
 

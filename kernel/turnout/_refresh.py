@@ -283,8 +283,8 @@ class RefreshRoom:
         provider = self._provider(credential)
         return provider is not None and provider.refresher is not None
 
-    def is_renewing(self, credential: Credential) -> bool:
-        """Whether its token has ended and is being renewed, so that `fresh` would wait. Begins that; does not wait."""
+    def ask_if_ended(self, credential: Credential) -> bool:
+        """Have it renewed if its token has ended; gives whether `fresh` would wait for that. Does not wait."""
         ends = expiry(credential) if credential.metadata is not None else None
         if ends is None or ends > self._now() or self._was_renewed_lately(credential):
             return False
@@ -296,7 +296,7 @@ class RefreshRoom:
         One that was renewed lately serves as it is, though by our clock its token has ended already: another one would
         have, too, and the upstream may see it otherwise (E9).
         """
-        if not self.is_renewing(credential):
+        if not self.ask_if_ended(credential):
             return credential
         failure = await self.wait_refreshed(credential.id)
         return None if failure is not None else self._custody.credentials.get(credential.id)

@@ -5,33 +5,30 @@ Once per rest and model, however many calls meet it; not for rate limits and the
 
 from datetime import UTC, datetime
 from logging import getLogger
-from typing import Final
 
 from turnout._readings import ident, printable
-from turnout._values import Credential, CredentialState, ModelState
-from turnout._verdicts import Failure, PaymentRequired, Unauthorized, Verdict
-
-TOLD: Final[frozenset[type[Verdict]]] = frozenset({Unauthorized, PaymentRequired})
-"""What an upstream says with 401, 402 and 403."""
+from turnout._values import Credential, CredentialState, ModelState, Outcome
+from turnout._verdicts import PaymentRequired, Unauthorized
 
 log = getLogger("turnout.rests")
 
 
 def log_rest(
     credential: Credential,
-    model: str,
-    verdict: Failure,
+    outcome: Outcome,
     *,
     before: CredentialState,
     after: CredentialState,
     now: float,
     renewable: bool,
 ) -> None:
-    """Write the line if this failure has begun a rest; `before` and `after` are the states around it.
+    """Write the line if such an outcome has begun a rest; `before` and `after` are the states around it.
 
-    `model` is the recorded name, empty for the credential as a whole. `renewable` says that it can be renewed. What the
-    upstream said is left out: it may quote the key.
+    `renewable` says that the credential can be renewed. What the upstream said is left out: it may quote the key.
     """
+    verdict, model = outcome.verdict, outcome.model
+    if not isinstance(verdict, Unauthorized | PaymentRequired):
+        return
     earlier, entry = _entry(before, model), _entry(after, model)
     if entry is None or entry.next_retry_after is None or _rests(earlier, verdict.code, now):
         return

@@ -87,15 +87,10 @@ def _chat(body: _Members) -> None:
 
 
 def _message(raw: Raw) -> Raw:
+    """A message, or a call in one, without signatures."""
     members = _read_members(raw)
     _unsign(members)
-    _each(members, "tool_calls", _call, _GOOGLES)
-    return _raw(members)
-
-
-def _call(raw: Raw) -> Raw:
-    members = _read_members(raw)
-    _unsign(members)
+    _each(members, "tool_calls", _message, _GOOGLES)
     return _raw(members)
 
 
