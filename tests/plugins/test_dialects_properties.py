@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
-from spoken_requests import check_request, requests, texts
+from spoken_requests import MODELS, PAIRS, check_request, requests, texts
 from spoken_streams import SPEAKERS, USAGES, Heard, Said, counted, replies, sse
 
 from turnout.errors import InvalidAsk
@@ -23,14 +23,6 @@ from turnout_dialects import (
     translate_reply,
     translate_request,
 )
-
-MODELS = {
-    "openai.chat": "gpt-6-astra",
-    "openai.responses": "gpt-6-astra",
-    "anthropic.messages": "claude-sonnet-5-5",
-    "gemini.generate": "gemini-3.8-flash",
-}
-PAIRS = [(a, b) for a in sorted(DIALECTS) for b in sorted(DIALECTS) if a != b]
 
 
 def strings(value: Any) -> Iterator[str]:

@@ -4,19 +4,12 @@ import json
 from typing import Any
 
 import pytest
+from spoken_requests import MODELS, PAIRS
 
 from turnout.errors import InvalidAsk
 from turnout_dialects import DIALECTS, BadRequest, Untranslatable, same, translate_request
 from turnout_dialects._form import Signature
 from turnout_dialects._seal import seal
-
-MODELS = {
-    "openai.chat": "gpt-6-astra",
-    "openai.responses": "gpt-6-astra",
-    "anthropic.messages": "claude-sonnet-5-5",
-    "gemini.generate": "gemini-3.8-flash",
-}
-PAIRS = [(a, b) for a in sorted(DIALECTS) for b in sorted(DIALECTS) if a != b]
 
 
 def translated(body: dict[str, Any], source: str, target: str, **more: Any) -> dict[str, Any]:

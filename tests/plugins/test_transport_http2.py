@@ -290,6 +290,20 @@ class Slowly(httpx.AsyncByteStream):
         return self.pieces[self.given - 1]
 
 
+@asynccontextmanager
+async def another_call(house: House, over: trio.Event) -> AsyncIterator[None]:
+    """Another call on the connection, which reads whatever comes; the event is set once it has its answer."""
+
+    async def call() -> None:
+        assert await house.call() == b"ok"
+        over.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        await house.wait_heard(h2.events.StreamEnded)
+        yield
+
+
 @pytest.mark.parametrize("more", [[], [b"more"]], ids=["end", "more"])
 @pytest.mark.parametrize("code", [h2.errors.ErrorCodes.NO_ERROR, h2.errors.ErrorCodes.CANCEL])
 async def test_a_whole_reply_whose_stream_is_reset_between_two_sends_of_the_request_is_delivered(
@@ -309,14 +323,7 @@ async def test_a_whole_reply_whose_stream_is_reset_between_two_sends_of_the_requ
             peer.machine.reset_stream(event.stream_id, code)
             peer.reply(waiting[0])
 
-    async with open_house(react) as house, trio.open_nursery() as nursery:
-
-        async def wait_beside() -> None:
-            assert await house.call() == b"ok"
-            answered.set()
-
-        nursery.start_soon(wait_beside)
-        await house.wait_heard(h2.events.StreamEnded)
+    async with open_house(react) as house, another_call(house, answered):
         request = httpx.Request("POST", house.origin, stream=Slowly([b"one", *more], answered))
         with trio.fail_after(10):
             response = await house.transport.handle_async_request(request)
@@ -338,14 +345,7 @@ async def test_a_refusal_between_two_sends_of_the_request_is_told_as_one(open_ho
             peer.machine.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
             peer.reply(waiting[0])
 
-    async with open_house(react) as house, trio.open_nursery() as nursery:
-
-        async def wait_beside() -> None:
-            assert await house.call() == b"ok"
-            refused.set()
-
-        nursery.start_soon(wait_beside)
-        await house.wait_heard(h2.events.StreamEnded)
+    async with open_house(react) as house, another_call(house, refused):
         with trio.fail_after(10), pytest.raises(httpx.RemoteProtocolError) as caught:
             await house.transport.handle_async_request(
                 httpx.Request("POST", house.origin, stream=Slowly([b"one"], refused))

@@ -11,7 +11,16 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsNon
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from turnout_dialects import DIALECTS
+
 CHAT, RESPONSES, MESSAGES, GENERATE = "openai.chat", "openai.responses", "anthropic.messages", "gemini.generate"
+MODELS = {
+    CHAT: "gpt-6-astra",
+    RESPONSES: "gpt-6-astra",
+    MESSAGES: "claude-sonnet-5-5",
+    GENERATE: "gemini-3.8-flash",
+}
+PAIRS = [(a, b) for a in sorted(DIALECTS) for b in sorted(DIALECTS) if a != b]
 
 TEXTS = st.text(min_size=1, max_size=6)
 NAMES = st.sampled_from(["f", "get_weather"])
