@@ -283,3 +283,21 @@ def test_a_schema_of_googles_becomes_one_that_anthropic_takes() -> None:
     with pytest.raises(Untranslatable) as caught:
         translated(body, GENERATE, MESSAGES)
     assert caught.value.path == "generationConfig.responseSchema.properties"
+
+
+@pytest.mark.parametrize("target", [RESPONSES, MESSAGES, GENERATE])
+@pytest.mark.parametrize("own", [{}, {"description": "Its own."}], ids=["without", "with"])
+def test_what_an_answer_is_for_reaches_the_model_in_every_dialect(target: str, own: dict[str, str]) -> None:
+    """What the schema says of itself goes first where a dialect has one place for both."""
+    chat = asked({"type": "object", "properties": {}, **own})
+    chat["response_format"]["json_schema"]["description"] = "The guest list."
+    made = translated(chat, CHAT, target)
+    if target == RESPONSES:
+        assert made["text"]["format"]["description"] == "The guest list."
+        return
+    schema = (
+        made["output_config"]["format"]["schema"]
+        if target == MESSAGES
+        else made["generationConfig"]["responseJsonSchema"]
+    )
+    assert schema["description"] == own.get("description", "The guest list.")

@@ -177,4 +177,4 @@ def _written_choice(request: Request) -> dict[str, Any] | None:
 def _written_format(wanted: Format | None) -> dict[str, Any] | None:
     if wanted is None:
         return None
-    return {"type": "json_schema", "schema": constrained(wanted.schema, wanted.at)}
+    return {"type": "json_schema", "schema": constrained(wanted.described, wanted.at)}

@@ -157,6 +157,13 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     strict: bool | None = None
     at: str = ""
 
+    @property
+    def described(self) -> Mapping[str, Any] | None:
+        """The schema, with the description in it unless it has its own: for dialects that have no other place."""
+        if self.schema is None or self.description is None or "description" in self.schema:
+            return self.schema
+        return {"description": self.description, **self.schema}
+
 
 class Thinking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How much the model should think.

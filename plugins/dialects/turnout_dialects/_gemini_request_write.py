@@ -47,7 +47,7 @@ def write_request(request: Request, *, model: str, stream: bool) -> dict[str, An
         "logprobs": request.top_logprobs or None,
         "thinkingConfig": gemini_thinking(request.thinking, model),
         "responseMimeType": "application/json" if request.format else None,
-        "responseJsonSchema": request.format.schema if request.format else None,
+        "responseJsonSchema": request.format.described if request.format else None,
     }
     config = without_none(config)
     declarations = [_written_tool(tool) for tool in request.tools]
