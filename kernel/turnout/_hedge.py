@@ -26,12 +26,15 @@ from turnout._sections import Hedge
 from turnout._values import Credential, Decision
 from turnout._verdicts import Blame, Failed, Sent
 from turnout.abc import AnswerStream
-from turnout.errors import TurnoutError, UpstreamFailed
+from turnout.errors import DeadlineExceeded, Draining, TurnoutError, UpstreamFailed
 
 OpenStream = Callable[[Run, Entry, Credential, Upstream], Awaitable[LiveStream]]
 
 LOST = Failed(message="another candidate was faster", sent=Sent.MAYBE)
 """How the attempt that was cut off stands in the decision record."""
+
+ENDED = Failed(message="the call ended first", sent=Sent.MAYBE)
+"""The same where nobody was faster: at the call's deadline, in a drain, or by a plugin's mistake."""
 
 log = getLogger("turnout.hedge")
 
@@ -163,7 +166,9 @@ class Race:
         try:
             live = await self._open(self.first, run, entry, credential, upstream)
         except TurnoutError as error:
-            if not isinstance(error, UpstreamFailed) or error.verdict.blame is Blame.REQUEST:
+            if not isinstance(error, UpstreamFailed):
+                self._decide_against(self._rival, ENDED)
+            elif error.verdict.blame is Blame.REQUEST:
                 self._decide_against(self._rival)
             else:
                 await self._wait_for_rival(error)
@@ -179,19 +184,26 @@ class Race:
         lane.running = (credential, upstream.model, began)
         try:
             live = await self._moves.open(run, entry, credential, upstream)
+        except UpstreamFailed:
+            raise  # the loop has told it
+        except TurnoutError:
+            if lane.running is not None:  # else it was told when it was cut off
+                run.note(credential, upstream.model, began, trio.current_time(), ENDED)
+            raise
         finally:
             lane.running = None
         self._hedges.learn(run, self._rules, credential.provider, trio.current_time() - began)
         return live
 
-    def _decide_against(self, loser: Lane | None) -> None:
+    def _decide_against(self, loser: Lane | None, how: Failed = LOST) -> None:
         """The race is decided: what the loser has under way is told and cut off."""
         self._decided = True
         if loser is None:
             return
         if loser.running is not None:
             credential, model, began = loser.running
-            age = self._run.note(credential, model, began, trio.current_time(), LOST)
+            loser.running = None
+            age = self._run.note_cut(credential, model, began, trio.current_time(), how)
             self._hedges.learn(self._run, self._rules, credential.provider, age)
         loser.scope.cancel()
 
@@ -252,7 +264,7 @@ class Race:
             if not self._decided and error.verdict.blame is Blame.REQUEST:
                 self._decide_against(self.first)
             self._error = error
-        else:
+        elif not isinstance(error, DeadlineExceeded | Draining):  # these end the first one as well
             log.warning("call %s: its second candidate broke: %s", self._run.id, error)
 
 

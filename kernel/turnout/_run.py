@@ -46,6 +46,7 @@ class Run:
     """
 
     __slots__ = (
+        "_cut",
         "affinity",
         "ask",
         "attempts",
@@ -95,6 +96,7 @@ class Run:
         self.tries = Tries(generation.retry)
         self.affinity: bytes | None = None
         self.attempts: list[Attempt] = []
+        self._cut: dict[tuple[str, str], int] = {}  # lines of those that were told while they were under way
         self.blamed: dict[str, list[Taken]] = {}
         self.kept = NOBODY
         self.refreshing = NOBODY
@@ -120,18 +122,30 @@ class Run:
         return False
 
     def note(self, credential: Credential, model: str, began: float, now: float, verdict: Verdict) -> float:
-        """Add a line to the decision record; gives the seconds that the attempt took. Times are on Trio's clock."""
-        self.attempts.append(
-            _Attempt(
-                credential=credential.id,
-                provider=credential.provider,
-                model=model,
-                began=began - self.began,
-                ended=now - self.began,
-                verdict=verdict,
-            )
+        """Add a line to the decision record; gives the seconds that the attempt took. Times are on Trio's clock.
+
+        How an attempt ended that was cut off in the same moment takes the place of that: each is told once.
+        """
+        attempt = _Attempt(
+            credential=credential.id,
+            provider=credential.provider,
+            model=model,
+            began=began - self.began,
+            ended=now - self.began,
+            verdict=verdict,
         )
+        line = self._cut.pop((credential.id, model), None) if self._cut else None
+        if line is None:
+            self.attempts.append(attempt)
+        else:
+            self.attempts[line] = attempt
         return now - began
+
+    def note_cut(self, credential: Credential, model: str, began: float, now: float, verdict: Verdict) -> float:
+        """The same for an attempt that is under way still, and is cut off now."""
+        took = self.note(credential, model, began, now, verdict)
+        self._cut[credential.id, model] = len(self.attempts) - 1
+        return took
 
     def decision(
         self, error: BaseException | None, took: float, now: float, skipped: tuple[tuple[str, str], ...]

@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pytest
 import trio
@@ -596,3 +597,76 @@ def test_a_wrong_rule_is_told_with_its_place(rules: str, said: str) -> None:
     """H2."""
     with pytest.raises(ConfigError, match=said):
         parse_config(f"[hedge]\n{rules}\n", source="t")
+
+
+async def test_a_call_that_ends_at_its_deadline_tells_of_both_attempts_and_that_neither_was_faster(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D4: nor is the rival's end at the same moment a warning."""
+    provider = scripted(a=late(50, "a"), b=late(50, "b"))
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with pytest.raises(DeadlineExceeded):
+            await read(kernel, Ask(model="m", id="call", deadline=10))
+        decision = kernel.explain("call")
+        assert decision is not None
+        assert sorted((one.credential, one.began, one.ended) for one in decision.attempts) == [
+            ("a", 0, 10),
+            ("b", 2, 10),
+        ]
+        assert {getattr(one.verdict, "message", "") for one in decision.attempts} == {"the call ended first"}
+        assert "second candidate broke" not in caplog.text
+
+
+class AtOnce(ScriptedProvider):
+    """Whoever was called has a payload in one and the same moment, or raises where it has something to raise."""
+
+    def __init__(self, raises: dict[str, Exception]) -> None:
+        super().__init__()
+        self.now = trio.Event()
+        self.raises = raises
+
+    @asynccontextmanager
+    async def stream(self, call: Call) -> AsyncIterator[object]:
+        yield Waiting(self.now, self.raises.get(call.credential.id))
+
+
+class Waiting:
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, now: trio.Event, raises: Exception | None) -> None:
+        self.now = now
+        self.raises = raises
+        self.over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        await self.now.wait()
+        if self.raises is not None:
+            raise self.raises
+        if self.over:
+            raise StopAsyncIteration
+        self.over = True
+        return Chunk(b"payload")
+
+
+@pytest.mark.parametrize("time", range(8))
+@pytest.mark.parametrize("raises", [{}, {"a": ZeroDivisionError()}, {"b": ZeroDivisionError()}], ids=["", "a", "b"])
+async def test_each_attempt_is_told_once_though_both_end_in_the_same_moment(
+    time: int, raises: dict[str, Exception], autojump_clock: MockClock
+) -> None:
+    """Trio draws which of two tasks goes first: what is cut off may have had its payload in that moment."""
+    provider = AtOnce(raises)
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel, trio.open_nursery() as nursery:
+        with suppress(PluginError):
+            nursery.start_soon(set_after, provider.now, 5)
+            await read(kernel)
+        decision = kernel.explain("call")
+        assert decision is not None
+        assert sorted(one.credential for one in decision.attempts) == ["a", "b"]
+
+
+async def set_after(event: trio.Event, seconds: float) -> None:
+    await trio.sleep(seconds)
+    event.set()

@@ -16,7 +16,7 @@ def overdrawn(decision: Decision, retry: Retry, *, hedged: bool) -> Iterator[str
     failures = [one.verdict for one in attempts if isinstance(one.verdict, Failure)]
     if decision.passes > retry.passes:
         yield f"{id} took {decision.passes} passes of {retry.passes}"
-    most = Counter((one.credential, one.model) for one in attempts).most_common(1)
+    most = Counter((one.credential, one.model) for one in decision.attempts).most_common(1)
     if most and most[0][1] > decision.passes:
         yield f"{id} called {most} in {decision.passes} passes"
     called = len({one.credential for one in attempts})
