@@ -1,8 +1,9 @@
 """Places under limits that hold over every process that shares the store (acceptance G11, G12).
 
 A process holds some places ahead and lets calls in up to that number by itself. Its task tells the store what is in use
-and asks for more, or gives back: every `PERIOD`, and soon when few are left. Only a call that finds none left waits for
-that. While the store is away, each process has its part of the limit; without a store that can divide, all of it.
+and asks for more, or gives back: every `PERIOD` or `ALONE`, and soon when few are left. Only a call that finds none
+left waits for that. While the store is away, each process has its part of the limit; without a store that can divide,
+all of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +29,12 @@ GAP: Final = 0.05
 
 LIFE: Final = 5.0
 """Seconds that a claim lasts: for so long a process that died keeps its places from the others."""
+
+ALONE: Final = LIFE / 2
+"""Seconds in place of `PERIOD` while nobody else is known under the limits and whoever comes finds half of each free.
+
+Each claim holds up the calls of that millisecond; at two of them a second that is half a hundredth of all calls.
+"""
 
 PATIENCE: Final = 1.0
 """Seconds that a call waits at the most for places that others hold and do not use, or for a store that hangs.
@@ -191,9 +198,16 @@ class SharedLimits:
             while store is not None:
                 await self._claim(store)
                 await trio.sleep(PERIOD if self._away else GAP)
-                with trio.move_on_after(PERIOD if self._accounts else PRESENCE_PACE):
+                with trio.move_on_after(self._period()):
                     await self._poked.wait()
                 self._poked = trio.Event()
+
+    def _period(self) -> float:
+        """Seconds until the next claim, if no call asks for places before."""
+        if not self._accounts:
+            return PRESENCE_PACE
+        alone = not any(one.others or one.held > one.limit // 2 for one in self._accounts.values())
+        return ALONE if alone and not self._away else PERIOD
 
     async def _claim(self, store: Allotter) -> None:
         """One round with the store."""

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from turnout._plugin_calls import plugin_code
-from turnout._shared_limits import LIFE, PATIENCE, PERIOD, PRESENCE_PACE, WAITERS, SharedLimits
+from turnout._shared_limits import ALONE, LIFE, PATIENCE, PERIOD, PRESENCE_PACE, WAITERS, SharedLimits
 from turnout.abc import Allotment, Claim, Share, Store
 from turnout.errors import StoreError
 from turnout.testing import MemoryStore, check_store
@@ -187,6 +187,37 @@ async def test_calls_seldom_ask_the_store(autojump_clock: MockClock) -> None:
             await trio.sleep(PERIOD / 10)
 
         assert one.store.asked - before < 30
+
+
+async def test_a_process_alone_under_its_limits_asks_seldom_until_somebody_else_is_there(
+    autojump_clock: MockClock,
+) -> None:
+    """G12: and whoever comes finds half of the limit free at once."""
+    async with running(2) as (one, other):
+        for _ in range(4):
+            assert await one.enter(16)
+        await trio.sleep(ALONE)
+        before = one.store.asked
+        await trio.sleep(4 * ALONE)
+        assert one.store.asked - before <= 4
+
+        began = trio.current_time()
+        assert await other.take(16, 8) == 8
+        assert trio.current_time() == began
+        await trio.sleep(ALONE + PERIOD)  # it has heard of the other
+        before = one.store.asked
+        await trio.sleep(4 * PERIOD)
+        assert one.store.asked - before >= 3
+
+
+async def test_a_process_that_holds_most_of_a_limit_asks_often_for_somebody_may_come(autojump_clock: MockClock) -> None:
+    """G11."""
+    async with running(1) as (one,):
+        for _ in range(9):
+            assert await one.enter(16)
+        before = one.store.asked
+        await trio.sleep(4 * PERIOD)
+        assert one.store.asked - before >= 3
 
 
 async def test_places_that_are_not_used_any_more_are_there_for_the_others(autojump_clock: MockClock) -> None:
