@@ -61,10 +61,10 @@ class Figures:
 
 
 class Place(Protocol):
-    """Where a load is put."""
+    """Where a load is put: its clients take these addresses in turn."""
 
     @property
-    def url(self) -> str: ...
+    def urls(self) -> Sequence[str]: ...
 
 
 class Bench:
@@ -75,7 +75,7 @@ class Bench:
 
     @contextmanager
     def load(self, place: Place, case: Case, clients: int) -> Iterator[Load]:
-        load = Load(self.loop, self.upstream, place.url, KEY, case, clients)
+        load = Load(self.loop, self.upstream, place.urls, KEY, case, clients)
         try:
             yield load
         finally:

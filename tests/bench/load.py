@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
@@ -288,11 +289,11 @@ class Client:
 class Load:
     """A number of clients that make a bounded number of calls of one kind."""
 
-    def __init__(self, loop: Loop, upstream: Upstream, url: str, key: str, case: Case, clients: int) -> None:
+    def __init__(self, loop: Loop, upstream: Upstream, urls: Sequence[str], key: str, case: Case, clients: int) -> None:
         self.loop, self.upstream, self.case = loop, upstream, case
         upstream.follow(case)
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        self.clients = [Client(number, (host, int(port)), key, case, self) for number in range(clients)]
+        places = [(host, int(port)) for host, _, port in (url.removeprefix("http://").rpartition(":") for url in urls)]
+        self.clients = [Client(number, places[number % len(places)], key, case, self) for number in range(clients)]
         for client in self.clients:
             loop.add(client)
         self.left = self.unasked = 0

@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -20,9 +20,9 @@ PACED = 0.5
 
 @attrs.frozen
 class Several:
-    """Who serves at one address, and who supervises them."""
+    """Who serves at these addresses, and who supervises them."""
 
-    url: str
+    urls: Sequence[str]
     serving: Sequence[Side]
     supervisor: Side | None
 
@@ -44,7 +44,7 @@ def _started(name: str, command: sides.Command, upstream: str, folder: Path, cor
         for pid in pids:
             os.sched_setaffinity(pid, cores)
         serving = [Side(name, side.url, pid) for pid in pids] or [side]
-        yield Several(side.url, serving, None if side.pid in {one.pid for one in serving} else side)
+        yield Several(side.urls, serving, None if side.pid in {one.pid for one in serving} else side)
 
 
 @contextmanager
@@ -57,6 +57,18 @@ def gateway(count: int, upstream: str, folder: Path, cores: Sequence[int]) -> It
 
     with _started(f"{count} processes", command, upstream, folder, cores) as found:
         yield found
+
+
+@contextmanager
+def apart(count: int, upstream: str, folder: Path, cores: Sequence[int]) -> Iterator[Several]:
+    """So many gateways of one process that know nothing of each other, each at an address of its own."""
+    with ExitStack() as stack:
+        found = []
+        for number in range(count):
+            own = folder / str(number)
+            own.mkdir()
+            found.append(stack.enter_context(gateway(1, upstream, own, cores)))
+        yield Several([url for one in found for url in one.urls], [side for one in found for side in one.serving], None)
 
 
 @contextmanager

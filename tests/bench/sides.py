@@ -99,6 +99,7 @@ class Side:
 
     def __init__(self, name: str, url: str, pid: int) -> None:
         self.name, self.url, self.pid = name, url, pid
+        self.urls = (url,)
         # The clock of a process's CPU time, in Linux's encoding (include/linux/posix-timers.h: CPUCLOCK_SCHED = 2)
         self._clock = ~pid << 3 | 2
 
