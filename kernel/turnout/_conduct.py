@@ -31,6 +31,7 @@ from turnout._names import ModelName, Upstream, advanced, parse, pool_key, rotat
 from turnout._observers import Observers
 from turnout._origins import Origins
 from turnout._pick_log import log_pick
+from turnout._plugin_calls import plugin_code
 from turnout._quick import quick
 from turnout._readings import ident
 from turnout._ready import ReadyView
@@ -381,13 +382,10 @@ class Conductor:
                     except BaseException as error:
                         provider.border.translate(error)
                         raise
-            except UpstreamFailed as failure:
-                await self._failed(run, credential, upstream, slot, failure)
+                _check(reply, provider.border)
+            except BaseException as error:
+                await self._failed(run, credential, upstream, slot, error)
                 raise
-            if type(reply) is not Reply:
-                raise provider.border.wrong(f"gave a {type(reply).__name__} where a Reply is due")
-            if not isinstance(reply.body, bytes):
-                raise provider.border.wrong(f"gave a Reply whose body is a {type(reply.body).__name__}, not bytes")
             _learn(entry, reply.remaining)
             took = self._served(run, credential, upstream, slot)
             self._judge.record(run, credential, upstream.recorded, DONE, took, began=slot.began)
@@ -408,8 +406,7 @@ class Conductor:
             took = self._served(run, credential, upstream, slot)
         except BaseException as error:
             try:
-                if isinstance(error, UpstreamFailed):
-                    await self._failed(run, credential, upstream, slot, error)
+                await self._failed(run, credential, upstream, slot, error)
             finally:
                 slot.__exit__(None, None, None)
             raise
@@ -417,13 +414,23 @@ class Conductor:
         return LiveStream(source, slot, ended)
 
     async def _failed(
-        self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, failure: UpstreamFailed
+        self, run: Run, credential: Credential, upstream: Upstream, slot: Slot, error: BaseException
     ) -> None:
-        """Record a failure; one that meets a cancelled call is its cancellation, and nothing else (C8.3.5, C9.3)."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Tell how an attempt ended without an answer, and record it if that was a failure of the upstream.
+
+        A failure that meets a cancelled call is its cancellation, and nothing else (C8.3.5, C9.3).
+        """
         now = self._clock.time()
-        took = run.note(credential, upstream.model, slot.began, now, failure.verdict)
-        self._judge.record(run, credential, upstream.recorded, failure.verdict, took, began=slot.began)
+        if not isinstance(error, UpstreamFailed):
+            run.note_ended(credential, upstream.model, slot.began, now)
+            return
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:
+            run.note_ended(credential, upstream.model, slot.began, now)
+            raise
+        took = run.note(credential, upstream.model, slot.began, now, error.verdict)
+        self._judge.record(run, credential, upstream.recorded, error.verdict, took, began=slot.began)
 
     def _served(self, run: Run, credential: Credential, upstream: Upstream, slot: Slot) -> float:
         """The reply or the first payload is here; gives the seconds it took."""
@@ -451,6 +458,14 @@ class Conductor:
         if self._observers:
             self._observers.tell(CallDecided(at=now, decision=decision))
         return decision
+
+
+def _check(reply: object, border: plugin_code) -> None:
+    """Raise PluginError for what is no reply, or none that a frontend could send (acceptance H10)."""
+    if type(reply) is not Reply:
+        raise border.wrong(f"gave a {type(reply).__name__} where a Reply is due")
+    if not isinstance(reply.body, bytes):
+        raise border.wrong(f"gave a Reply whose body is a {type(reply.body).__name__}, not bytes")
 
 
 def _learn(entry: Entry, remaining: Remaining | None) -> None:

@@ -20,7 +20,7 @@ from turnout._entry import Entry
 from turnout._hedging import Budget, Latencies
 from turnout._live import HandedStream, LiveStream
 from turnout._names import Upstream
-from turnout._run import Run
+from turnout._run import ENDED, Run
 from turnout._scope import CallScope
 from turnout._sections import Hedge
 from turnout._values import Credential, Decision
@@ -32,9 +32,6 @@ OpenStream = Callable[[Run, Entry, Credential, Upstream], Awaitable[LiveStream]]
 
 LOST = Failed(message="another candidate was faster", sent=Sent.MAYBE)
 """How the attempt that was cut off stands in the decision record."""
-
-ENDED = Failed(message="the call ended first", sent=Sent.MAYBE)
-"""The same where nobody was faster: at the call's deadline, in a drain, or by a plugin's mistake."""
 
 log = getLogger("turnout.hedge")
 
@@ -184,12 +181,6 @@ class Race:
         lane.running = (credential, upstream.model, began)
         try:
             live = await self._moves.open(run, entry, credential, upstream)
-        except UpstreamFailed:
-            raise  # the loop has told it
-        except TurnoutError:
-            if lane.running is not None:  # else it was told when it was cut off
-                run.note(credential, upstream.model, began, trio.current_time(), ENDED)
-            raise
         finally:
             lane.running = None
         self._hedges.learn(run, self._rules, credential.provider, trio.current_time() - began)

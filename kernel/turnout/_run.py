@@ -9,10 +9,16 @@ from turnout._lasting import LastingScope
 from turnout._names import ModelName
 from turnout._quick import quick
 from turnout._values import Ask, Attempt, Credential, CredentialState, Decision, Operation
-from turnout._verdicts import CountUnsupported, Inexpressible, Verdict
+from turnout._verdicts import CountUnsupported, Failed, Inexpressible, Sent, Verdict
 from turnout.errors import TurnoutError, UpstreamFailed
 
 NOBODY: Final[frozenset[str]] = frozenset()
+
+ENDED: Final = Failed(message="the call ended first", sent=Sent.MAYBE)
+"""How an attempt stands in the decision record that was under way when its call ended.
+
+By the call's deadline, in a drain, by a plugin's mistake, or because its caller left.
+"""
 
 _Attempt, _Decision = quick(Attempt), quick(Decision)
 
@@ -146,6 +152,11 @@ class Run:
         took = self.note(credential, model, began, now, verdict)
         self._cut[credential.id, model] = len(self.attempts) - 1
         return took
+
+    def note_ended(self, credential: Credential, model: str, began: float, now: float) -> None:
+        """The same for an attempt that the end of its call has ended, unless it was told when it was cut off."""
+        if (credential.id, model) not in self._cut:
+            self.note(credential, model, began, now, ENDED)
 
     def decision(
         self, error: BaseException | None, took: float, now: float, skipped: tuple[tuple[str, str], ...]

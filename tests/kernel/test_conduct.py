@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import ClassVar
 
 import attrs
@@ -31,6 +31,7 @@ from turnout import (
     Unauthorized,
     Unreachable,
 )
+from turnout._run import ENDED
 from turnout._verdicts import FAILURES
 from turnout.errors import (
     CallerError,
@@ -590,6 +591,52 @@ async def test_the_decision_record_tells_who_was_asked_and_how_it_went() -> None
         ]
         assert (decision.served_by, decision.error, decision.passes) == ("b", "", 1)
         assert kernel.explain("call-7") == decision
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("deadline", "leaves", "script", "code"),
+    [
+        (4, math.inf, Script(wait=50), "upstream_timeout"),
+        (None, 4, Script(wait=50), "cancelled"),
+        (None, math.inf, Script(wait=3, raises=ZeroDivisionError()), "internal"),
+        (None, math.inf, Script(wait=3, body="text"), "internal"),  # type: ignore[arg-type] # on purpose
+    ],
+    ids=["deadline", "caller", "bug", "answer"],
+)
+async def test_the_decision_record_tells_whom_a_call_waited_for_when_it_ended(
+    autojump_clock: MockClock, deadline: float | None, leaves: float, script: Script, code: str, mode: str
+) -> None:
+    """Design 8: behind the failure before it, with its times; no outcome is recorded of it."""
+    provider = ScriptedProvider(script)
+    provider.script(Script(failure=RateLimited(retry_after=99), wait=1), credential="a")
+    async with scripted_kernel(toml(), {"scripted": provider}) as kernel:
+        with trio.move_on_after(leaves), suppress(DeadlineExceeded, PluginError):
+            await run(kernel, mode, Ask(model="m", id="call-9", deadline=deadline))
+        decision = kernel.explain("call-9")
+        assert decision is not None
+        assert decision.error == code
+        assert [(line.credential, line.began, line.ended) for line in decision.attempts] == [("a", 0, 1), ("b", 1, 4)]
+        assert decision.attempts[1].verdict == ENDED
+        assert kernel.credentials.state("b") == CredentialState()
+
+
+@BOTH
+async def test_a_failure_that_meets_a_cancelled_call_is_told_as_its_end(mode: str, autojump_clock: MockClock) -> None:
+    """C8.3.5, C9.3: cancellation wins, in the decision record as well."""
+
+    class Leaving(ScriptedProvider):
+        async def _begin(self, call: Call) -> Script:
+            scope.cancel()
+            return Script(failure=RateLimited(retry_after=99))
+
+    async with scripted_kernel(toml(), {"scripted": Leaving()}) as kernel:
+        with trio.CancelScope() as scope:
+            await run(kernel, mode, Ask(model="m", id="call-9"))
+        assert scope.cancelled_caught
+        decision = kernel.explain("call-9")
+        assert decision is not None
+        assert [(line.credential, line.verdict) for line in decision.attempts] == [("a", ENDED)]
 
 
 @BOTH
