@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from itertools import pairwise
 from typing import ClassVar
 
 import attrs
@@ -23,6 +24,7 @@ from turnout import (
     InvalidRequest,
     Kernel,
     Operation,
+    Overloaded,
     Protocol,
     RateLimited,
     Sent,
@@ -619,6 +621,25 @@ async def test_the_decision_record_tells_whom_a_call_waited_for_when_it_ended(
         assert [(line.credential, line.began, line.ended) for line in decision.attempts] == [("a", 0, 1), ("b", 1, 4)]
         assert decision.attempts[1].verdict == ENDED
         assert kernel.credentials.state("b") == CredentialState()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("failure", "pauses"), [(Protocol(), [0.05, 0.1, 0.2]), (Overloaded(), [1, 2, 2])], ids=["ill", "overloaded"]
+)
+async def test_a_pause_that_doubles_lies_between_tries_at_one_origin(
+    failure: Failure, pauses: list[float], mode: str, autojump_clock: MockClock
+) -> None:
+    """Acceptance, section 4: up to 50 ms, or 1 s for an origin that is overloaded, and never more than 2 s."""
+    more = AT_ONCE + "origin_failures = 0\nupstream_failures = 0\n"
+    provider = ScriptedProvider(Script(failure=failure))
+    async with scripted_kernel(toml("abcd", more=more), {"scripted": provider}, draw=lambda: 1.0) as kernel:
+        with pytest.raises(UpstreamFailed):
+            await run(kernel, mode, Ask(model="m", id="call-9"))
+        decision = kernel.explain("call-9")
+        assert decision is not None
+        times = [line.began for line in decision.attempts]
+        assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx(pauses)
 
 
 @BOTH

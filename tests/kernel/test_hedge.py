@@ -204,6 +204,24 @@ async def test_two_unanswered_requests_end_the_call(a: float, b: float, autojump
         assert idle(kernel, provider)
 
 
+@pytest.mark.parametrize(("a", "b", "last", "end"), [(3, 9, "b", 11), (9, 3, "a", 9)])
+async def test_a_rival_that_used_up_the_budget_ends_the_call_when_both_have_failed(
+    a: float, b: float, last: str, end: float, autojump_clock: MockClock
+) -> None:
+    """Design 8: the last failure is the answer."""
+    provider = scripted(
+        a=late(a, "a", failure=Failed(message="a")), b=late(b, "b", failure=Failed(message="b", sent=Sent.MAYBE))
+    )
+    more = AT_ONCE + "retry_unsafe = 0\n"
+    async with scripted_kernel(toml("abc", more=more), {"scripted": provider}) as kernel:
+        with pytest.raises(UpstreamFailed) as caught:
+            await read(kernel)
+        assert caught.value.verdict.message == last
+        assert trio.current_time() == end
+        assert provider.called() == ["a", "b"]
+        assert idle(kernel, provider)
+
+
 @pytest.mark.parametrize(("a", "b"), [(3, 50), (50, 1)])
 async def test_a_mistake_of_the_client_ends_the_call_whoever_tells_it(
     a: float, b: float, autojump_clock: MockClock
@@ -493,6 +511,22 @@ async def test_a_learned_delay_follows_what_earlier_calls_took(autojump_clock: M
         await read(kernel)
         assert len(provider.calls) == LEAST + 2
         assert math.isclose(trio.current_time() - began, 2)
+
+
+async def test_an_attempt_that_was_cut_off_is_learned_from_at_its_age(autojump_clock: MockClock) -> None:
+    """Dean and Barroso: without the slow ones the delay would shrink by itself, until everything is hedged."""
+    provider = ScriptedProvider(Script(wait=1))
+    hedge = '[hedge]\nafter = "learned"\nshare = 1.0\n'
+    async with scripted_kernel(toml(hedge=hedge), {"scripted": provider}) as kernel:
+        for _ in range(LEAST):
+            await read(kernel)
+        took: list[float] = []
+        for _ in range(3):
+            provider.script(Script(wait=60))
+            began = trio.current_time()
+            await read(kernel)
+            took.append(trio.current_time() - began)
+        assert took == [2, 2, 3]
 
 
 async def chaos(seed: int) -> None:
