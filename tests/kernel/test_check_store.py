@@ -455,6 +455,23 @@ class FailsTheSlower(Sound):
             raise
 
 
+class NeverSaves(Sound):
+    async def save(self, kind: str, id: str, data: bytes, if_version: int | None) -> int:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+class ReadsForEver(Sound):
+    """Waits in a shielded scope as soon as it is asked for a record that there is."""
+
+    async def read(self, kind: str, id: str) -> Record | None:
+        found = await super().read(kind, id)
+        if found is not None and id == "read":
+            with trio.CancelScope(shield=True):
+                await trio.sleep_forever()
+        return found
+
+
 LETS_PASS = r"a cancellation is let pass: nothing is given or raised in its place \(`{}`\)"
 OPENS_AGAIN = "a save that is cancelled leaves a store that can be opened again, with the old record or the new one"
 RAISES = r"a store raises StoreError and StoreConflict, nothing else \(`{}`: {}\)"
@@ -508,6 +525,7 @@ BROKEN: tuple[tuple[Callable[[Place], Store], str], ...] = (
     (ListsTuples, "`list` gives Records"),
     (SavesSilently, "`save` gives the new version, a number"),
     (FailsTheSlower, "of several saves that expect the same version exactly one is done, and the others raise"),
+    (NeverSaves, r"whatever a store is asked comes to its end \(versions: not within 70 s\)"),
 )
 """Each with the law that it breaks."""
 
@@ -533,6 +551,11 @@ def test_every_law_of_a_store_has_a_broken_one() -> None:
 async def test_a_store_that_refuses_what_it_must_take_is_found(autojump_clock: MockClock, store: type[Sound]) -> None:
     with pytest.raises(StoreConflict):
         await check(store)
+
+
+async def test_a_store_that_hangs_shielded_is_told_with_its_place(autojump_clock: MockClock) -> None:
+    with pytest.raises(AssertionError, match=r"a scope without a deadline shields kernel/test_check_store\.py:\d+ "):
+        await check(ReadsForEver)
 
 
 async def test_the_memory_store_keeps_the_laws_of_a_store() -> None:

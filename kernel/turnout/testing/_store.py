@@ -1,8 +1,9 @@
 """A store in memory, and the laws that every store keeps."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import ClassVar, cast, final
 
 import trio
@@ -12,6 +13,7 @@ from turnout.abc import Reader, Store
 from turnout.errors import StoreConflict, StoreError
 from turnout.testing._cancelling import cancelled_at, swallows
 from turnout.testing._check_allotting import check_allotting
+from turnout.testing._hung import Hanging, watching
 from turnout.testing._law import Laws
 from turnout.testing._shared_store import OpenStore, check_leases, check_reading
 
@@ -77,6 +79,9 @@ AWKWARD_IDS = (
 )
 """Ids that a careless store confuses, loses, or lets out of its place (S25)."""
 
+PATIENCE = 70.0
+"""Seconds that one part of the check may take: the longest wait that is part of one is 60."""
+
 MOST_OPENINGS = 20
 """Saves that are broken off, each before the store is closed and opened again."""
 
@@ -86,28 +91,51 @@ async def check_store(open_store: OpenStore) -> None:
 
     `open_store` opens an empty place, and the same one when called again; that of a store with leases is called while
     the first is open. The laws of `Reader` and `Leaser` are checked where the store is one. Raises AssertionError that
-    names the law that was broken. It waits as long as the store does; a store that keeps its records elsewhere is
-    checked as well for what is left when it is opened a second time.
+    names the law that was broken. It waits as long as the store does, but for no part longer than `PATIENCE`; a store
+    that keeps its records elsewhere is checked as well for what is left when it is opened a second time.
     """
+    async with watching(_law) as hanging:
+        await _check(open_store, partial(_ending, hanging))
+
+
+async def _check(open_store: OpenStore, ending: Callable[[str], AbstractContextManager[None]]) -> None:
     async with open_store() as opened:
         store = _Judged(opened)
-        await _check_versions(store)
-        await _check_conflicts(store)
-        await _check_kinds_and_ids(store)
-        await _check_concurrency(store)
-        await _check_passing_on(opened)
-        await _check_cancellation(store)
-        await check_reading(opened)
-        await check_leases(opened, open_store)
-        before = await _held(store)
+        with ending("versions"):
+            await _check_versions(store)
+            await _check_conflicts(store)
+        with ending("kinds and ids"):
+            await _check_kinds_and_ids(store)
+            await _check_concurrency(store)
+        with ending("cancelled"):
+            await _check_passing_on(opened)
+            await _check_cancellation(store)
+        with ending("`read` and `lease`"):
+            await check_reading(opened)
+            await check_leases(opened, open_store)
+            before = await _held(store)
     async with open_store() as opened:
         store = _Judged(opened)
-        _law(await _held(store) == before, "what was saved is there, with its version, when the store is opened again")
-        await _check_deletion(store)
+        with ending("opened again"):
+            _law(
+                await _held(store) == before,
+                "what was saved is there, with its version, when the store is opened again",
+            )
+            await _check_deletion(store)
     async with open_store() as opened:
-        _law(not await _held(_Judged(opened)), "what was deleted stays away when the store is opened again")
-    await check_allotting(open_store)
-    await _check_broken_off(open_store)
+        with ending("opened a third time"):
+            _law(not await _held(_Judged(opened)), "what was deleted stays away when the store is opened again")
+    with ending("`allot`"):
+        await check_allotting(open_store)
+    with ending("broken off"):
+        await _check_broken_off(open_store)
+
+
+@contextmanager
+def _ending(hanging: Hanging, what: str) -> Iterator[None]:
+    with hanging.ended(PATIENCE, what), trio.move_on_after(PATIENCE) as scope:
+        yield
+    _law(not scope.cancelled_caught, f"whatever a store is asked comes to its end ({what}: not within {PATIENCE:g} s)")
 
 
 @final
