@@ -32,6 +32,7 @@ def new(kind: str, name: str, into: Path) -> None:
     works in a configuration. Change it from there.
     """
     _check_name(name)
+    _check_free(name)
     folder = into / f"turnout-{name}"
     if folder.exists():
         raise click.ClickException(f"{folder} exists already, and nothing of it was touched; choose another name")
@@ -75,3 +76,14 @@ def _check_name(name: str) -> None:
             f"{name!r} is no name of a plugin: small letters and digits, parts joined by -, such as cheapest-first",
             param_hint="NAME",
         )
+
+
+def _check_free(name: str) -> None:
+    """Refuse the name of an installed distribution: pip would put the new one in its place."""
+    try:
+        installed = metadata.version(f"turnout-{name}")
+    except metadata.PackageNotFoundError:
+        return
+    raise click.ClickException(
+        f"turnout-{name} {installed} is installed already, and the new one would take its place; choose another name"
+    )

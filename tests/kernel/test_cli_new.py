@@ -61,6 +61,15 @@ def test_an_existing_folder_is_left_as_it_is(tmp_path: Path) -> None:
     assert list((tmp_path / "turnout-mine").iterdir()) == []
 
 
+@pytest.mark.parametrize(("kind", "name"), [("store", "files"), ("selector", "wire")])
+def test_the_name_of_an_installed_distribution_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    done = run(kind, name, "--into", str(tmp_path))
+
+    assert done.exit_code == 1
+    assert "is installed already, and the new one would take its place" in " ".join(done.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_kind_lists_those_that_there_are() -> None:
     done = run("frontend", "mine")
 
