@@ -60,6 +60,12 @@ class LogsSecrets(OpenAI):
         return await super().execute(call)
 
 
+class LogsPrompts(OpenAI):
+    async def execute(self, call: Call) -> Reply:
+        logging.getLogger("rude").debug("calling with %s", call.ask.payload)
+        return await super().execute(call)
+
+
 class BlamesNobody(OpenAI):
     async def execute(self, call: Call) -> Reply:
         try:
@@ -318,6 +324,7 @@ BROKEN: tuple[tuple[type[OpenAI], str], ...] = (
     (Retries, "never retries"),
     (SaysSecrets, "holds no secret"),
     (LogsSecrets, "nothing logs a secret"),
+    (LogsPrompts, "nothing logs a prompt"),
     (BlamesNobody, " gives Protocol, not Failed"),
     (SwallowsCancellation, "can be cancelled"),
     (NeverCloses, "connection is closed"),

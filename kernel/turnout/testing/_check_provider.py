@@ -31,6 +31,9 @@ _MOST_STEPS = 200
 _SCENE = 60.0
 """Seconds that one call may take, on Trio's clock; no scene of an upstream's that answers takes any."""
 
+_SHORTEST = 16
+"""Characters of a request that is looked for in the log: less may stand there by chance."""
+
 _SCENE_STEPS = 20_000
 """Steps of tasks that one call may take: one that never ends and never waits is not stopped by a clock that jumps."""
 
@@ -119,7 +122,7 @@ async def check_provider(
     )
     async with watching(_law) as hanging:
         bench = _Bench(provider=provider, double=double, ask=ask, credential=credential, hanging=hanging)
-        with _Listening():
+        with _Listening(ask.payload.decode(errors="replace")):
             _check_class(bench)
             await _check_sound(bench)
             await _check_back_pressure(bench)
@@ -330,6 +333,10 @@ def _names(detail: object) -> list[str]:
 class _Listening(logging.Handler):
     """Hears every log record of the process meanwhile, at every level."""
 
+    def __init__(self, prompt: str) -> None:
+        super().__init__()
+        self._prompt = prompt
+
     def __enter__(self) -> None:
         self._root = logging.getLogger()
         self._level = self._root.level
@@ -344,3 +351,5 @@ class _Listening(logging.Handler):
         """Judge one record."""
         shown = logging.Formatter().format(record)
         _law(CANARY not in shown, f"nothing logs a secret ({record.name})")
+        whole = len(self._prompt) >= _SHORTEST and self._prompt in shown
+        _law(not whole, f"nothing logs a prompt ({record.name})")
