@@ -36,6 +36,11 @@ def test_a_secret_is_found_however_it_is_set_apart(secret: str, around: str) -> 
     assert secret not in scrub(text, found)
 
 
+def test_a_secret_is_found_though_json_escapes_a_part_of_it() -> None:
+    made = known(keyed("a", "Kq9/Zx+Wm7Lp2Tn4Vb6c"))
+    assert made.within(r'{"error":"no key Kq9\/Zx\u002BWm7Lp2Tn4Vb6c"}') == ("Kq9/Zx+Wm7Lp2Tn4Vb6c",)
+
+
 def test_tokens_and_headers_count_as_keys_do() -> None:
     made = known(
         Credential(id="a", provider="p", metadata=Metadata({"refresh_token": LONG})),

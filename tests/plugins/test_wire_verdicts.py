@@ -1,5 +1,6 @@
 """HTTP answers, hints, secrets and exceptions become verdicts: C6.3, C10.4 with O41, O44, O45, O46, O52."""
 
+import json
 import math
 import time
 
@@ -324,6 +325,41 @@ def test_every_secret_of_a_credential_is_known_to_the_scrubber() -> None:
     )
     assert set(secrets_of(credential)) == {"key-of-a", "http://u:p@proxy", "second-key", "refresh-tok", "sealed-one"}
     assert secrets_of(Credential(id="a", provider="p")) == ()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r"Kq9\/Zx+Wm7Lp2Tn4Vb6c",
+        r"Kq9/Zx\u002BWm7Lp2Tn4Vb6c",
+        r"\u004bq9\u002fZx\u002bWm7Lp2Tn4Vb6c",
+        r"\\Kq9\/Zx+Wm7Lp2Tn4Vb6c",
+        r"sk\u002dproj\u002dabcdef123456",
+        r"Bearer\u0020abc\/def\u002B0123456789",
+    ],
+)
+def test_a_secret_is_found_behind_the_escapes_of_json(written: str) -> None:
+    """S45: PHP escapes the slash and .NET the plus of a key; the client's JSON reader would give it back whole."""
+    body = f'{{"error":{{"message":"no such key: {written}"}}}}'
+    found = verdict(401, body.encode(), {}, now=NOW, secrets=("Kq9/Zx+Wm7Lp2Tn4Vb6c",))
+    assert isinstance(found.detail, UpstreamAnswer)
+    said = json.loads(found.detail.body)["error"]["message"]
+    for text in (said, found.message):
+        assert "[removed]" in text
+        assert not any(part in text for part in ("Wm7Lp2Tn4Vb6c", "abcdef123456", "0123456789"))
+
+
+@given(st.text(), st.text())
+def test_an_error_without_secrets_reads_as_it_was_written(message: str, code: str) -> None:
+    """Whatever escapes it is written with: a quote, a backslash and a control character keep theirs."""
+    for plain in (True, False):
+        body = json.dumps({"message": message, "code": code}, ensure_ascii=plain).replace("/", "\\/")
+        if scrub(message + '", "' + code) == message + '", "' + code and "://" not in message + code:
+            assert json.loads(scrub(body)) == {"message": message, "code": code}
+
+
+def test_a_secret_with_a_backslash_is_found_where_nothing_is_escaped() -> None:
+    assert scrub(r"no: pass\/word-1", (r"pass\/word-1",)) == "no: [removed]"
 
 
 def test_a_short_value_does_not_tear_words_apart() -> None:

@@ -26,6 +26,9 @@ _TOLD = re.compile(r"[:=]")
 _SHORTEST = 6
 """Known values shorter than this would tear ordinary words apart; no real key is that short."""
 
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|.)", re.ASCII | re.DOTALL)
+"""One escape of a JSON string, a pair of backslashes included, so that the second begins no escape of its own."""
+
 _PATTERNS = re.compile(
     r"""
       \b(?:sk|pk|rk|gsk|xai|nvapi|hf|r8|pplx|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}
@@ -43,9 +46,12 @@ _PATTERNS = re.compile(
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without these exact secrets and without anything that looks like one."""
-    for secret in sorted((s for s in secrets if len(s) >= _SHORTEST), key=len, reverse=True):
-        text = text.replace(secret, SCRUBBED)
+    """The text without these exact secrets and without anything that looks like one.
+
+    A text with escapes of JSON comes back without those that it can do without.
+    """
+    known = sorted((s for s in secrets if len(s) >= _SHORTEST), key=len, reverse=True)
+    text = _without(_unescaped(_without(text, known)), known)
     return _PATTERNS.sub(SCRUBBED, text)
 
 
@@ -96,8 +102,30 @@ class Known:
 
     def within(self, text: str) -> tuple[str, ...]:
         """The secrets that stand in a text."""
-        words = {word for piece in _WORDS.findall(text) for word in (piece, piece.strip(_EDGES), *_TOLD.split(piece))}
+        pieces = _WORDS.findall(_unescaped(text))
+        words = {word for piece in pieces for word in (piece, piece.strip(_EDGES), *_TOLD.split(piece))}
         return tuple(words & self._counts.keys())
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, SCRUBBED)
+    return text
+
+
+def _unescaped(text: str) -> str:
+    r"""The same JSON with every character as itself that needs no escape.
+
+    Who reads the JSON gets a key whole that was written as `a\/b` (PHP) or `a\u002Bb` (.NET): it must be found there.
+    """
+    return _ESCAPE.sub(_itself, text) if "\\" in text else text
+
+
+def _itself(escape: re.Match[str]) -> str:
+    if escape[1] is None:
+        return "/" if escape[0] == "\\/" else escape[0]
+    char = chr(int(escape[1], 16))
+    return char if char.isprintable() and char not in '"\\' else escape[0]
 
 
 def _texts(value: object) -> Iterator[str]:
