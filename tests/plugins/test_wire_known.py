@@ -41,6 +41,10 @@ def test_a_secret_is_found_though_json_escapes_a_part_of_it() -> None:
     assert made.within(r'{"error":"no key Kq9\/Zx\u002BWm7Lp2Tn4Vb6c"}') == ("Kq9/Zx+Wm7Lp2Tn4Vb6c",)
 
 
+def test_a_secret_is_found_at_the_beginning_of_a_line_of_json() -> None:
+    assert known(keyed("a", LONG)).within(rf'{{"error":"no key:\n{LONG}"}}') == (LONG,)
+
+
 def test_tokens_and_headers_count_as_keys_do() -> None:
     made = known(
         Credential(id="a", provider="p", metadata=Metadata({"refresh_token": LONG})),

@@ -358,6 +358,28 @@ def test_an_error_without_secrets_reads_as_it_was_written(message: str, code: st
             assert json.loads(scrub(body)) == {"message": message, "code": code}
 
 
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "sk-proj-abcdef123456",
+        "org-abcdef123456",
+        "AIzaSyABCDEFGHIJ123456",
+        "ya29.abcdef123456",
+        "AKIAABCDEFGH123456",
+        "eyJhbGciOiJI.abcdef123456",
+        "Bearer abcdef123456",
+        "https://me:123456@upstream",
+    ],
+)
+@pytest.mark.parametrize("space", ["\n", "\t", "\r\n"])
+def test_a_secret_is_found_at_the_beginning_of_a_line(leak: str, space: str) -> None:
+    """S45: in JSON the line before it ends with a letter, which is no part of it."""
+    found = verdict(401, json.dumps({"error": {"message": f"no key:{space}{leak}"}}).encode(), {}, now=NOW)
+    assert isinstance(found.detail, UpstreamAnswer)
+    assert "123456" not in found.message
+    assert b"123456" not in found.detail.body
+
+
 def test_a_secret_with_a_backslash_is_found_where_nothing_is_escaped() -> None:
     assert scrub(r"no: pass\/word-1", (r"pass\/word-1",)) == "no: [removed]"
 

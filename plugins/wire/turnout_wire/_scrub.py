@@ -29,17 +29,22 @@ _SHORTEST = 6
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|.)", re.ASCII | re.DOTALL)
 """One escape of a JSON string, a pair of backslashes included, so that the second begins no escape of its own."""
 
+_SPACE = re.compile(r"\\[bfnrt]")
+"""White space as JSON writes it. Its letter belongs to no word that comes after it."""
+
 _PATTERNS = re.compile(
     r"""
-      \b(?:sk|pk|rk|gsk|xai|nvapi|hf|r8|pplx|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}
-    | \b(?:key|sess|org|proj|user|acct)[-_](?=[A-Za-z_.\-]{0,60}[0-9*])[A-Za-z0-9_*.\-]{6,}  # ids, not words
-    | \bAIza[A-Za-z0-9_*\-]{10,}                                   # Google API keys
-    | \bya29\.[A-Za-z0-9_*.\-]{8,}                                 # Google access tokens
-    | \b(?:AKIA|ASIA)[A-Z0-9]{12,}                                 # AWS access keys
-    | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_.\-]+                    # JSON web tokens
-    | (?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=*\-]{6,}
+      (?:\b|(?<=\\[bfnrt]))(?:                                       # a word begins, perhaps behind a line end of JSON
+        (?:sk|pk|rk|gsk|xai|nvapi|hf|r8|pplx|csk|fw)[-_][A-Za-z0-9_*.\-]{6,}
+      | (?:key|sess|org|proj|user|acct)[-_](?=[A-Za-z_.\-]{0,60}[0-9*])[A-Za-z0-9_*.\-]{6,}  # ids, not words
+      | AIza[A-Za-z0-9_*\-]{10,}                                     # Google API keys
+      | ya29\.[A-Za-z0-9_*.\-]{8,}                                   # Google access tokens
+      | (?:AKIA|ASIA)[A-Z0-9]{12,}                                   # AWS access keys
+      | eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_.\-]+                      # JSON web tokens
+      | (?i:(?:bearer|basic)\s+)[A-Za-z0-9._~+/=*\-]{6,}
+      | (?i:[a-z][a-z0-9+.\-]{1,15}://)[^\s/@"'\\]{1,500}@            # user:password in a URL
+      )
     | (?i:[?&](?:key|api_key|apikey|token|access_token)=)[^\s&"'\\]+
-    | (?i:\b[a-z][a-z0-9+.\-]{1,15}://)[^\s/@"'\\]{1,500}@            # user:password in a URL
     """,
     re.VERBOSE | re.ASCII,
 )
@@ -102,7 +107,7 @@ class Known:
 
     def within(self, text: str) -> tuple[str, ...]:
         """The secrets that stand in a text."""
-        pieces = _WORDS.findall(_unescaped(text))
+        pieces = _WORDS.findall(_SPACE.sub(" ", _unescaped(text)))
         words = {word for piece in pieces for word in (piece, piece.strip(_EDGES), *_TOLD.split(piece))}
         return tuple(words & self._counts.keys())
 
