@@ -519,6 +519,13 @@ async def test_a_body_that_drips_is_cut(serve: Serve) -> None:
     assert status(answers[0]) == 408
 
 
+async def test_a_chunk_that_is_none_is_not_told_as_a_body_that_is_too_short() -> None:
+    async with open_house("llhttp") as house:
+        answer = await house.talk(CHUNKED + b"zz\r\n", eof=False)
+
+    assert b"its framing is malformed" in answer
+
+
 async def test_a_chunked_body_is_put_together(serve: Serve) -> None:
     switch = ScriptedSwitch()
     async with serve(switch) as house, await house.connect() as stream:

@@ -68,7 +68,7 @@ async def _collect(
     size = 0
     while True:
         if message["type"] == "http.disconnect":
-            raise Refusal("bad_request", "the body ended before its announced length", close=True)
+            raise Refusal("bad_request", "the body is broken off, or its framing is malformed", close=True)
         if piece := message.get("body", b""):
             pieces.append(piece)
             size += len(piece)
