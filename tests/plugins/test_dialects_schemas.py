@@ -301,3 +301,22 @@ def test_what_an_answer_is_for_reaches_the_model_in_every_dialect(target: str, o
         else made["generationConfig"]["responseJsonSchema"]
     )
     assert schema["description"] == own.get("description", "The guest list.")
+
+
+@pytest.mark.parametrize("target", [MESSAGES, GENERATE])
+def test_what_an_answer_is_for_never_stands_beside_a_reference(target: str) -> None:
+    """Neither vendor takes a schema with more than a reference and what begins with `$` in it."""
+    guests = {"type": "object", "properties": {}, "additionalProperties": False}
+    chat = asked({"$ref": "#/$defs/Guests", "$defs": {"Guests": guests}})
+    chat["response_format"]["json_schema"]["description"] = "The guest list."
+    made = translated(chat, CHAT, target)
+    schema = (
+        made["output_config"]["format"]["schema"]
+        if target == MESSAGES
+        else made["generationConfig"]["responseJsonSchema"]
+    )
+    assert schema == {
+        "description": "The guest list.",
+        "anyOf": [{"$ref": "#/$defs/Guests"}],
+        "$defs": {"Guests": guests},
+    }

@@ -162,7 +162,11 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """The schema, with the description in it unless it has its own: for dialects that have no other place."""
         if self.schema is None or self.description is None or "description" in self.schema:
             return self.schema
-        return {"description": self.description, **self.schema}
+        schema = dict(self.schema)
+        if "$ref" in schema and all(name.startswith("$") for name in schema):
+            # Anthropic and Gemini refuse a description beside a reference (`response_json_schema` of google-genai).
+            schema["anyOf"] = [{"$ref": schema.pop("$ref")}]
+        return {"description": self.description, **schema}
 
 
 class Thinking(msgspec.Struct, frozen=True, kw_only=True, gc=False):
