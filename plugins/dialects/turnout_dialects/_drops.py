@@ -31,6 +31,9 @@ _LABEL = "how a file is called"
 _SOURCES = "where a text came from; the text itself is kept"
 _UNSIGNED = "unsigned reasoning: each vendor takes back its own only"
 _SIGNED = "signed reasoning: each vendor takes back its own only"
+_USERS = "Gemini knows no users"
+_ALONE = "Gemini decides by itself"
+_STRICT = "Gemini has no mark for it: the schema goes as it is"
 _SHARED = ("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier", "store")
 
 DROPS: tuple[Drop, ...] = (
@@ -55,7 +58,10 @@ DROPS: tuple[Drop, ...] = (
     Drop(CHAT, "messages[].content[].file.filename", _LABEL, (RESPONSES, ANTHROPIC)),
     Drop(CHAT, "tools[].cache_control", _VENDOR),
     Drop(CHAT, "response_format.json_schema.name", "what the answer is called, for the vendor's records", (RESPONSES,)),
-    Drop(CHAT, "parallel_tool_calls", "Gemini decides by itself", (RESPONSES, ANTHROPIC)),
+    Drop(CHAT, "parallel_tool_calls", _ALONE, (RESPONSES, ANTHROPIC)),
+    Drop(CHAT, "tools[].function.strict", _STRICT, (RESPONSES, ANTHROPIC)),
+    Drop(CHAT, "safety_identifier", _USERS, (RESPONSES, ANTHROPIC)),
+    Drop(CHAT, "user", _USERS, (RESPONSES, ANTHROPIC)),
     *(Drop(RESPONSES, name, _VENDOR, (CHAT,)) for name in _SHARED),
     Drop(RESPONSES, "stream_options", "padding of events"),
     Drop(RESPONSES, "text.verbosity", "how long answers are", (CHAT,)),
@@ -72,14 +78,19 @@ DROPS: tuple[Drop, ...] = (
     Drop(RESPONSES, "input[].content[].detail", _SIGHT, (CHAT,)),
     Drop(RESPONSES, "input[].content[].filename", _LABEL, (CHAT, ANTHROPIC)),
     Drop(RESPONSES, "text.format.name", "what the answer is called, for the vendor's records", (CHAT,)),
-    Drop(RESPONSES, "parallel_tool_calls", "Gemini decides by itself", (CHAT, ANTHROPIC)),
+    Drop(RESPONSES, "parallel_tool_calls", _ALONE, (CHAT, ANTHROPIC)),
+    Drop(RESPONSES, "tools[].strict", _STRICT, (CHAT, ANTHROPIC)),
+    Drop(RESPONSES, "safety_identifier", _USERS, (CHAT, ANTHROPIC)),
+    Drop(RESPONSES, "user", _USERS, (CHAT, ANTHROPIC)),
     Drop(ANTHROPIC, "cache_control", _VENDOR + "; the other vendors cache by themselves"),
     Drop(ANTHROPIC, "service_tier", _VENDOR),
     Drop(ANTHROPIC, "speed", _VENDOR),
     Drop(ANTHROPIC, "diagnostics", _VENDOR),
     Drop(ANTHROPIC, "context_management", _VENDOR),
     Drop(ANTHROPIC, "top_k", _HINT, (GEMINI,)),
-    Drop(ANTHROPIC, "metadata.user_id", "Gemini knows no users", (CHAT, RESPONSES)),
+    Drop(ANTHROPIC, "tool_choice.disable_parallel_tool_use", _ALONE, (CHAT, RESPONSES)),
+    Drop(ANTHROPIC, "tools[].strict", _STRICT, (CHAT, RESPONSES)),
+    Drop(ANTHROPIC, "metadata.user_id", _USERS, (CHAT, RESPONSES)),
     Drop(ANTHROPIC, "messages[].content[].cache_control", _VENDOR),
     Drop(ANTHROPIC, "system[].cache_control", _VENDOR),
     Drop(ANTHROPIC, "messages[].content[].citations", _SOURCES),
@@ -93,6 +104,8 @@ DROPS: tuple[Drop, ...] = (
     Drop(GEMINI, "labels", _VENDOR),
     Drop(GEMINI, "generationConfig.topK", _HINT, (ANTHROPIC,)),
     Drop(GEMINI, "generationConfig.seed", _HINT, (CHAT,)),
+    Drop(GEMINI, "generationConfig.presencePenalty", _HINT, (CHAT,)),
+    Drop(GEMINI, "generationConfig.frequencyPenalty", _HINT, (CHAT,)),
     Drop(GEMINI, "generationConfig.mediaResolution", _SIGHT),
     Drop(GEMINI, "contents[].parts[].mediaResolution", _SIGHT),
     Drop(GEMINI, "contents[].parts[].inlineData.displayName", _LABEL, (CHAT, RESPONSES, ANTHROPIC)),
