@@ -37,10 +37,11 @@ BODIES: dict[str, dict[str, Any]] = {
         "system": [{"type": "text", "text": "x"}],
         "tools": [{"name": "f", "input_schema": SCHEMA | {"additionalProperties": False}}],
         "tool_choice": {"type": "auto"},
+        "thinking": {"type": "adaptive"},
         "max_tokens": 9,
         "metadata": {},
     },
-    "gemini.generate": {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {}},
+    "gemini.generate": {"contents": [{"parts": [{"text": "hi"}]}], "generationConfig": {"thinkingConfig": {}}},
 }
 
 CALLS: list[dict[str, Any]] = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
@@ -132,6 +133,10 @@ VALUES: dict[str, Any] = {
     "frequencyPenalty": 1.4711,
     "disable_parallel_tool_use": True,
     "strict": True,
+    "summary": "auto",
+    "generate_summary": "auto",
+    "display": "summarized",
+    "includeThoughts": True,
     "top_k": 4711,
     "topK": 4711,
     "parallel_tool_calls": False,
@@ -152,10 +157,15 @@ VALUES: dict[str, Any] = {
     "caller": {"type": "direct"},
     "extra_content": {"google": {"thought_signature": MARK}},
 }
+SHOWN = ('"summary":"auto"', '"includeThoughts":true', '"display":"summarized"')
 TRACES = {
     "parallel_tool_calls": ("parallel", '"disable_parallel_tool_use":true'),
     "disable_parallel_tool_use": ('"parallel_tool_calls":false',),
     "strict": ('"strict":true',),
+    "summary": SHOWN,
+    "generate_summary": SHOWN,
+    "display": SHOWN,
+    "includeThoughts": SHOWN,
     "is_error": ('"error":"x"', "is_error"),
     "store": ('"store":true',),
     "eager_input_streaming": ("eager",),

@@ -34,6 +34,7 @@ _SIGNED = "signed reasoning: each vendor takes back its own only"
 _USERS = "Gemini knows no users"
 _ALONE = "Gemini decides by itself"
 _STRICT = "Gemini has no mark for it: the schema goes as it is"
+_SHOWN = "whether thoughts are told: a chat, and Claude to 4.5, tell what there is"
 _SHARED = ("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier", "store")
 
 DROPS: tuple[Drop, ...] = (
@@ -68,6 +69,8 @@ DROPS: tuple[Drop, ...] = (
     Drop(RESPONSES, "include", "what it can name is asked for as the target does it, or not there"),
     Drop(RESPONSES, "truncation", _VENDOR),
     Drop(RESPONSES, "reasoning.context", _VENDOR),
+    Drop(RESPONSES, "reasoning.summary", _SHOWN, (GEMINI,)),
+    Drop(RESPONSES, "reasoning.generate_summary", _SHOWN, (GEMINI,)),
     Drop(RESPONSES, "input[].status", "how an earlier reply went"),
     Drop(RESPONSES, "input[].phase", "how an earlier reply went"),
     Drop(RESPONSES, "input[].id", "a name within the vendor's service"),
@@ -90,6 +93,7 @@ DROPS: tuple[Drop, ...] = (
     Drop(ANTHROPIC, "top_k", _HINT, (GEMINI,)),
     Drop(ANTHROPIC, "tool_choice.disable_parallel_tool_use", _ALONE, (CHAT, RESPONSES)),
     Drop(ANTHROPIC, "tools[].strict", _STRICT, (CHAT, RESPONSES)),
+    Drop(ANTHROPIC, "thinking.display", _SHOWN, (RESPONSES, GEMINI)),
     Drop(ANTHROPIC, "metadata.user_id", _USERS, (CHAT, RESPONSES)),
     Drop(ANTHROPIC, "messages[].content[].cache_control", _VENDOR),
     Drop(ANTHROPIC, "system[].cache_control", _VENDOR),
@@ -106,6 +110,7 @@ DROPS: tuple[Drop, ...] = (
     Drop(GEMINI, "generationConfig.seed", _HINT, (CHAT,)),
     Drop(GEMINI, "generationConfig.presencePenalty", _HINT, (CHAT,)),
     Drop(GEMINI, "generationConfig.frequencyPenalty", _HINT, (CHAT,)),
+    Drop(GEMINI, "generationConfig.thinkingConfig.includeThoughts", _SHOWN, (RESPONSES,)),
     Drop(GEMINI, "generationConfig.mediaResolution", _SIGHT),
     Drop(GEMINI, "contents[].parts[].mediaResolution", _SIGHT),
     Drop(GEMINI, "contents[].parts[].inlineData.displayName", _LABEL, (CHAT, RESPONSES, ANTHROPIC)),
